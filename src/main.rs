@@ -1,0 +1,5 @@
+//! The program: parse, dispatch, print the error chain, exit code.
+
+fn main() -> std::process::ExitCode {
+    rbox::cmd::main()
+}

@@ -1,0 +1,191 @@
+//! What was asked for when a container was created. Written once as `config.json`, never changed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::mount::Mount;
+use super::security::SeccompChoice;
+use super::signal::Signal;
+use super::ulimit::Ulimit;
+
+/// A container's identity: 64 lower-case hex digits (256 random bits).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(String);
+
+/// Why a text is not a container id.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid container id {0:?}")]
+pub struct InvalidContainerId(pub String);
+
+impl ContainerId {
+    /// Makes an id of 32 random bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// All 64 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 12 digits, as lists show it; also the default hostname.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = InvalidContainerId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 64 && text.bytes().all(hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidContainerId(text.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = InvalidContainerId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ContainerId> for String {
+    fn from(id: ContainerId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where the container's read-only root comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootSource {
+    /// An image of the store: its id (config digest) and its layers' chain ids, lowest first.
+    Image { id: Digest, layers: Vec<Digest> },
+    /// A directory of the host (`rootfs:PATH`), used read-only below an overlay.
+    Directory(PathBuf),
+}
+
+/// Whose namespace a container uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamespaceMode {
+    #[default]
+    Private,
+    /// IPC only: private, and without /dev/shm.
+    None,
+    /// IPC only: private, and others may join it.
+    Shareable,
+    Host,
+    Container(ContainerId),
+}
+
+/// The networks this release offers; `none` has the loopback device only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    #[default]
+    None,
+    Host,
+}
+
+/// Capability changes as asked for: canonical names (`CAP_CHOWN`) or `ALL`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapabilityChanges {
+    pub add: Vec<String>,
+    pub drop: Vec<String>,
+}
+
+/// Everything that was asked for at `create`, after the image's defaults were merged in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    pub id: ContainerId,
+    /// Without docker's leading slash.
+    pub name: String,
+    /// RFC 3339 in UTC with nanoseconds.
+    pub created: String,
+    /// The image reference as typed (`busybox`, `rootfs:/`).
+    pub image: String,
+    pub root: RootSource,
+    /// `os[/arch[/variant]]` of the image.
+    pub platform: String,
+    /// The entrypoint in force (flag or image), if any.
+    pub entrypoint: Option<Vec<String>>,
+    /// The arguments in force (command line or image CMD), if any.
+    pub cmd: Option<Vec<String>>,
+    /// `K=V`, complete but for HOME (which depends on the resolved user).
+    pub env: Vec<String>,
+    /// Absolute; empty means `/`.
+    pub working_dir: String,
+    /// `user[:group]` as asked for or from the image; empty means root.
+    pub user: String,
+    pub hostname: String,
+    pub tty: bool,
+    pub open_stdin: bool,
+    /// Whether the creating command attached to stdin, stdout, stderr.
+    pub attach: [bool; 3],
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// What `docker inspect` shows as ExposedPorts: `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// The image's VOLUME paths.
+    pub volumes: Vec<String>,
+    pub stop_signal: Signal,
+    /// Seconds between the stop signal and SIGKILL; None waits for ever.
+    pub stop_timeout: Option<u32>,
+    pub mounts: Vec<Mount>,
+    pub capabilities: CapabilityChanges,
+    pub privileged: bool,
+    pub no_new_privileges: bool,
+    pub seccomp: SeccompChoice,
+    /// `--security-opt` values as typed, for inspect.
+    pub security_opt: Vec<String>,
+    pub read_only: bool,
+    pub init: bool,
+    pub auto_remove: bool,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: u64,
+    pub ulimits: Vec<Ulimit>,
+    pub pid: NamespaceMode,
+    pub ipc: NamespaceMode,
+    pub uts: NamespaceMode,
+    pub network: NetworkMode,
+    /// `--userns host`: the container shares the user's namespace instead of a child of it.
+    pub userns_host: bool,
+    /// `--cidfile`, for inspect.
+    pub cidfile: Option<PathBuf>,
+    /// Extra `/etc/hosts` lines: (name, address).
+    pub extra_hosts: Vec<(String, String)>,
+}
+
+impl ContainerConfig {
+    /// Entrypoint followed by arguments: the argv of the container's init. Empty when nothing was
+    /// given, which `create` refuses.
+    pub fn argv(&self) -> Vec<String> {
+        let parts = [self.entrypoint.as_deref(), self.cmd.as_deref()];
+        parts.into_iter().flatten().flatten().cloned().collect()
+    }
+}

@@ -1,0 +1,21 @@
+//! What the user asked for, as types: references, sizes, mounts, environment, and the pure
+//! functions that turn flags and image configuration into a [`config::ContainerConfig`] and an
+//! OCI runtime Spec. Nothing here touches a file, a clock or the kernel.
+
+pub mod caps;
+pub mod config;
+pub mod create;
+pub mod digest;
+pub mod env;
+pub mod image;
+pub mod mount;
+pub mod names;
+pub mod oci;
+pub mod platform;
+pub mod reference;
+pub mod seccomp;
+pub mod security;
+pub mod signal;
+pub mod size;
+pub mod time;
+pub mod ulimit;

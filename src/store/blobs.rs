@@ -1,0 +1,148 @@
+//! Content-addressed blobs: `blobs/sha256/HEX`, immutable, verified before they are named.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use super::lock::FileLock;
+use super::{Store, fs};
+use crate::spec::digest::Digest;
+
+/// The blobs of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Blobs<'a> {
+    store: &'a Store,
+}
+
+impl Store {
+    /// The store's blobs.
+    pub fn blobs(&self) -> Blobs<'_> {
+        Blobs { store: self }
+    }
+}
+
+impl Blobs<'_> {
+    /// Where a blob lies, or would.
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        self.store.path("blobs/sha256").join(digest.hex())
+    }
+
+    /// Whether the blob is here.
+    pub fn contains(&self, digest: Digest) -> bool {
+        fs::exists(&self.path(digest))
+    }
+
+    /// Opens a blob for reading.
+    pub fn open(&self, digest: Digest) -> Result<File> {
+        let context = || format!("blob {digest} is missing from the store: pull its image again");
+        File::open(self.path(digest)).with_context(context)
+    }
+
+    /// Reads a small blob (manifest, config) of at most `limit` bytes and verifies it.
+    pub fn read(&self, digest: Digest, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open(digest)?.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("read blob {digest}"))?;
+        if bytes.len() as u64 > limit {
+            bail!("blob {digest} is larger than {limit} bytes");
+        }
+        if Digest::of(&bytes) != digest {
+            bail!("blob {digest} is corrupt: run 'rbox system check --repair'");
+        }
+        Ok(bytes)
+    }
+
+    /// Stores a small blob and returns its digest.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        if !self.contains(digest) {
+            fs::write_atomic(&self.path(digest), bytes).with_context(|| format!("store blob {digest}"))?;
+        }
+        Ok(digest)
+    }
+
+    /// Starts or resumes writing the blob `digest`: takes the lock on its partial file, waiting for
+    /// another process that is writing the same blob, and re-hashes what is already there.
+    pub fn ingest(&self, digest: Digest) -> Result<Ingest> {
+        let directory = self.store.path("blobs/partial");
+        fs::create_private_dir(&directory)?;
+        let path = directory.join(digest.hex());
+        let lock = FileLock::exclusive(&directory.join(format!("{}.lock", digest.hex())))?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let mut hasher = Sha256::new();
+        let written = io::copy(&mut file, &mut hasher).context("read a partial download")?;
+        Ok(Ingest { destination: self.path(digest), digest, path, file, hasher, written, _lock: lock })
+    }
+}
+
+/// A blob being written. Dropping it keeps the partial file for a later resume.
+#[derive(Debug)]
+pub struct Ingest {
+    destination: PathBuf,
+    digest: Digest,
+    path: PathBuf,
+    file: File,
+    hasher: Sha256,
+    written: u64,
+    _lock: FileLock,
+}
+
+impl Ingest {
+    /// Bytes already in the partial file.
+    pub fn offset(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether another process finished this blob while we waited for the lock.
+    pub fn is_complete(&self) -> bool {
+        fs::exists(&self.destination)
+    }
+
+    /// A second handle to read back what was written so far, from the start.
+    pub fn reader(&self) -> io::Result<File> {
+        File::open(&self.path)
+    }
+
+    /// Throws away what is there, as after a corrupt or non-resumable download.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.hasher = Sha256::new();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Removes the partial file, as after a wrong digest.
+    pub fn discard(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+
+    /// Verifies size and digest, syncs, and names the blob.
+    pub fn commit(self, size: u64) -> Result<()> {
+        let found = Digest::from_sha256(self.hasher.clone().finalize().into());
+        if self.written != size || found != self.digest {
+            let (digest, written) = (self.digest, self.written);
+            self.discard()?;
+            bail!("blob {digest} arrived wrong: got {written} bytes with digest {found}, expected {size} bytes");
+        }
+        self.file.sync_all()?;
+        fs::rename_durable(&self.path, &self.destination)?;
+        Ok(())
+    }
+}
+
+impl Write for Ingest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

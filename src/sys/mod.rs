@@ -1,0 +1,9 @@
+//! The only home of `unsafe`: thin typed wrappers over what rustix and nix lack.
+
+#![allow(unsafe_code)]
+
+pub mod lock;
+pub mod mount;
+pub mod process;
+pub mod seccomp;
+pub mod userns;

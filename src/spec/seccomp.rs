@@ -1,0 +1,3 @@
+//! Seccomp: the built-in profile as data, shared with build.rs.
+
+pub mod table;

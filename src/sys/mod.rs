@@ -4,6 +4,6 @@
 
 pub mod lock;
 pub mod mount;
+pub mod net;
 pub mod process;
 pub mod seccomp;
-pub mod userns;

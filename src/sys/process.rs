@@ -1,0 +1,213 @@
+//! Processes: fork and clone3, namespaces by pidfd, descriptors before exec.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::libc;
+pub use rustix::process::Pid;
+
+/// Which side of a fork this is.
+pub enum Fork {
+    /// The child's process id.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// fork(2) for a process that has one thread, so that ordinary code may run in the child.
+pub fn fork() -> io::Result<Fork> {
+    debug_assert!(is_single_threaded(), "fork with threads alive");
+    // SAFETY: the program is single-threaded wherever it forks (docs/architecture.md), so no lock
+    // of the C library or of ours can be held by a thread that does not exist in the child.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(pid(child.as_raw())?)),
+        nix::unistd::ForkResult::Child => Ok(Fork::Child),
+    }
+}
+
+fn pid(raw: i32) -> io::Result<Pid> {
+    Pid::from_raw(raw).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() == 1)
+}
+
+/// clone3(2), Linux 5.3.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+}
+
+/// A child made by [`clone`]: its id and a descriptor that can only ever mean this process.
+pub struct Cloned {
+    /// In the caller's pid namespace.
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+}
+
+/// Like fork, with new namespaces (`CLONE_NEW*`) or CLONE_PARENT. None in the child.
+pub fn clone(flags: libc::c_int) -> io::Result<Option<Cloned>> {
+    let mut raw_pidfd: libc::c_int = -1;
+    let flags = flags as u64 | libc::CLONE_PIDFD as u64;
+    // With CLONE_PARENT the exit signal is the parent's own (clone3 wants zero then).
+    let exit_signal = if flags & libc::CLONE_PARENT as u64 != 0 { 0 } else { libc::SIGCHLD as u64 };
+    let mut args = CloneArgs { flags, pidfd: &raw mut raw_pidfd as u64, exit_signal, ..Default::default() };
+    // SAFETY: no CLONE_VM and no stack, so the child gets a copy of this single-threaded process
+    // as with fork; `args` and `raw_pidfd` outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &mut args, size_of::<CloneArgs>()) };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        // SAFETY: the kernel stored a fresh descriptor that nobody else owns.
+        child => Ok(Some(Cloned { pid: pid(child as i32)?, pidfd: unsafe { OwnedFd::from_raw_fd(raw_pidfd) } })),
+    }
+}
+
+/// Runs `work` in a child that shares memory and descriptors while this process sleeps, and
+/// returns its result. The child lies in the namespaces set for children (pid_for_children).
+pub fn with_shared_child<T, F: FnOnce() -> T>(work: F) -> io::Result<T> {
+    struct Job<T, F> {
+        work: Option<F>,
+        result: Option<T>,
+    }
+    extern "C" fn run<T, F: FnOnce() -> T>(job: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `job` points to the parent's Job, which sleeps (CLONE_VFORK) until we exit.
+        let job = unsafe { &mut *job.cast::<Job<T, F>>() };
+        job.result = job.work.take().map(|work| work());
+        0
+    }
+    const STACK: usize = 256 * 1024;
+    let mut stack = vec![0u128; STACK / size_of::<u128>()];
+    let mut job = Job { work: Some(work), result: None };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
+    // SAFETY: the stack is aligned, large enough and lives until the child has ended; CLONE_VFORK
+    // keeps this process asleep while the child uses the shared memory.
+    let child = unsafe {
+        libc::clone(run::<T, F>, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut job).cast())
+    };
+    if child < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    rustix::process::waitpid(Some(pid(child)?), rustix::process::WaitOptions::empty())?;
+    job.result.ok_or_else(|| io::Error::other("the helper process died"))
+}
+
+/// Enters the namespaces named by `flags` of the process behind `pidfd` (setns(2), Linux 5.8).
+pub fn join_namespaces(pidfd: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: plain system call on an owned descriptor; no memory is passed.
+    match unsafe { libc::setns(pidfd.as_raw_fd(), flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// unshare(2).
+pub fn unshare(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: plain system call; CLONE_FILES and friends that affect memory are not used with it.
+    match unsafe { libc::unshare(flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Closes every descriptor from `first` up (close_range(2), Linux 5.9).
+pub fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: the callers exec or exit right after; no owned descriptor is used again.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Marks every descriptor from `first` up close-on-exec (Linux 5.11).
+pub fn cloexec_from(first: u32) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: changes descriptor flags only.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Joins a fresh anonymous session keyring, so that the caller's keys are out of reach
+/// (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING). A kernel without keys has nothing to hide.
+pub fn new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name asks for an anonymous keyring; no memory is passed.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    match result {
+        -1 => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+            error => Err(error),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// fexecve: executes the file behind `file` (execveat(2) with AT_EMPTY_PATH). Returns on failure.
+pub fn exec_descriptor(file: BorrowedFd<'_>, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
+    let list = |strings: &[&CStr]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (list(arguments), list(environment));
+    // SAFETY: both lists are null-terminated arrays of valid C strings that outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+/// Sets a resource limit of this process; `u64::MAX` means unlimited.
+pub fn set_rlimit(resource: libc::c_uint, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` outlives the call; the kernel checks the resource number.
+    match unsafe { libc::setrlimit(resource, &limit) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Becomes another process's memory owner no more: exits at once, running no destructors.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes no memory and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Takes ownership of a descriptor number inherited on purpose (a stage's channel).
+pub fn inherited_descriptor(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl fails on a number that is not open; the caller is the stage that was given it
+    // and nothing else in this fresh process owns it.
+    unsafe {
+        if libc::fcntl(number, libc::F_GETFD) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(number))
+    }
+}
+
+/// When a process started, in clock ticks since boot (/proc/PID/stat field 22): with the pid it
+/// names a process that no later one can be mistaken for.
+pub fn start_time(pid: Pid) -> io::Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
+    // The command name may hold spaces and parentheses; fields count from behind its last one.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace());
+    let start = fields.and_then(|mut fields| fields.nth(19)?.parse().ok());
+    start.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}

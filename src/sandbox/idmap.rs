@@ -1,0 +1,171 @@
+//! Id maps: which ids of an inner user namespace are which ids of the outer one
+//! (user_namespaces(7)).
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// One line of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    pub inside: u32,
+    pub outside: u32,
+    pub count: u32,
+}
+
+/// The uid and gid maps of a user namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMaps {
+    pub uids: Vec<Extent>,
+    pub gids: Vec<Extent>,
+}
+
+/// The most that a subordinate id file may hold before it is not believed.
+const FILE_LIMIT: u64 = 1 << 20;
+
+impl IdMaps {
+    /// Only the caller's own ids, as root inside.
+    pub fn single(uid: u32, gid: u32) -> Self {
+        let one = |outside| vec![Extent { inside: 0, outside, count: 1 }];
+        Self { uids: one(uid), gids: one(gid) }
+    }
+
+    /// Reads the maps of this process's own user namespace.
+    pub fn of_self() -> io::Result<Self> {
+        let read = |name: &str| std::fs::read_to_string(Path::new("/proc/self").join(name)).map(|text| parse_map(&text));
+        Ok(Self { uids: read("uid_map")?, gids: read("gid_map")? })
+    }
+
+    /// The identity map for a child namespace: each extent within one extent of the parent's,
+    /// which the kernel demands.
+    pub fn identity_below(&self) -> Self {
+        let identity = |extents: &[Extent]| {
+            extents.iter().map(|e| Extent { inside: e.inside, outside: e.inside, count: e.count }).collect()
+        };
+        Self { uids: identity(&self.uids), gids: identity(&self.gids) }
+    }
+
+    /// Whether only one id is mapped: no subordinate ids.
+    pub fn is_single(&self) -> bool {
+        self.uids.iter().map(|e| u64::from(e.count)).sum::<u64>() == 1
+    }
+
+    /// Whether `uid` exists inside.
+    pub fn has_uid(&self, uid: u32) -> bool {
+        contains(&self.uids, uid)
+    }
+
+    /// Whether `gid` exists inside.
+    pub fn has_gid(&self, gid: u32) -> bool {
+        contains(&self.gids, gid)
+    }
+}
+
+fn contains(extents: &[Extent], id: u32) -> bool {
+    extents.iter().any(|e| id >= e.inside && id - e.inside < e.count)
+}
+
+/// The kernel's form of a map, one line an extent.
+pub fn format_map(extents: &[Extent]) -> String {
+    extents.iter().fold(String::new(), |mut text, e| {
+        let _ = writeln!(text, "{} {} {}", e.inside, e.outside, e.count);
+        text
+    })
+}
+
+fn parse_map(text: &str) -> Vec<Extent> {
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace().map(str::parse::<u32>);
+            match (fields.next()?, fields.next()?, fields.next()?) {
+                (Ok(inside), Ok(outside), Ok(count)) => Some(Extent { inside, outside, count }),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+/// The ranges that /etc/subuid or /etc/subgid grant a user: (start, count).
+pub fn subordinate_ranges(file: &Path, uid: u32, user: Option<&str>) -> Vec<(u32, u32)> {
+    let Ok(text) = read_limited(file) else { return Vec::new() };
+    let uid = uid.to_string();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.trim().split(':');
+            let owner = fields.next()?;
+            let start = fields.next()?.parse().ok()?;
+            let count = fields.next()?.parse().ok()?;
+            (owner == uid || Some(owner) == user).then_some((start, count))
+        })
+        .filter(|&(_, count): &(u32, u32)| count > 0)
+        .collect()
+}
+
+/// The login name of `uid` from /etc/passwd, read by ourselves: a static binary must not load NSS.
+pub fn login_name(uid: u32) -> Option<String> {
+    passwd_field(uid, 0)
+}
+
+/// The home directory of `uid` from /etc/passwd.
+pub fn home_directory(uid: u32) -> Option<PathBuf> {
+    passwd_field(uid, 5).map(PathBuf::from).filter(|home| home.is_absolute())
+}
+
+/// Field `index` (from 0) of the passwd(5) line of `uid`.
+fn passwd_field(uid: u32, index: usize) -> Option<String> {
+    let text = read_limited(Path::new("/etc/passwd")).ok()?;
+    text.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let ours = fields.get(2)?.parse() == Ok(uid);
+        ours.then(|| fields.get(index).map(|field| (*field).to_owned())).flatten()
+    })
+}
+
+fn read_limited(file: &Path) -> io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(FILE_LIMIT).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The user's id as root, then every granted range in order.
+pub fn with_ranges(own: u32, ranges: &[(u32, u32)]) -> Vec<Extent> {
+    let mut extents = vec![Extent { inside: 0, outside: own, count: 1 }];
+    let mut inside: u32 = 1;
+    for &(outside, count) in ranges {
+        let count = count.min(u32::MAX - inside);
+        if count == 0 {
+            break;
+        }
+        extents.push(Extent { inside, outside, count });
+        inside += count;
+    }
+    extents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn child_extents_stay_within_the_parents() {
+        let maps = IdMaps { uids: with_ranges(1000, &[(100_000, 65_536), (300_000, 10)]), gids: with_ranges(1000, &[]) };
+        assert_eq!(format_map(&maps.uids), "0 1000 1\n1 100000 65536\n65537 300000 10\n");
+        assert_eq!(format_map(&maps.identity_below().uids), "0 0 1\n1 1 65536\n65537 65537 10\n");
+        assert!(maps.has_uid(65_546) && !maps.has_uid(65_547) && !maps.has_gid(1));
+        assert!(!maps.is_single() && IdMaps::single(5, 5).is_single());
+        assert_eq!(parse_map(&format_map(&maps.uids)), maps.uids);
+    }
+
+    #[test]
+    fn ranges_are_found_by_name_and_by_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("subuid");
+        std::fs::write(&file, "other:1:2\nuser:100000:65536\nbroken\n1000:300000:10\nuser:5:0\n").unwrap();
+        assert_eq!(subordinate_ranges(&file, 1000, Some("user")), [(100_000, 65_536), (300_000, 10)]);
+        assert_eq!(subordinate_ranges(&file, 7, None), []);
+        assert_eq!(subordinate_ranges(Path::new("/nonexistent"), 1000, None), []);
+    }
+}

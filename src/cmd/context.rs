@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::sandbox::idmap;
+use crate::sys::accounts;
 use crate::store::Store;
 
 /// Options before the command's name.
@@ -91,7 +91,7 @@ fn data_home() -> Result<PathBuf> {
     {
         return Ok(base.data_dir().to_owned());
     }
-    match idmap::home_directory(rustix::process::getuid().as_raw()) {
+    match accounts::home_directory(rustix::process::getuid().as_raw()) {
         Some(home) => Ok(home.join(".local/share")),
         None => bail!("no home directory: set HOME, or --root"),
     }

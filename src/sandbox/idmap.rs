@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +21,6 @@ pub struct IdMaps {
     pub uids: Vec<Extent>,
     pub gids: Vec<Extent>,
 }
-
-/// The most that a subordinate id file may hold before it is not believed.
-const FILE_LIMIT: u64 = 1 << 20;
 
 impl IdMaps {
     /// Only the caller's own ids, as root inside.
@@ -87,49 +84,6 @@ fn parse_map(text: &str) -> Vec<Extent> {
         .collect()
 }
 
-/// The ranges that /etc/subuid or /etc/subgid grant a user: (start, count).
-pub fn subordinate_ranges(file: &Path, uid: u32, user: Option<&str>) -> Vec<(u32, u32)> {
-    let Ok(text) = read_limited(file) else { return Vec::new() };
-    let uid = uid.to_string();
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.trim().split(':');
-            let owner = fields.next()?;
-            let start = fields.next()?.parse().ok()?;
-            let count = fields.next()?.parse().ok()?;
-            (owner == uid || Some(owner) == user).then_some((start, count))
-        })
-        .filter(|&(_, count): &(u32, u32)| count > 0)
-        .collect()
-}
-
-/// The login name of `uid` from /etc/passwd, read by ourselves: a static binary must not load NSS.
-pub fn login_name(uid: u32) -> Option<String> {
-    passwd_field(uid, 0)
-}
-
-/// The home directory of `uid` from /etc/passwd.
-pub fn home_directory(uid: u32) -> Option<PathBuf> {
-    passwd_field(uid, 5).map(PathBuf::from).filter(|home| home.is_absolute())
-}
-
-/// Field `index` (from 0) of the passwd(5) line of `uid`.
-fn passwd_field(uid: u32, index: usize) -> Option<String> {
-    let text = read_limited(Path::new("/etc/passwd")).ok()?;
-    text.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let ours = fields.get(2)?.parse() == Ok(uid);
-        ours.then(|| fields.get(index).map(|field| (*field).to_owned())).flatten()
-    })
-}
-
-fn read_limited(file: &Path) -> io::Result<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(file)?.take(FILE_LIMIT).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 /// The user's id as root, then every granted range in order.
 pub fn with_ranges(own: u32, ranges: &[(u32, u32)]) -> Vec<Extent> {
     let mut extents = vec![Extent { inside: 0, outside: own, count: 1 }];
@@ -157,15 +111,5 @@ mod tests {
         assert!(maps.has_uid(65_546) && !maps.has_uid(65_547) && !maps.has_gid(1));
         assert!(!maps.is_single() && IdMaps::single(5, 5).is_single());
         assert_eq!(parse_map(&format_map(&maps.uids)), maps.uids);
-    }
-
-    #[test]
-    fn ranges_are_found_by_name_and_by_number() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("subuid");
-        std::fs::write(&file, "other:1:2\nuser:100000:65536\nbroken\n1000:300000:10\nuser:5:0\n").unwrap();
-        assert_eq!(subordinate_ranges(&file, 1000, Some("user")), [(100_000, 65_536), (300_000, 10)]);
-        assert_eq!(subordinate_ranges(&file, 7, None), []);
-        assert_eq!(subordinate_ranges(Path::new("/nonexistent"), 1000, None), []);
     }
 }

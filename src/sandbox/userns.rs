@@ -19,6 +19,7 @@ use rustix::process::Pid;
 use super::idmap::{self, IdMaps};
 use crate::store::Store;
 use crate::store::lock::FileLock;
+use crate::sys::accounts;
 use crate::sys::process::{self, Fork};
 
 /// A process forked into U.
@@ -137,8 +138,8 @@ fn create(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
 /// Gives the namespace of `pid` its maps; a warning when only the caller's own id could be mapped.
 fn map_ids(pid: Pid) -> Result<Option<String>> {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let name = idmap::login_name(uid);
-    let ranges = |file: &str| idmap::subordinate_ranges(Path::new(file), uid, name.as_deref());
+    let name = accounts::login_name(uid);
+    let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
     let (subuids, subgids) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
     if subuids.is_empty() || subgids.is_empty() {
         let name = name.unwrap_or_else(|| uid.to_string());

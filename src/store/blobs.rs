@@ -72,9 +72,23 @@ impl Blobs<'_> {
         let path = directory.join(digest.hex());
         let lock = FileLock::exclusive(&directory.join(format!("{}.lock", digest.hex())))?;
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        let mut hasher = Sha256::new();
-        let written = io::copy(&mut file, &mut hasher).context("read a partial download")?;
+        let (hasher, written) = hash(&mut file).context("read a partial download")?;
         Ok(Ingest { destination: self.path(digest), digest, path, file, hasher, written, _lock: lock })
+    }
+}
+
+/// Hashes a file from its position to its end: the running sum and the bytes seen.
+fn hash(file: &mut File) -> io::Result<(Sha256, u64)> {
+    let (mut hasher, mut total) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((hasher, total)),
+            count => {
+                hasher.update(&buffer[..count]);
+                total += count as u64;
+            }
+        }
     }
 }
 

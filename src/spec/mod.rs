@@ -17,5 +17,6 @@ pub mod seccomp;
 pub mod security;
 pub mod signal;
 pub mod size;
+pub mod text;
 pub mod time;
 pub mod ulimit;

@@ -301,7 +301,11 @@ mod tests {
         fn agrees_with_the_specification_crate(text in "[a-zA-Z0-9._:/@-]{1,40}") {
             let ours = text.parse::<ImageRef>();
             let theirs = text.parse::<oci_spec::distribution::Reference>();
-            if let (Ok(ours), Ok(theirs)) = (&ours, &theirs) {
+            // Docker takes a first component with an upper-case letter for a host; the crate doesn't.
+            let upper = |r: &ImageRef| r.domain().bytes().any(|b| b.is_ascii_uppercase());
+            if let (Ok(ours), Ok(theirs)) = (&ours, &theirs)
+                && !upper(ours)
+            {
                 prop_assert_eq!(ours.domain(), theirs.registry());
                 prop_assert_eq!(ours.path(), theirs.repository());
                 prop_assert_eq!(ours.tag(), theirs.tag());

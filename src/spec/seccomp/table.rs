@@ -150,12 +150,11 @@ const IPC: &[&str] = &[
     "semtimedop", "semtimedop_time64", "shmat", "shmctl", "shmdt", "shmget",
 ];
 
-/// Without `socket` itself, whose family is checked: see [`SOCKETS`].
+/// Without `socket` and `socketpair`, whose family is checked: see [`SOCKETS`].
 #[rustfmt::skip]
 const SOCKET_CALLS: &[&str] = &[
     "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen", "recv", "recvfrom",
     "recvmmsg", "recvmmsg_time64", "recvmsg", "send", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",
-    "socketpair",
 ];
 
 /// The calls that need a capability. In a user namespace most of them stay refused by the kernel.
@@ -178,8 +177,8 @@ const fn on(arches: &'static [&'static str], names: &'static [&'static str]) -> 
     Group { names, when: When::Arch(arches) }
 }
 
-/// Every call that is allowed whatever its arguments. `clone`, `personality` and `socket` depend on
-/// their arguments and are not here.
+/// Every call that is allowed whatever its arguments. `clone`, `personality`, `socket` and
+/// `socketpair` depend on their arguments and are not here.
 pub const GROUPS: &[Group] = &[
     always(FILES),
     always(XATTRS),
@@ -352,6 +351,12 @@ fn socket_rules(has: &dyn Fn(&str) -> bool, rules: &mut Vec<Rule>) {
         add(vec![equal(0, AF_NETLINK), equal(2, protocol)], action);
     }
     add(vec![equal(0, AF_NETLINK), Arg { index: 2, compare: Compare::Greater(last_protocol) }], DENY);
+
+    // Pairs are of AF_UNIX; the kernel would also make (and load the module for) pairs of AF_TIPC.
+    let mut add = |arg: Arg, action| rules.push(rule(vec!["socketpair"], vec![arg], action));
+    add(equal(0, 0), DENY);
+    add(equal(0, 1), Action::Allow);
+    add(Arg { index: 0, compare: Compare::Greater(1) }, DENY);
 }
 
 #[cfg(test)]
@@ -443,6 +448,8 @@ mod tests {
             // The kernel looks at the low 32 bits only.
             assert_eq!(verdict(&[], "socket", args(family | 1 << 32, 0)), EPERM, "family {family}");
         }
+        assert_eq!(verdict(&[], "socketpair", args(1, 0)), Action::Allow);
+        assert_eq!(verdict(&[], "socketpair", args(30, 0)), EPERM);
         assert_eq!(verdict(&["CAP_NET_RAW"], "socket", args(17, 768)), Action::Allow);
         assert_eq!(verdict(&["CAP_NET_RAW"], "socket", args(38, 0)), EPERM);
         for (protocol, plain, admin) in [

@@ -6,7 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod cmd;
-// pub mod sandbox;
+pub mod sandbox;
 pub mod spec;
 pub mod store;
 pub mod sys;

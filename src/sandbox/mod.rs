@@ -4,7 +4,30 @@
 //! The sandbox executes an OCI runtime Spec. It knows nothing of command lines and of how images
 //! got into the store.
 
+mod become_process;
+mod builder;
 pub mod caps;
+mod channel;
+pub mod client;
+mod copy;
+mod devices;
+pub mod exec;
+mod hostview;
 pub mod idmap;
+mod init;
+pub mod launch;
+mod logfile;
+mod message;
+mod mounts;
+pub mod plan;
+mod rootfs;
+mod seal;
 pub mod seccomp;
+mod session;
+pub mod setup;
+pub mod stage;
+mod supervisor;
+pub mod terminal;
+mod tree;
+mod user;
 pub mod userns;

@@ -7,4 +7,4 @@ pub mod lock;
 pub mod mount;
 pub mod net;
 pub mod process;
-// pub mod seccomp;
+pub mod seccomp;

@@ -211,3 +211,40 @@ pub fn start_time(pid: Pid) -> io::Result<u64> {
     let start = fields.and_then(|mut fields| fields.nth(19)?.parse().ok());
     start.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
+
+/// dup3(2) onto a fixed number, whose former descriptor is closed.
+pub fn duplicate_to(from: i32, slot: i32, close_on_exec: bool) -> io::Result<()> {
+    let flags = if close_on_exec { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: only the caller's last steps before exec use this, after every owner of `slot` is
+    // done with it; descriptors are plain numbers to the kernel.
+    match unsafe { libc::dup3(from, slot, flags) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Sets the flags of a descriptor known by number.
+pub fn set_descriptor_flags(number: i32, flags: rustix::io::FdFlags) -> io::Result<()> {
+    // SAFETY: changes flags only; fails on a number that is not open.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, flags.bits() as libc::c_int) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Any signal the kernel knows, real-time ones too.
+pub fn signal_from_number(number: i32) -> Option<rustix::process::Signal> {
+    // SAFETY: the kernel checks the number; 1 to 64 are all valid for kill-like calls, and no signal
+    // is installed or handled by the value itself.
+    (1..=64).contains(&number).then(|| unsafe { rustix::process::Signal::from_raw_unchecked(number) })
+}
+
+/// Gives every signal its default action and unblocks all, as a fresh program expects: neither our
+/// ignored SIGPIPE nor what our own parent ignored may leak into a container.
+pub fn reset_signals() {
+    for number in 1..=64 {
+        // SAFETY: installing SIG_DFL cannot run code of ours; SIGKILL and SIGSTOP refuse, which is fine.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}

@@ -1,0 +1,303 @@
+//! From our code to the user's command: terminal, limits, identity, capabilities, seccomp, exec.
+//! Shared by a container's init and by `exec`.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use oci_spec::runtime::{PosixRlimitType, Process};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use super::channel::Channel;
+use super::seccomp::Filter;
+use super::setup::{Doing, Report, ResolvedUser, SetupError};
+use super::{caps, devices, stage};
+use crate::sys::process;
+
+/// Where the report channel lies while everything above it is closed.
+const CHANNEL_SLOT: i32 = 3;
+const SEALED_SLOT: i32 = 4;
+
+/// Who the process is to be.
+pub struct Identity<'a> {
+    pub process: &'a Process,
+    pub user: &'a ResolvedUser,
+    /// None when unconfined.
+    pub seccomp: Option<&'a Filter>,
+    /// The process dies with its parent, a supervisor.
+    pub tied: bool,
+}
+
+/// How our code leaves the process.
+pub struct Executable {
+    /// A sealed copy of our executable to run first.
+    pub sealed: Option<OwnedFd>,
+    /// Stay as the reaping init, with the command as its child.
+    pub as_init: bool,
+}
+
+/// Becomes the command. Returns only a failure, with docker's exit code for it.
+pub fn run(
+    identity: Identity<'_>,
+    executable: Executable,
+    terminal: Option<OwnedFd>,
+    stdio: [Option<OwnedFd>; 3],
+    reports: &Channel,
+) -> Result<(), SetupError> {
+    let spec = identity.process;
+    process::new_session_keyring().doing("leave the session keyring")?;
+    arrange_stdio(terminal, stdio, identity.user.uid)?;
+    rustix::process::umask(Mode::from_raw_mode(spec.user().umask().unwrap_or(0o022)));
+    set_limits(spec)?;
+    let entered_as_root = rustix::process::chdir(spec.cwd());
+
+    let no_new_privileges = spec.no_new_privileges().unwrap_or(false);
+    // Loading a filter needs either CAP_SYS_ADMIN, which is about to go, or no_new_privs.
+    if !no_new_privileges {
+        load_filter(&identity)?;
+    }
+    assume_identity(&identity)?;
+    if entered_as_root.is_err() {
+        let cwd = spec.cwd().display().to_string();
+        rustix::process::chdir(spec.cwd())
+            .map_err(|error| SetupError { code: 126, text: format!("cannot enter the working directory {cwd}: {error}") })?;
+    }
+    check_working_directory()?;
+    if no_new_privileges {
+        rustix::thread::set_no_new_privs(true).doing("set no_new_privs")?;
+        load_filter(&identity)?;
+    }
+    execute(&identity, executable, reports)
+}
+
+fn load_filter(identity: &Identity<'_>) -> Result<(), SetupError> {
+    match identity.seccomp {
+        Some(filter) => filter.load().doing("load the seccomp filter"),
+        None => Ok(()),
+    }
+}
+
+/// A new session; the terminal, or the pipes, as descriptors 0 to 2.
+fn arrange_stdio(terminal: Option<OwnedFd>, stdio: [Option<OwnedFd>; 3], uid: u32) -> Result<(), SetupError> {
+    let what = "arrange the standard streams";
+    rustix::process::setsid().or_else(|error| if error == Errno::PERM { Ok(rustix::process::getpid()) } else { Err(error) }).doing("start a session")?;
+    if let Some(terminal) = terminal {
+        rustix::process::ioctl_tiocsctty(&terminal).doing("take the terminal")?;
+        rustix::stdio::dup2_stdin(&terminal).doing(what)?;
+        rustix::stdio::dup2_stdout(&terminal).doing(what)?;
+        return rustix::stdio::dup2_stderr(&terminal).doing(what);
+    }
+    let null = devices::open_null().doing("open /dev/null")?;
+    for (slot, stream) in stdio.iter().enumerate() {
+        if let Some(stream) = stream {
+            // So that /dev/stdout can be opened again by its user. A stream that is not ours to give stays.
+            let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None);
+        }
+        let stream = stream.as_ref().unwrap_or(&null);
+        match slot {
+            0 => rustix::stdio::dup2_stdin(stream),
+            1 => rustix::stdio::dup2_stdout(stream),
+            _ => rustix::stdio::dup2_stderr(stream),
+        }
+        .doing(what)?;
+    }
+    Ok(())
+}
+
+fn set_limits(spec: &Process) -> Result<(), SetupError> {
+    for limit in spec.rlimits().iter().flatten() {
+        let name = limit.typ().to_string();
+        let what = format!("set the limit {name} to {}:{}", limit.soft(), limit.hard());
+        process::set_rlimit(resource(limit.typ()), limit.soft(), limit.hard()).doing(what)?;
+    }
+    Ok(())
+}
+
+fn resource(kind: PosixRlimitType) -> libc::c_uint {
+    match kind {
+        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
+        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
+        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
+        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
+        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
+        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
+        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
+        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
+        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
+        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
+        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
+        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+    }
+}
+
+/// Bounding set, groups, ids, then the remaining capability sets.
+fn assume_identity(identity: &Identity<'_>) -> Result<(), SetupError> {
+    let sets = capability_sets(identity)?;
+    let user = identity.user;
+    caps::drop_bounding(sets.bounding).doing("drop bounding capabilities")?;
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        Ok(()) => {}
+        // With a single mapped id the kernel denies setgroups; there is nothing to choose then.
+        Err(Errno::PERM) if user.uid == 0 && user.gid == 0 => {}
+        Err(error) => return Err(SetupError::new(format!("cannot set the supplementary groups: {error}"))),
+    }
+    rustix::thread::set_keep_capabilities(true).doing("keep capabilities")?;
+    let (gid, uid) = (Gid::from_raw(user.gid), Uid::from_raw(user.uid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).doing(format_args!("become group {}", user.gid))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).doing(format_args!("become user {}", user.uid))?;
+    rustix::thread::set_keep_capabilities(false).doing("keep capabilities")?;
+    if identity.tied {
+        // Changed ids make a process forget this.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).doing("tie the process")?;
+    }
+    sets.apply().doing("set capabilities")
+}
+
+/// The Spec's sets, fitted to the user that was looked up only now: root holds the whole bounding
+/// set, anybody else only what was explicitly added (the ambient set).
+fn capability_sets(identity: &Identity<'_>) -> Result<caps::Sets, SetupError> {
+    let Some(capabilities) = identity.process.capabilities() else { return Err(SetupError::new("the Spec has no capabilities")) };
+    let sets = caps::Sets::from_oci(capabilities).doing("read the Spec's capabilities")?;
+    let none = rustix::thread::CapabilitySet::empty();
+    Ok(if identity.user.uid == 0 {
+        caps::Sets { effective: sets.bounding, permitted: sets.bounding, inheritable: none, ambient: none, ..sets }
+    } else {
+        let added = sets.ambient;
+        caps::Sets { effective: added, permitted: added, inheritable: added, ambient: added, ..sets }
+    })
+}
+
+/// A directory outside the container's root must never be reachable (CVE-2024-21626).
+fn check_working_directory() -> Result<(), SetupError> {
+    let cwd = rustix::process::getcwd(Vec::new()).doing("find the working directory")?;
+    if cwd.as_bytes().starts_with(b"/") {
+        return Ok(());
+    }
+    Err(SetupError::new("the working directory is outside the container's root"))
+}
+
+fn execute(identity: &Identity<'_>, executable: Executable, reports: &Channel) -> Result<(), SetupError> {
+    let arguments = identity.process.args().clone().unwrap_or_default();
+    let environment = environment(identity);
+    let command = arguments.first().ok_or_else(|| SetupError::new("no command specified"))?;
+    let path = find_executable(command, &environment)?;
+    let c_strings = |texts: &[String]| -> Result<Vec<CString>, SetupError> {
+        texts.iter().map(|text| CString::new(text.as_str()).doing("pass an argument with a NUL byte")).collect()
+    };
+    let (argv, envp) = (c_strings(&arguments)?, c_strings(&environment)?);
+    let path = CString::new(path.as_os_str().as_bytes()).doing("use a path with a NUL byte")?;
+
+    process::reset_signals();
+    match executable.sealed {
+        None => {
+            close_all_but(reports, None)?;
+            let error = nix::unistd::execve(&path, &argv, &envp).err().map(io::Error::from);
+            Err(exec_error(command, error.unwrap_or_else(|| io::ErrorKind::Other.into())))
+        }
+        Some(sealed) => {
+            close_all_but(reports, Some(&sealed))?;
+            let first = stage::arguments(executable.as_init, &path);
+            let all: Vec<&CStr> = first.iter().chain(&argv).map(CString::as_c_str).collect();
+            let envp: Vec<&CStr> = envp.iter().map(CString::as_c_str).collect();
+            let slot = process::inherited_descriptor(SEALED_SLOT).doing("use the sealed executable")?;
+            stage::keep_channel(CHANNEL_SLOT, true).doing("keep the report channel")?;
+            let error = process::exec_descriptor(slot.as_fd(), &all, &envp);
+            Err(SetupError::new(format!("cannot execute the sealed copy of rbox: {error}")))
+        }
+    }
+}
+
+/// The Spec's environment, with HOME last where it names none.
+fn environment(identity: &Identity<'_>) -> Vec<String> {
+    let mut environment = identity.process.env().clone().unwrap_or_default();
+    if !environment.iter().any(|entry| entry.starts_with("HOME=")) {
+        environment.push(format!("HOME={}", identity.user.home));
+    }
+    environment
+}
+
+/// Moves the report channel (and the sealed executable) to fixed numbers and closes all the rest
+/// for real: nothing of the host's can be inherited (invariant I6).
+fn close_all_but(reports: &Channel, sealed: Option<&OwnedFd>) -> Result<(), SetupError> {
+    let what = "close descriptors";
+    // Duplicates above both slots first, so that neither slot overwrites a source.
+    let reports = rustix::io::fcntl_dupfd_cloexec(reports, SEALED_SLOT + 1).doing(what)?;
+    let sealed = sealed.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, SEALED_SLOT + 1)).transpose().doing(what)?;
+    stage::place(reports.as_raw_fd(), CHANNEL_SLOT).doing(what)?;
+    let first_closed = match &sealed {
+        Some(sealed) => {
+            stage::place(sealed.as_raw_fd(), SEALED_SLOT).doing(what)?;
+            SEALED_SLOT + 1
+        }
+        None => CHANNEL_SLOT + 1,
+    };
+    std::mem::forget((reports, sealed));
+    process::close_from(first_closed as u32).doing(what)
+}
+
+/// Finds `command` as execvp would, along the container's PATH.
+fn find_executable(command: &str, environment: &[String]) -> Result<PathBuf, SetupError> {
+    if command.contains('/') {
+        return match check_executable(Path::new(command)) {
+            Ok(()) => Ok(PathBuf::from(command)),
+            Err(error) => Err(exec_error(command, error)),
+        };
+    }
+    const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let path = environment.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let mut denied = None;
+    for directory in path.split(':') {
+        let candidate = Path::new(if directory.is_empty() { "." } else { directory }).join(command);
+        match check_executable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied = Some(error),
+            Err(_) => {}
+        }
+    }
+    match denied {
+        Some(error) => Err(exec_error(command, error)),
+        None => Err(SetupError { code: 127, text: format!("exec: {command:?}: executable file not found in $PATH") }),
+    }
+}
+
+fn check_executable(path: &Path) -> io::Result<()> {
+    let stat = rustix::fs::stat(path)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "is a directory"));
+    }
+    Ok(rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)
+}
+
+/// docker's words and exit codes: 127 when there is no such file, else 126.
+pub fn exec_error(command: &str, error: io::Error) -> SetupError {
+    let (code, reason) = match error.raw_os_error() {
+        Some(libc::ENOENT) => (127, "no such file or directory".to_owned()),
+        Some(libc::ENOTDIR) => (127, "not a directory".to_owned()),
+        Some(libc::EACCES) => (126, "permission denied".to_owned()),
+        Some(libc::ENOEXEC) => (126, "exec format error".to_owned()),
+        _ => (126, error.to_string()),
+    };
+    SetupError { code, text: format!("exec: {command:?}: {reason}") }
+}
+
+/// Tells the supervisor of a failure after the last closing of descriptors.
+pub fn report_failure(error: &SetupError) {
+    if let Ok(channel) = process::inherited_descriptor(CHANNEL_SLOT) {
+        let _ = Channel::from_descriptor(channel).send(&Report::Failed(error.clone()), &[]);
+    }
+}
+
+/// The report channel's slot.
+pub const fn channel_slot() -> i32 {
+    CHANNEL_SLOT
+}

@@ -1,0 +1,385 @@
+//! The builder: a short-lived process in U with a mount namespace of its own. It makes the init's
+//! namespaces, assembles the root file system, and lets the init go.
+//!
+//! The order is the point. While the host's file systems are in sight every mount is *made*,
+//! detached (a new procfs or sysfs is refused once no other is visible). Then the root is pivoted
+//! to, the host's tree is gone, and only then is anything *attached* or created by name, so that a
+//! slip lands inside the container (invariant I3). The init takes its mount namespace last, as a
+//! copy made across a user namespace: the kernel locks every mount in it, so that not even a
+//! privileged container can uncover what a mount hides or make a read-only one writable.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use oci_spec::runtime::{LinuxNamespaceType as Namespace, Spec};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+
+use super::channel::Channel;
+use super::idmap::IdMaps;
+use super::mounts::{self, Detached, Options};
+use super::plan::{Join, Plan, RootPlan};
+use super::rootfs::{self, Layout};
+use super::setup::{Doing, Mapped, Ready, Report, ResolvedUser, SetupError};
+use super::tree::Root;
+use super::{devices, hostview, init, seal, user};
+use crate::sys;
+use crate::sys::process::{self, Cloned};
+
+/// Runs in the builder process; returns its exit code.
+pub fn run(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> i32 {
+    match build(plan, supervisor, stdio) {
+        Ok(()) => 0,
+        Err(error) => {
+            // A supervisor that is gone needs no report.
+            let _ = supervisor.send(&Report::Failed(error), &[]);
+            1
+        }
+    }
+}
+
+fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<(), SetupError> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing("make mounts private")?;
+    let maps = IdMaps::of_self().doing("read the id maps")?;
+    let (to_init, from_builder) = Channel::pair().doing("make a channel")?;
+    join_others(&plan.joins)?;
+    let Some(child) = clone_init(plan, supervisor, from_builder, &to_init, stdio)? else {
+        return Err(SetupError::new("the init returned"));
+    };
+    supervisor.send(&Report::Init, &[child.pidfd.as_fd()]).doing("reach the supervisor")?;
+
+    enter_namespaces(plan, &child)?;
+    let view = HostView::prepare(plan, &maps, &child)?;
+    // The supervisor wrote the maps meanwhile; mounts below need no more than U.
+    supervisor.receive::<Mapped>().doing("wait for the id maps")?;
+    enter_root(plan)?;
+    let root = Root::open(Path::new("/")).doing("open the new root")?;
+    view.attach(&root, plan)?;
+    finish(plan, supervisor, &to_init, &root, &maps, view.sealed)
+}
+
+/// Enters the namespaces of other containers that this one shares. A pid namespace joined here is
+/// that of our children.
+fn join_others(joins: &[Join]) -> Result<(), SetupError> {
+    for join in joins {
+        let (name, flag) = match join.kind {
+            Namespace::Ipc => ("ipc", libc::CLONE_NEWIPC),
+            Namespace::Uts => ("uts", libc::CLONE_NEWUTS),
+            Namespace::Pid => ("pid", libc::CLONE_NEWPID),
+            Namespace::Network => ("net", libc::CLONE_NEWNET),
+            _ => continue,
+        };
+        let path = format!("/proc/{}/ns/{name}", join.pid.as_raw_nonzero());
+        let gone = || SetupError::new(format!("cannot join the {name} namespace: its container is not running"));
+        let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| gone())?;
+        if process::start_time(join.pid).ok() != Some(join.start) {
+            return Err(gone());
+        }
+        process::join_namespaces(namespace.as_fd(), flag).doing(format_args!("join the {name} namespace"))?;
+    }
+    Ok(())
+}
+
+/// The namespaces made new for the init, but for the mount namespace, which it takes at the end.
+fn new_namespaces(plan: &Plan) -> libc::c_int {
+    [
+        (Namespace::User, libc::CLONE_NEWUSER),
+        (Namespace::Pid, libc::CLONE_NEWPID),
+        (Namespace::Network, libc::CLONE_NEWNET),
+        (Namespace::Ipc, libc::CLONE_NEWIPC),
+        (Namespace::Uts, libc::CLONE_NEWUTS),
+        (Namespace::Cgroup, libc::CLONE_NEWCGROUP),
+    ]
+    .into_iter()
+    .filter(|&(kind, _)| plan.is_private(kind))
+    .fold(0, |flags, (_, flag)| flags | flag)
+}
+
+/// Makes the init as a child of the supervisor, so that this process can end. Returns only in the
+/// builder.
+fn clone_init(
+    plan: &Plan,
+    supervisor: &Channel,
+    from_builder: Channel,
+    to_init: &Channel,
+    stdio: [Option<OwnedFd>; 3],
+) -> Result<Option<Cloned>, SetupError> {
+    let namespaces = new_namespaces(plan);
+    // The kernel refuses a new user namespace together with a joined pid namespace: then the init
+    // unshares for itself, once it exists.
+    let joins_pid = plan.joins.iter().any(|join| join.kind == Namespace::Pid);
+    let (at_clone, later) = if joins_pid { (0, namespaces) } else { (namespaces, 0) };
+    match process::clone(libc::CLONE_PARENT | at_clone).doing("create the container's namespaces")? {
+        None => {
+            init::run(plan, supervisor, &from_builder, later, stdio);
+        }
+        Some(child) => {
+            drop(from_builder);
+            if later != 0 {
+                // An end of the channel means the init reported why itself.
+                to_init.receive::<()>().doing("wait for the init's namespaces")?;
+            }
+            Ok(Some(child))
+        }
+    }
+}
+
+/// Works in the init's network, ipc, uts and cgroup namespaces from here on: file systems made
+/// below show these.
+fn enter_namespaces(plan: &Plan, child: &Cloned) -> Result<(), SetupError> {
+    let flags = new_namespaces(plan) & !(libc::CLONE_NEWUSER | libc::CLONE_NEWPID);
+    if flags != 0 {
+        process::join_namespaces(child.pidfd.as_fd(), flags).doing("enter the container's namespaces")?;
+    }
+    if plan.is_private(Namespace::Uts)
+        && let Some(hostname) = plan.spec.hostname()
+    {
+        rustix::system::sethostname(hostname.as_bytes()).doing(format_args!("set the hostname {hostname:?}"))?;
+    }
+    if plan.is_private(Namespace::Network) {
+        sys::net::loopback_up().doing("bring up the loopback device")?;
+    }
+    Ok(())
+}
+
+/// What must be made while the host's file systems are in sight.
+struct HostView {
+    mounts: Vec<Detached>,
+    devices: Vec<Detached>,
+    null: OwnedFd,
+    sealed: Option<OwnedFd>,
+}
+
+impl HostView {
+    fn prepare(plan: &Plan, maps: &IdMaps, child: &Cloned) -> Result<Self, SetupError> {
+        let mut mounts = Vec::new();
+        for mount in plan.spec.mounts().iter().flatten() {
+            mounts.push(prepare_mount(plan, mount, maps, child)?);
+        }
+        apply_sysctls(plan, &mounts, maps)?;
+        let mut nodes = devices::prepare()?;
+        if is_privileged(&plan.spec) {
+            nodes.extend(devices::prepare_all());
+        }
+        let sealed = seal::needed(plan.init).then(seal::open).transpose()?;
+        Ok(Self { mounts, devices: nodes, null: devices::null()?, sealed })
+    }
+
+    fn attach(&self, root: &Root, plan: &Plan) -> Result<(), SetupError> {
+        for mount in &self.mounts {
+            mount.attach(root)?;
+            if mount.target == Path::new("/dev") {
+                for device in &self.devices {
+                    device.attach(root)?;
+                }
+                devices::link(root)?;
+            }
+        }
+        let Some(linux) = plan.spec.linux() else { return Ok(()) };
+        for path in linux.masked_paths().iter().flatten() {
+            mounts::mask(root, Path::new(path), self.null.as_fd())?;
+        }
+        for path in linux.readonly_paths().iter().flatten() {
+            mounts::make_read_only(root, Path::new(path))?;
+        }
+        Ok(())
+    }
+}
+
+/// A Spec without masks is that of a privileged container.
+fn is_privileged(spec: &Spec) -> bool {
+    spec.linux().as_ref().is_some_and(|linux| linux.masked_paths().as_ref().is_none_or(Vec::is_empty))
+}
+
+fn prepare_mount(
+    plan: &Plan,
+    mount: &oci_spec::runtime::Mount,
+    maps: &IdMaps,
+    child: &Cloned,
+) -> Result<Detached, SetupError> {
+    let target = mount.destination().clone();
+    let options = mounts::parse_options(mount.options().as_deref().unwrap_or_default());
+    let directory = |mount| Detached { target: target.clone(), mount, directory: true };
+    match mount.typ().as_deref() {
+        Some("proc") if !options.bind => new_proc(plan, &options, child).map(directory),
+        // Without a network namespace of its own, or inside another container, a container gets no
+        // sysfs; an empty directory is better than the host's.
+        Some("sysfs") => mounts::new_filesystem("sysfs", &options)
+            .or_else(|_| mounts::new_filesystem("tmpfs", &mounts::parse_options(&["nosuid", "nodev", "noexec", "mode=755"].map(str::to_owned))))
+            .doing("mount /sys")
+            .map(directory),
+        Some("cgroup" | "cgroup2") => mounts::new_filesystem("cgroup2", &Options { data: Vec::new(), ..options })
+            .or_else(|_| mounts::new_filesystem("tmpfs", &mounts::parse_options(&["ro", "nosuid", "nodev", "noexec"].map(str::to_owned))))
+            .doing("mount /sys/fs/cgroup")
+            .map(directory),
+        Some("mqueue") => mounts::new_filesystem("mqueue", &options)
+            .or_else(|_| mounts::new_filesystem("tmpfs", &options))
+            .doing("mount /dev/mqueue")
+            .map(directory),
+        Some("devpts") => {
+            let data = options.data.iter().filter(|option| mapped_gid(option, maps)).cloned().collect();
+            mounts::new_filesystem("devpts", &Options { data, ..options }).doing("mount /dev/pts").map(directory)
+        }
+        _ if plan.joins.iter().any(|join| join.kind == Namespace::Ipc) && target == Path::new("/dev/shm") => {
+            shared_memory_of(plan).map(directory)
+        }
+        _ => mounts::prepare(mount),
+    }
+}
+
+/// `gid=5` cannot be told to devpts where group 5 is not mapped.
+fn mapped_gid(option: &str, maps: &IdMaps) -> bool {
+    option.strip_prefix("gid=").is_none_or(|gid| gid.parse().is_ok_and(|gid| maps.has_gid(gid)))
+}
+
+/// A procfs shows the pid namespace of the process that makes it, so a child of the init's pid
+/// namespace makes it. With the host's pid namespace only the host's own /proc can be shown.
+fn new_proc(plan: &Plan, options: &Options, child: &Cloned) -> Result<OwnedFd, SetupError> {
+    if plan.is_host(Namespace::Pid) {
+        let options = Options { bind: true, recursive: true, attributes: options.attributes, ..Options::default() };
+        return mounts::clone_tree(Path::new("/proc"), &options).doing("bind the host's /proc");
+    }
+    if plan.is_private(Namespace::Pid) {
+        process::join_namespaces(child.pidfd.as_fd(), libc::CLONE_NEWPID).doing("enter the container's pid namespace")?;
+    }
+    process::with_shared_child(|| mounts::new_filesystem("proc", options)).doing("mount /proc")?.doing("mount /proc")
+}
+
+/// The /dev/shm of the container whose ipc namespace is shared, cloned in its mount namespace.
+fn shared_memory_of(plan: &Plan) -> Result<OwnedFd, SetupError> {
+    let what = "share the other container's /dev/shm";
+    let donor = plan.joins.iter().find(|join| join.kind == Namespace::Ipc).ok_or_else(|| SetupError::new(what))?;
+    let open = |path: &str| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).doing(what);
+    let theirs = open(&format!("/proc/{}/ns/mnt", donor.pid.as_raw_nonzero()))?;
+    let ours = open("/proc/self/ns/mnt")?;
+    process::join_namespaces(theirs.as_fd(), libc::CLONE_NEWNS).doing(what)?;
+    let options = Options { bind: true, ..Options::default() };
+    let clone = mounts::clone_tree(Path::new("/dev/shm"), &options).doing(what);
+    process::join_namespaces(ours.as_fd(), libc::CLONE_NEWNS).doing(what)?;
+    clone
+}
+
+/// Sysctls go through our own new procfs, which nothing of the image can cover (invariant I4).
+fn apply_sysctls(plan: &Plan, mounts: &[Detached], maps: &IdMaps) -> Result<(), SetupError> {
+    let Some(proc) = mounts.iter().find(|mount| mount.target == Path::new("/proc")) else { return Ok(()) };
+    let settings = plan.spec.linux().as_ref().and_then(|linux| linux.sysctl().clone()).unwrap_or_default();
+    for (key, value) in &settings {
+        let path = PathBuf::from("sys").join(key.replace('.', "/"));
+        let value = if key == "net.ipv4.ping_group_range" { ping_range(maps) } else { value.clone() };
+        write_below(proc.mount.as_fd(), &path, &value).doing(format_args!("set the sysctl {key}={value}"))?;
+    }
+    Ok(())
+}
+
+/// The range must consist of mapped groups.
+fn ping_range(maps: &IdMaps) -> String {
+    let last = maps.gids.first().map_or(0, |extent| extent.inside + (extent.count - 1));
+    let contiguous = maps.gids.iter().skip(1).fold(last, |last, extent| {
+        if Some(extent.inside) == last.checked_add(1) { extent.inside + (extent.count - 1) } else { last }
+    });
+    format!("0 {}", contiguous.min(i32::MAX as u32))
+}
+
+fn write_below(directory: BorrowedFd<'_>, path: &Path, value: &str) -> rustix::io::Result<()> {
+    use rustix::fs::ResolveFlags;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let file = rustix::fs::openat2(directory, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    rustix::io::write(&file, value.as_bytes())?;
+    Ok(())
+}
+
+/// Mounts the root file system and makes it the root of this mount namespace; the host's tree is
+/// detached and out of reach.
+fn enter_root(plan: &Plan) -> Result<(), SetupError> {
+    let (upper, work) = (plan.directory.join("upper"), plan.directory.join("work"));
+    let merged = plan.directory.join("merged");
+    make_layer_directories(plan, &upper, &work, &merged).doing("make the container's writable layer")?;
+    match &plan.root {
+        RootPlan::Layers(lowers) => {
+            let layout = Layout { lowers, upper: &upper, work: &work, merged: &merged };
+            rootfs::mount(&layout, &plan.directory.join("driver")).doing("mount the container's root file system")?;
+        }
+        RootPlan::Directory(host) => hostview::mount(host, &plan.directory, &merged)?,
+    }
+    rustix::process::chdir(&merged).doing("enter the container's root")?;
+    rustix::process::pivot_root(".", ".").doing("pivot to the container's root")?;
+    // The old root now covers the new one at the same place; the topmost goes.
+    unmount(".", UnmountFlags::DETACH).doing("detach the host's file systems")?;
+    rustix::process::chdir("/").doing("enter the container's root")
+}
+
+/// On first start. The writable layer's directory is the container's `/`, so it looks like the
+/// image's.
+fn make_layer_directories(plan: &Plan, upper: &Path, work: &Path, merged: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+    for directory in [work, merged] {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    if upper.exists() {
+        return Ok(());
+    }
+    // Under another name until its attributes are right: a crash must not leave them wrong.
+    let new = upper.with_extension("new");
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&new)?;
+    let mut mode = 0o755;
+    if let RootPlan::Layers(lowers) = &plan.root
+        && let Some(top) = lowers.last()
+    {
+        let top = std::fs::metadata(top)?;
+        chown(&new, Some(top.uid()), Some(top.gid()))?;
+        mode = top.mode() & 0o7777;
+    }
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode))?;
+    std::fs::rename(&new, upper)
+}
+
+/// The last steps inside the new root, then the init may go.
+fn finish(
+    plan: &Plan,
+    supervisor: &Channel,
+    to_init: &Channel,
+    root: &Root,
+    maps: &IdMaps,
+    sealed: Option<OwnedFd>,
+) -> Result<(), SetupError> {
+    let user = user::resolve(root, &plan.user, maps)?;
+    supervisor.send(&Report::User(user.clone()), &[]).doing("reach the supervisor")?;
+    ensure_workdir(root, &plan.spec)?;
+    let terminal = plan.has_terminal().then(|| open_terminal(root, supervisor, &user, maps)).transpose()?;
+    if plan.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
+        let top = root.handle(Path::new("/")).doing("open the root")?;
+        sys::mount::set_attributes(&top, sys::mount::attr::RDONLY, 0, false).doing("make the root read-only")?;
+    }
+    let ready = Ready { user, terminal: terminal.is_some(), sealed: sealed.is_some() };
+    let descriptors: Vec<BorrowedFd<'_>> = [&terminal, &sealed].into_iter().flatten().map(AsFd::as_fd).collect();
+    to_init.send(&ready, &descriptors).doing("start the init")
+}
+
+/// The working directory is made where it is missing, as docker does.
+fn ensure_workdir(root: &Root, spec: &Spec) -> Result<(), SetupError> {
+    let Some(process) = spec.process() else { return Ok(()) };
+    let cwd = process.cwd();
+    match root.ensure_directory(cwd) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            Err(SetupError { code: 126, text: format!("cannot use {} as working directory: not a directory", cwd.display()) })
+        }
+        // A read-only volume there is found out when the init enters it.
+        Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        Err(error) => Err(SetupError::new(format!("cannot make the working directory {}: {error}", cwd.display()))),
+    }
+}
+
+fn open_terminal(
+    root: &Root,
+    supervisor: &Channel,
+    user: &ResolvedUser,
+    maps: &IdMaps,
+) -> Result<OwnedFd, SetupError> {
+    let terminal = devices::open_terminal(root, true)?;
+    let group = Some(devices::TTY_GROUP).filter(|&gid| maps.has_gid(gid));
+    devices::give_terminal(&terminal.user, user.uid, group).doing("hand over the terminal")?;
+    supervisor.send(&Report::Console, &[terminal.controller.as_fd(), terminal.user.as_fd()]).doing("reach the supervisor")?;
+    Ok(terminal.user)
+}

@@ -1,0 +1,225 @@
+//! `exec`: a further process in a running container. The invocation forks a small supervisor of its
+//! own for it; the container's supervisor is not involved.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::libc;
+use oci_spec::runtime::{LinuxNamespaceType as Namespace, Process, Spec};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Signal;
+
+use super::become_process::{self, Executable, Identity};
+use super::channel::{Channel, Received};
+use super::client::Client;
+use super::idmap::IdMaps;
+use super::launch;
+use super::message::Kind;
+use super::seccomp::Filter;
+use super::session::{self, Session, StopRule, Streams};
+use super::setup::{Doing, Report, SetupError};
+use super::tree::Root;
+use super::{devices, seal, user};
+use crate::store::containers::ProcessIdentity;
+use crate::sys::process::{self, Fork};
+
+/// A process to add to a running container.
+#[derive(Debug)]
+pub struct ExecPlan {
+    /// The container's Spec as it was executed: which namespaces it has.
+    pub spec: Spec,
+    /// The process to run.
+    pub process: Process,
+    /// `user[:group]` to look up inside.
+    pub user: String,
+    pub seccomp: Option<Filter>,
+    pub init: ProcessIdentity,
+    pub supervisor: ProcessIdentity,
+    pub open_stdin: bool,
+    /// Nobody watches: the process goes on by itself.
+    pub detached: bool,
+    pub size: Option<(u16, u16)>,
+}
+
+/// Starts the process; the client hears first whether that succeeded.
+pub fn exec(plan: ExecPlan) -> anyhow::Result<Client> {
+    let (ours, theirs) = launch::connection().context("make a socket")?;
+    match process::fork().context("fork")? {
+        Fork::Parent(_) => Ok(Client::new(ours)),
+        Fork::Child => {
+            drop(ours);
+            supervise(&plan, theirs);
+            process::exit_now(0)
+        }
+    }
+}
+
+fn supervise(plan: &ExecPlan, socket: OwnedFd) {
+    match start(plan) {
+        Ok((mut session, pid)) => {
+            let attached = session.attach(socket, true);
+            session.tell(Kind::Started, &pid.to_le_bytes());
+            if attached.is_ok() && !plan.detached {
+                let code = session.run().unwrap_or(255);
+                session.finish(code);
+            }
+        }
+        Err(error) => {
+            let mut payload = vec![error.code];
+            payload.extend_from_slice(error.text.as_bytes());
+            payload.truncate(super::message::PAYLOAD_MAX);
+            let mut frame = Vec::new();
+            super::message::push_frame(&mut frame, Kind::Failed, &payload);
+            let _ = rustix::net::send(&socket, &frame, rustix::net::SendFlags::NOSIGNAL);
+        }
+    }
+}
+
+fn start(plan: &ExecPlan) -> Result<(Session, i32), SetupError> {
+    let signals = session::block_signals().doing("block signals")?;
+    rustix::process::setsid().doing("start a session")?;
+    let null = devices::open_null().doing("open /dev/null")?;
+    rustix::stdio::dup2_stdin(&null).doing("leave the standard streams")?;
+    rustix::stdio::dup2_stdout(&null).doing("leave the standard streams")?;
+    rustix::stdio::dup2_stderr(&null).doing("leave the standard streams")?;
+    let terminal = plan.process.terminal().unwrap_or(false);
+    let (mut streams, inside) = make_streams(plan, terminal)?;
+
+    let (ours, theirs) = Channel::pair().doing("make a channel")?;
+    if process::clone(0).doing("fork")?.is_none() {
+        drop(ours);
+        if let Err(error) = enter(plan, &theirs, inside) {
+            let _ = theirs.send(&Report::Failed(error), &[]);
+        }
+        process::exit_now(0);
+    }
+    drop((theirs, inside));
+    let mut pidfd = None;
+    while let Some(Received { message, descriptors }) = ours.receive::<Report>().doing("hear from the process")? {
+        let mut descriptors = descriptors.into_iter();
+        match message {
+            Report::Init => pidfd = descriptors.next(),
+            Report::Console => {
+                streams.terminal = descriptors.next();
+                streams.terminal_user = descriptors.next();
+                if let (Some(terminal), Some((ws_row, ws_col))) = (&streams.terminal, plan.size) {
+                    let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+                    let _ = rustix::termios::tcsetwinsize(terminal, size);
+                }
+            }
+            Report::User(_) => {}
+            Report::Failed(error) => return Err(error),
+        }
+    }
+    let pidfd = pidfd.ok_or_else(|| SetupError::new("the process died before it could be executed"))?;
+    let pid = session::host_pid(&pidfd).map_or(0, |pid| pid.as_raw_nonzero().get());
+    let rule = StopRule { signal: Signal::TERM, timeout: Some(Duration::from_secs(10)), on_owner_lost: true };
+    let session = Session::new(pidfd, streams, None, signals, rule).doing("watch the process")?;
+    Ok((session, pid))
+}
+
+fn make_streams(plan: &ExecPlan, terminal: bool) -> Result<(Streams, [Option<OwnedFd>; 3]), SetupError> {
+    let mut streams = Streams::default();
+    let mut inside = [None, None, None];
+    if terminal || plan.detached {
+        return Ok((streams, inside));
+    }
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).doing("make a pipe");
+    if plan.open_stdin {
+        let (read, write) = pipe()?;
+        (inside[0], streams.stdin) = (Some(read), Some(write));
+    }
+    let (read, write) = pipe()?;
+    (streams.stdout, inside[1]) = (Some(read), Some(write));
+    let (read, write) = pipe()?;
+    (streams.stderr, inside[2]) = (Some(read), Some(write));
+    Ok((streams, inside))
+}
+
+/// Enters the container: first U, whose capabilities reach every namespace below, then the
+/// container's namespaces, at last, in the final process, its user namespace.
+fn enter(plan: &ExecPlan, reports: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<(), SetupError> {
+    let gone = || SetupError::new("the container is not running any more");
+    let pidfd = plan.init.open().doing("find the container's init")?.ok_or_else(gone)?;
+    if !rustix::process::geteuid().is_root() {
+        let path = format!("/proc/{}/ns/user", plan.supervisor.pid.as_raw_nonzero());
+        let namespace = File::open(path).map_err(|_| gone())?;
+        process::join_namespaces(namespace.as_fd(), libc::CLONE_NEWUSER).doing("enter the user namespace")?;
+    }
+    let maps = IdMaps::of_self().doing("read the id maps")?;
+    let sealed = if seal::needed(false) {
+        process::unshare(libc::CLONE_NEWNS).doing("create a mount namespace")?;
+        Some(seal::open()?)
+    } else {
+        None
+    };
+    // From here on nothing of ours may be looked into from the container (CVE-2016-9962).
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).doing("hide the process")?;
+    process::join_namespaces(pidfd.as_fd(), namespaces(&plan.spec)).doing("enter the container")?;
+    let Some(child) = process::clone(libc::CLONE_PARENT).doing("fork inside the container")? else {
+        let result = become_member(plan, reports, stdio, &pidfd, &maps, sealed);
+        if let Err(error) = result {
+            let _ = reports.send(&Report::Failed(error), &[]);
+        }
+        process::exit_now(125);
+    };
+    reports.send(&Report::Init, &[child.pidfd.as_fd()]).doing("reach the supervisor")
+}
+
+/// Every namespace of the container's that is not the host's, but for its user namespace.
+fn namespaces(spec: &Spec) -> libc::c_int {
+    let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().clone()).unwrap_or_default();
+    listed.iter().fold(0, |flags, namespace| {
+        flags
+            | match namespace.typ() {
+                Namespace::Mount => libc::CLONE_NEWNS,
+                Namespace::Pid => libc::CLONE_NEWPID,
+                Namespace::Network => libc::CLONE_NEWNET,
+                Namespace::Ipc => libc::CLONE_NEWIPC,
+                Namespace::Uts => libc::CLONE_NEWUTS,
+                Namespace::Cgroup => libc::CLONE_NEWCGROUP,
+                _ => 0,
+            }
+    })
+}
+
+fn has_user_namespace(spec: &Spec) -> bool {
+    let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().clone()).unwrap_or_default();
+    listed.iter().any(|namespace| namespace.typ() == Namespace::User)
+}
+
+fn become_member(
+    plan: &ExecPlan,
+    reports: &Channel,
+    stdio: [Option<OwnedFd>; 3],
+    init: &OwnedFd,
+    maps: &IdMaps,
+    sealed: Option<OwnedFd>,
+) -> Result<(), SetupError> {
+    let root = Root::open(Path::new("/")).doing("open the container's root")?;
+    let user = user::resolve(&root, &plan.user, maps)?;
+    let terminal = if plan.process.terminal().unwrap_or(false) {
+        let terminal = devices::open_terminal(&root, false)?;
+        let group = Some(devices::TTY_GROUP).filter(|&gid| maps.has_gid(gid));
+        devices::give_terminal(&terminal.user, user.uid, group).doing("hand over the terminal")?;
+        reports
+            .send(&Report::Console, &[terminal.controller.as_fd(), terminal.user.as_fd()])
+            .doing("reach the supervisor")?;
+        Some(terminal.user)
+    } else {
+        None
+    };
+    if has_user_namespace(&plan.spec) {
+        process::join_namespaces(init.as_fd(), libc::CLONE_NEWUSER).doing("enter the container's user namespace")?;
+    }
+    let identity = Identity {
+        process: &plan.process,
+        user: &user,
+        seccomp: plan.seccomp.as_ref(),
+        tied: !plan.detached,
+    };
+    become_process::run(identity, Executable { sealed, as_init: false }, terminal, stdio, reports)
+}

@@ -1,0 +1,61 @@
+//! The init before it is the user's command: the last steps from inside the container's namespaces.
+
+use std::os::fd::OwnedFd;
+
+use nix::libc;
+use rustix::process::Signal;
+
+use super::become_process::{self, Executable, Identity};
+use super::channel::{Channel, Received};
+use super::plan::Plan;
+use super::setup::{Doing, Ready, Report, SetupError};
+use crate::sys::process;
+
+/// Runs in the init process; never returns to the builder's code.
+pub fn run(
+    plan: &Plan,
+    supervisor: &Channel,
+    builder: &Channel,
+    unshare_flags: libc::c_int,
+    stdio: [Option<OwnedFd>; 3],
+) -> ! {
+    if let Err(error) = prepare(plan, supervisor, builder, unshare_flags, stdio) {
+        let _ = supervisor.send(&Report::Failed(error), &[]);
+    }
+    process::exit_now(125)
+}
+
+fn prepare(
+    plan: &Plan,
+    supervisor: &Channel,
+    builder: &Channel,
+    unshare_flags: libc::c_int,
+    stdio: [Option<OwnedFd>; 3],
+) -> Result<(), SetupError> {
+    // Our parent is the supervisor. Its own pid namespace takes us down with it where it has one;
+    // this is for the modes where it has none.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).doing("tie the init to its supervisor")?;
+    if unshare_flags != 0 {
+        process::unshare(unshare_flags).doing("create the container's namespaces")?;
+        builder.send(&(), &[]).doing("reach the builder")?;
+    }
+    let Some(Received { message: ready, descriptors }) = builder.receive::<Ready>().doing("wait for the builder")? else {
+        // The builder failed and has said why.
+        process::exit_now(125);
+    };
+    let mut descriptors = descriptors.into_iter();
+    let terminal = if ready.terminal { descriptors.next() } else { None };
+    let sealed = if ready.sealed { descriptors.next() } else { None };
+    // A copy of the builder's mounts, locked because it crosses into another user namespace.
+    process::unshare(libc::CLONE_NEWNS).doing("take the container's mount namespace")?;
+
+    let spec = plan.spec.process().as_ref().ok_or_else(|| SetupError::new("the Spec has no process"))?;
+    let identity = Identity {
+        process: spec,
+        user: &ready.user,
+        seccomp: plan.seccomp.as_ref(),
+        tied: true,
+    };
+    let executable = Executable { sealed, as_init: plan.init };
+    become_process::run(identity, executable, terminal, stdio, supervisor)
+}

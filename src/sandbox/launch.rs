@@ -1,0 +1,71 @@
+//! Starting a container from an invocation: fork the supervisor into U and hear how it went.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result, bail};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{WaitOptions, waitpid};
+
+use super::client::Client;
+use super::plan::Plan;
+use super::supervisor::{self, Charge};
+use super::userns;
+use crate::store::Store;
+use crate::store::containers::Container;
+use crate::store::lock::AliveLock;
+
+/// How the invocation relates to what it starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Attachment {
+    /// The invocation stays, and the container ends with it.
+    pub foreground: bool,
+    /// Rows and columns of the invocation's terminal.
+    pub size: Option<(u16, u16)>,
+}
+
+/// A supervisor that was just forked.
+#[derive(Debug)]
+pub struct Launched {
+    pub client: Client,
+    /// What the person should hear, such as missing subordinate ids.
+    pub warning: Option<String>,
+}
+
+/// Forks the supervisor of `container`, whose `alive` lock goes with it. The caller has one thread.
+/// Whether the start succeeded is the first thing the client hears.
+pub fn launch(
+    store: &Store,
+    container: &Container,
+    plan: Plan,
+    alive: AliveLock,
+    attachment: Attachment,
+) -> Result<Launched> {
+    let (ours, theirs) = connection().context("make a socket to the supervisor")?;
+    let charge = Charge {
+        store: store.clone(),
+        plan,
+        container: container.clone(),
+        alive,
+        socket: theirs,
+        foreground: attachment.foreground,
+        size: attachment.size,
+    };
+    // Both processes get the charge by the fork; ours is dropped, the lock lives on in the other.
+    let mut charge = Some(charge);
+    let mut in_child = Some(&ours);
+    let forked = userns::fork_into(store, || {
+        in_child.take();
+        charge.take().map_or(125, supervisor::enter)
+    })?;
+    drop(charge);
+    let status = waitpid(Some(forked.pid), WaitOptions::empty()).context("wait for the fork of the supervisor")?;
+    if status.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
+        bail!("cannot start a supervisor in the user namespace");
+    }
+    Ok(Launched { client: Client::new(ours), warning: forked.warning })
+}
+
+/// A connected pair of stream sockets for frames.
+pub fn connection() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+}

@@ -1,0 +1,179 @@
+//! The Spec's mounts, in two steps: made as detached mounts while the host's file systems are in
+//! sight, then attached inside the container's root by descriptor (invariants I2 and I3).
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Mount;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen, open_tree,
+};
+
+use super::setup::{Doing, SetupError};
+use super::tree::{self, Root};
+use crate::sys;
+use crate::sys::mount::attr;
+
+/// A mount that is made but not yet visible anywhere.
+#[derive(Debug)]
+pub struct Detached {
+    pub target: PathBuf,
+    pub mount: OwnedFd,
+    /// Whether its target is a directory.
+    pub directory: bool,
+}
+
+/// A mount's options, sorted by meaning.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `MOUNT_ATTR_*` to set.
+    pub attributes: u64,
+    pub bind: bool,
+    pub recursive: bool,
+    /// `MS_PRIVATE` and kin.
+    pub propagation: Option<u64>,
+    /// What the file system itself is told, as `key=value` or a bare flag.
+    pub data: Vec<String>,
+}
+
+/// Sorts OCI mount options (runtime-spec config.md, Linux mount options). Later ones win.
+pub fn parse_options(options: &[String]) -> Options {
+    let mut parsed = Options::default();
+    for option in options {
+        match option.as_str() {
+            "ro" | "rro" => parsed.attributes |= attr::RDONLY,
+            "rw" => parsed.attributes &= !attr::RDONLY,
+            "nosuid" => parsed.attributes |= attr::NOSUID,
+            "suid" => parsed.attributes &= !attr::NOSUID,
+            "nodev" => parsed.attributes |= attr::NODEV,
+            "dev" => parsed.attributes &= !attr::NODEV,
+            "noexec" => parsed.attributes |= attr::NOEXEC,
+            "exec" => parsed.attributes &= !attr::NOEXEC,
+            "bind" => parsed.bind = true,
+            "rbind" => (parsed.bind, parsed.recursive) = (true, true),
+            // Access times are the kernel's default (relatime) except where a Spec says strict.
+            "strictatime" => parsed.attributes |= MountAttrFlags::MOUNT_ATTR_STRICTATIME.bits() as u64,
+            "noatime" => parsed.attributes |= MountAttrFlags::MOUNT_ATTR_NOATIME.bits() as u64,
+            "relatime" | "defaults" | "newinstance" => {}
+            "private" | "rprivate" => parsed.propagation = Some(rustix::mount::MountPropagationFlags::PRIVATE.bits() as u64),
+            "slave" | "rslave" => parsed.propagation = Some(rustix::mount::MountPropagationFlags::DOWNSTREAM.bits() as u64),
+            "shared" | "rshared" => parsed.propagation = Some(rustix::mount::MountPropagationFlags::SHARED.bits() as u64),
+            "unbindable" | "runbindable" => {
+                parsed.propagation = Some(rustix::mount::MountPropagationFlags::UNBINDABLE.bits() as u64);
+            }
+            other => parsed.data.push(other.to_owned()),
+        }
+    }
+    parsed
+}
+
+/// Makes a new file system of type `kind`, detached.
+pub fn new_filesystem(kind: &str, options: &Options) -> Result<OwnedFd, Errno> {
+    let text = |value: &str| CString::new(value).map_err(|_| Errno::INVAL);
+    let context = fsopen(text(kind)?.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"source", text(kind)?.as_c_str())?;
+    for option in &options.data {
+        match option.split_once('=') {
+            Some((key, value)) => fsconfig_set_string(context.as_fd(), text(key)?.as_c_str(), text(value)?.as_c_str())?,
+            None => fsconfig_set_flag(context.as_fd(), text(option)?.as_c_str())?,
+        }
+    }
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::from_bits_retain(options.attributes as u32);
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Clones the mount tree at `source`, detached, with the attributes set before it can be seen.
+pub fn clone_tree(source: &Path, options: &Options) -> io::Result<OwnedFd> {
+    clone_tree_at(CWD, source, options)
+}
+
+fn clone_tree_at(at: BorrowedFd<'_>, source: &Path, options: &Options) -> io::Result<OwnedFd> {
+    let recursive = if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | recursive;
+    let tree = open_tree(at, source, flags)?;
+    if options.attributes != 0 {
+        sys::mount::set_attributes(&tree, options.attributes, 0, options.recursive)?;
+    }
+    if let Some(propagation) = options.propagation {
+        sys::mount::set_propagation(&tree, propagation, options.recursive)?;
+    }
+    Ok(tree)
+}
+
+/// Makes the mount `mount` asks for, detached; it is a bind when its options say so.
+pub fn prepare(mount: &Mount) -> Result<Detached, SetupError> {
+    let target = mount.destination().clone();
+    let options = parse_options(mount.options().as_deref().unwrap_or_default());
+    let kind = mount.typ().as_deref().unwrap_or("none");
+    if !options.bind {
+        let filesystem = new_filesystem(kind, &options).doing(format_args!("mount {kind} on {}", target.display()))?;
+        return Ok(Detached { target, mount: filesystem, directory: true });
+    }
+    let source = mount.source().as_deref().unwrap_or(Path::new(""));
+    let tree = clone_tree(source, &options)
+        .doing(format_args!("bind {} to {}", source.display(), target.display()))?;
+    let directory = tree::is_directory(tree.as_fd()).doing(format_args!("inspect {}", source.display()))?;
+    Ok(Detached { target, mount: tree, directory })
+}
+
+impl Detached {
+    /// Attaches the mount inside `root`, making its target where it is missing.
+    pub fn attach(&self, root: &Root) -> Result<(), SetupError> {
+        let target =
+            if self.directory { root.ensure_directory(&self.target) } else { root.ensure_file(&self.target) };
+        let target = target.doing(format_args!("make the mount point {}", self.target.display()))?;
+        tree::attach(self.mount.as_fd(), target.as_fd()).doing(format_args!("mount on {}", self.target.display()))
+    }
+}
+
+/// Hides `path`: a file behind /dev/null, a directory behind an empty read-only tmpfs.
+pub fn mask(root: &Root, path: &Path, null: BorrowedFd<'_>) -> Result<(), SetupError> {
+    let Some(target) = existing(root, path)? else { return Ok(()) };
+    let what = format_args!("mask {}", path.display()).to_string();
+    let cover = if tree::is_directory(target.as_fd()).doing(&what)? {
+        let options = parse_options(&["ro", "nosuid", "nodev", "noexec", "size=0k"].map(str::to_owned));
+        new_filesystem("tmpfs", &options).doing(&what)?
+    } else {
+        clone_tree_at(null, Path::new(""), &Options::default()).doing(&what)?
+    };
+    tree::attach(cover.as_fd(), target.as_fd()).doing(&what)
+}
+
+/// Makes `path` and what is mounted below it read-only, by a bind onto itself.
+pub fn make_read_only(root: &Root, path: &Path) -> Result<(), SetupError> {
+    let Some(target) = existing(root, path)? else { return Ok(()) };
+    let what = format_args!("make {} read-only", path.display()).to_string();
+    let options = Options { attributes: attr::RDONLY, bind: true, recursive: true, ..Options::default() };
+    let tree = clone_tree_at(target.as_fd(), Path::new(""), &options).doing(&what)?;
+    tree::attach(tree.as_fd(), target.as_fd()).doing(&what)
+}
+
+/// Only a missing file may be left alone; every other failure to open is fatal.
+fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>, SetupError> {
+    match root.handle(path) {
+        Ok(handle) => Ok(Some(handle)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SetupError::new(format!("cannot open {} in the container: {error}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_sorted_by_meaning_and_later_ones_win() {
+        let options = ["rbind", "rprivate", "ro", "nosuid", "rw", "size=64m", "noexec", "exec"].map(str::to_owned);
+        let parsed = parse_options(&options);
+        assert_eq!(parsed.attributes, attr::NOSUID);
+        assert!(parsed.bind && parsed.recursive);
+        assert_eq!(parsed.data, ["size=64m"]);
+        assert_eq!(parsed.propagation, Some(1 << 18));
+    }
+}

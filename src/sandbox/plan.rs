@@ -1,0 +1,76 @@
+//! What to launch: the OCI runtime Spec and what it cannot say.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::seccomp::Filter;
+use crate::spec::config::ContainerId;
+use crate::spec::signal::Signal;
+
+/// Everything a supervisor needs to know about its container.
+#[derive(Debug)]
+pub struct Plan {
+    pub id: ContainerId,
+    /// The container's directory: `upper`, `work`, `merged`, and the files bound into /etc.
+    pub directory: PathBuf,
+    /// The runtime Spec; its user is replaced once names were looked up in the root file system.
+    pub spec: Spec,
+    pub root: RootPlan,
+    /// `user[:group]` as asked for.
+    pub user: String,
+    /// Run our reaper as pid 1, with the command as its child.
+    pub init: bool,
+    /// None when unconfined.
+    pub seccomp: Option<Filter>,
+    /// Containers whose namespaces are joined: each one's init.
+    pub joins: Vec<Join>,
+    pub open_stdin: bool,
+    pub auto_remove: bool,
+    /// Where the json-file log goes.
+    pub log: PathBuf,
+    pub stop_signal: Signal,
+    /// Seconds between the stop signal and SIGKILL; None waits for ever.
+    pub stop_timeout: Option<u32>,
+}
+
+/// What lies below the container's writable layer.
+#[derive(Debug)]
+pub enum RootPlan {
+    /// Extracted layers, lowest first.
+    Layers(Vec<PathBuf>),
+    /// A directory of the host.
+    Directory(PathBuf),
+}
+
+/// A namespace of another container's init.
+#[derive(Debug)]
+pub struct Join {
+    pub kind: LinuxNamespaceType,
+    pub pid: rustix::process::Pid,
+    /// Start time, so that a reused pid is never joined.
+    pub start: u64,
+}
+
+impl Plan {
+    /// Whether the container gets a namespace of its own of this kind.
+    pub fn is_private(&self, kind: LinuxNamespaceType) -> bool {
+        self.namespace(kind).is_some_and(|path| path.is_none())
+    }
+
+    /// Whether it uses the namespace rbox itself runs in.
+    pub fn is_host(&self, kind: LinuxNamespaceType) -> bool {
+        self.namespace(kind).is_none()
+    }
+
+    /// None: the host's. Some(None): a new one. Some(Some(path)): the one at that path.
+    fn namespace(&self, kind: LinuxNamespaceType) -> Option<Option<&PathBuf>> {
+        let namespaces = self.spec.linux().as_ref()?.namespaces().as_ref()?;
+        namespaces.iter().find(|namespace| namespace.typ() == kind).map(|namespace| namespace.path().as_ref())
+    }
+
+    /// Whether the process gets a terminal.
+    pub fn has_terminal(&self) -> bool {
+        self.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false)
+    }
+}

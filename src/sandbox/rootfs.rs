@@ -1,0 +1,168 @@
+//! The root file system: read-only layers below, the container's own writable layer on top.
+//!
+//! Three ways to get one, best first: the kernel's overlayfs in the user namespace, fuse-overlayfs,
+//! a full copy. The first that works is remembered by the store.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
+};
+
+use super::copy;
+
+/// Directories of one container's root.
+#[derive(Debug)]
+pub struct Layout<'a> {
+    /// Lowest first.
+    pub lowers: &'a [PathBuf],
+    pub upper: &'a Path,
+    pub work: &'a Path,
+    /// Where the result is to be mounted.
+    pub merged: &'a Path,
+}
+
+/// A way to make a root file system.
+pub trait Driver {
+    /// Its name in `info` and in the store's memory.
+    fn name(&self) -> &'static str;
+    /// Mounts at `layout.merged`.
+    fn mount(&self, layout: &Layout<'_>) -> io::Result<()>;
+}
+
+struct Overlay;
+struct FuseOverlay;
+struct Copy;
+
+const DRIVERS: [&dyn Driver; 3] = [&Overlay, &FuseOverlay, &Copy];
+
+/// Mounts with the driver remembered in `memory`, or with the first that works, which is then
+/// remembered. A container made with one driver keeps it: a copied upper is no overlay.
+pub fn mount(layout: &Layout<'_>, memory: &Path) -> io::Result<()> {
+    let remembered = std::fs::read_to_string(memory).unwrap_or_default();
+    if let Some(driver) = DRIVERS.into_iter().find(|driver| driver.name() == remembered.trim()) {
+        return driver.mount(layout);
+    }
+    let mut first_error = None;
+    for driver in DRIVERS {
+        match driver.mount(layout) {
+            Ok(()) => {
+                // A read-only or full store forgets, and probes again next time.
+                let _ = std::fs::write(memory, driver.name());
+                return Ok(());
+            }
+            Err(error) => first_error.get_or_insert(error),
+        };
+    }
+    Err(first_error.unwrap_or_else(|| io::ErrorKind::Unsupported.into()))
+}
+
+impl Driver for Overlay {
+    fn name(&self) -> &'static str {
+        "overlay"
+    }
+
+    fn mount(&self, layout: &Layout<'_>) -> io::Result<()> {
+        let lowers = layout.lowers.iter().rev().map(|path| Handle::open(path)).collect::<io::Result<Vec<_>>>()?;
+        let (upper, work) = (Handle::open(layout.upper)?, Handle::open(layout.work)?);
+        match mount_overlay(&lowers, &upper, &work) {
+            Ok(mount) => Ok(move_mount(&mount, c"", CWD, layout.merged, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?),
+            // Linux before 6.7 has no lowerdir+ and takes at most 255 bytes a parameter.
+            Err(Errno::INVAL) => mount_overlay_by_page(&lowers, &upper, &work, layout.merged),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A directory by descriptor, so that neither a long nor an odd path meets overlayfs's parser.
+struct Handle {
+    descriptor: OwnedFd,
+    path: CString,
+}
+
+impl Handle {
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|error| io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", path.display())))?;
+        let path = CString::new(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))?;
+        Ok(Self { descriptor, path })
+    }
+}
+
+fn mount_overlay(lowers: &[Handle], upper: &Handle, work: &Handle) -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"source", c"overlay")?;
+    fsconfig_set_flag(context.as_fd(), c"userxattr")?;
+    for lower in lowers {
+        fsconfig_set_string(context.as_fd(), c"lowerdir+", lower.path.as_c_str())?;
+    }
+    fsconfig_set_string(context.as_fd(), c"upperdir", upper.path.as_c_str())?;
+    fsconfig_set_string(context.as_fd(), c"workdir", work.path.as_c_str())?;
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+fn mount_overlay_by_page(lowers: &[Handle], upper: &Handle, work: &Handle, merged: &Path) -> io::Result<()> {
+    let list = lowers.iter().map(|lower| lower.path.to_string_lossy()).collect::<Vec<_>>().join(":");
+    let options = format!(
+        "userxattr,lowerdir={list},upperdir={},workdir={}",
+        upper.path.to_string_lossy(),
+        work.path.to_string_lossy()
+    );
+    debug_assert!(upper.descriptor.as_raw_fd() >= 0);
+    Ok(rustix::mount::mount(c"overlay", merged, c"overlay", MountFlags::NODEV, CString::new(options)?.as_c_str())?)
+}
+
+impl Driver for FuseOverlay {
+    fn name(&self) -> &'static str {
+        "fuse-overlayfs"
+    }
+
+    fn mount(&self, layout: &Layout<'_>) -> io::Result<()> {
+        let escape = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+        let lowers = layout.lowers.iter().rev().map(|path| escape(path)).collect::<Vec<_>>().join(":");
+        let options = format!("lowerdir={lowers},upperdir={},workdir={}", escape(layout.upper), escape(layout.work));
+        let status = Command::new("fuse-overlayfs")
+            .args(["-o", &options])
+            .arg(layout.merged)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("fuse-overlayfs failed with {status}"))) }
+    }
+}
+
+impl Driver for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn mount(&self, layout: &Layout<'_>) -> io::Result<()> {
+        // `work/copied` marks a finished copy; what a crash left is copied anew.
+        let marker = layout.work.join("copied");
+        if !marker.exists() {
+            crate::store::remove::remove_tree(layout.upper)?;
+            std::fs::create_dir(layout.upper)?;
+            for lower in layout.lowers {
+                copy::merge(lower, layout.upper)?;
+            }
+            File::create(&marker)?;
+        }
+        let tree = rustix::mount::open_tree(
+            CWD,
+            layout.upper,
+            rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        )?;
+        Ok(move_mount(&tree, c"", CWD, layout.merged, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+    }
+}

@@ -1,0 +1,68 @@
+//! How building a container can fail, and what the processes that build it tell each other.
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+
+/// A failed start: docker's exit code and one line for a person.
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{text}")]
+pub struct SetupError {
+    /// 125, 126 (not executable) or 127 (not found).
+    pub code: u8,
+    pub text: String,
+}
+
+impl SetupError {
+    /// A failure of ours or of what was asked for.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { code: 125, text: text.into() }
+    }
+}
+
+/// Names the operation that failed.
+pub trait Doing<T> {
+    /// `what` completes "cannot ...".
+    fn doing(self, what: impl Display) -> Result<T, SetupError>;
+}
+
+impl<T, E: Display> Doing<T> for Result<T, E> {
+    fn doing(self, what: impl Display) -> Result<T, SetupError> {
+        self.map_err(|error| SetupError::new(format!("cannot {what}: {error}")))
+    }
+}
+
+/// The user a container's process runs as, looked up in its own account files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedUser {
+    pub uid: u32,
+    pub gid: u32,
+    /// Always holds `gid` too, so that group-negative modes hold.
+    pub groups: Vec<u32>,
+    pub home: String,
+}
+
+/// From the builder or the init to the supervisor. The channel's end means the init was executed.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// The init exists; its pidfd comes along. Its id maps are awaited.
+    Init,
+    /// The terminal's controller and its user side come along.
+    Console,
+    /// The user was looked up.
+    User(ResolvedUser),
+    Failed(SetupError),
+}
+
+/// From the supervisor to the builder: the init's id maps are written.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Mapped;
+
+/// From the builder to the init: everything is mounted. The terminal, if any, and then the sealed
+/// copy of our executable, if one is needed, come along.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ready {
+    pub user: ResolvedUser,
+    pub terminal: bool,
+    pub sealed: bool,
+}

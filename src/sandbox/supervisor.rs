@@ -1,0 +1,294 @@
+//! The supervisor: forked from the invocation, never executed anew, in U and the first process of a
+//! pid namespace of its own. When it ends, by whatever cause, the kernel kills everything in that
+//! namespace and those below: no container outlives its supervisor.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::libc;
+use oci_spec::runtime::LinuxNamespaceType as Namespace;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Signal;
+
+use super::channel::{Channel, Received};
+use super::logfile::LogFile;
+use super::message::Kind;
+use super::plan::Plan;
+use super::session::{self, Session, StopRule, Streams};
+use super::setup::{Doing, Mapped, Report, ResolvedUser, SetupError};
+use super::{builder, devices, idmap, userns};
+use crate::store::Store;
+use crate::store::containers::{Container, Status, boot_id};
+use crate::store::lock::AliveLock;
+use crate::sys::process;
+
+/// What the invocation hands to the supervisor it forks.
+pub struct Charge {
+    pub store: Store,
+    pub plan: Plan,
+    pub container: Container,
+    pub alive: AliveLock,
+    /// To the invocation.
+    pub socket: OwnedFd,
+    /// The invocation stays attached, and the container ends with it.
+    pub foreground: bool,
+    /// Rows and columns of the terminal at the start.
+    pub size: Option<(u16, u16)>,
+}
+
+/// Runs in a process just forked into U: makes the supervisor as a sibling and ends.
+pub fn enter(charge: Charge) -> i32 {
+    // A container that shares its pid namespace must be reachable from ours, so then we stay in the
+    // host's; the init's parent-death signal ties it to us instead.
+    let own = if charge.plan.is_private(Namespace::Pid) { libc::CLONE_NEWPID } else { 0 };
+    match process::clone(libc::CLONE_PARENT | own) {
+        Ok(Some(_)) => 0,
+        Ok(None) => {
+            supervise(charge);
+            process::exit_now(0)
+        }
+        Err(_) => 125,
+    }
+}
+
+fn supervise(charge: Charge) {
+    let Charge { store, plan, mut container, alive, socket, foreground, size } = charge;
+    let mut supervisor = match Supervisor::start(&plan, &mut container, size) {
+        Ok(supervisor) => supervisor,
+        Err(error) => return report_failure(&store, &plan, &mut container, &alive, socket, &error),
+    };
+    let attached = supervisor.session.attach(socket, foreground);
+    supervisor.session.tell(Kind::Started, &supervisor.pid.to_le_bytes());
+    if attached.is_err() || !foreground {
+        supervisor.session.drop_clients();
+    }
+    let code = supervisor.session.run().unwrap_or(255);
+    // The last write of the state comes before the lock is free, the lock before anybody is told.
+    let recorded = container.update_state(|state| {
+        state.status = Status::Exited;
+        state.pid = 0;
+        state.exit_code = code;
+        state.finished_at = Some(Timestamp::now());
+    });
+    if plan.auto_remove {
+        let _ = store.containers().remove_own(&plan.id, &alive);
+    }
+    drop(alive);
+    if let Err(error) = recorded {
+        supervisor.session.tell(Kind::Warning, format!("{error:#}").as_bytes());
+    }
+    supervisor.session.finish(code);
+}
+
+/// A container that could not be started stays created, with the reason; a `--rm` one goes.
+fn report_failure(
+    store: &Store,
+    plan: &Plan,
+    container: &mut Container,
+    alive: &AliveLock,
+    socket: OwnedFd,
+    error: &SetupError,
+) {
+    let _ = container.update_state(|state| {
+        state.status = Status::Created;
+        state.pid = 0;
+        state.exit_code = i32::from(error.code);
+        state.error = error.text.clone();
+    });
+    if plan.auto_remove {
+        let _ = store.containers().remove_own(&plan.id, alive);
+    }
+    let mut payload = vec![error.code];
+    payload.extend_from_slice(error.text.as_bytes());
+    payload.truncate(super::message::PAYLOAD_MAX);
+    let mut frame = Vec::new();
+    super::message::push_frame(&mut frame, Kind::Failed, &payload);
+    let _ = rustix::net::send(&socket, &frame, rustix::net::SendFlags::NOSIGNAL);
+}
+
+struct Supervisor {
+    session: Session,
+    /// The init in the host's pid namespace.
+    pid: i32,
+}
+
+impl Supervisor {
+    fn start(
+        plan: &Plan,
+        container: &mut Container,
+        size: Option<(u16, u16)>,
+    ) -> Result<Self, SetupError> {
+        let signals = session::block_signals().doing("block signals")?;
+        leave_the_invocation().doing("leave the invocation's session")?;
+        let (mut streams, inside) = make_streams(plan).doing("make the standard streams")?;
+        let log = LogFile::open(&plan.log).doing(format_args!("open the log {}", plan.log.display()))?;
+
+        let (ours, theirs) = Channel::pair().doing("make a channel")?;
+        if process::clone(libc::CLONE_NEWNS).doing("create a mount namespace")?.is_none() {
+            drop(ours);
+            let code = builder::run(plan, &theirs, inside);
+            process::exit_now(code);
+        }
+        drop((theirs, inside));
+        let built = build(plan, &ours, &mut streams, size)?;
+        let pid = record_start(plan, container, &built)?;
+        let rule = StopRule {
+            signal: process::signal_from_number(plan.stop_signal.number()).unwrap_or(Signal::TERM),
+            timeout: plan.stop_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            on_owner_lost: true,
+        };
+        let mut session = Session::new(built.pidfd, streams, Some(log), signals, rule).doing("watch the container")?;
+        if let Ok(listener) = control_socket(&plan.directory) {
+            session.listen(listener);
+        }
+        Ok(Self { session, pid })
+    }
+}
+
+/// A session of its own and no stream of the invocation's: `$(rbox run -d ...)` must not wait for us.
+fn leave_the_invocation() -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::chdir("/")?;
+    let null = devices::open_null()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(rustix::stdio::dup2_stderr(&null)?)
+}
+
+/// Our ends of the container's streams, and its own ends. With a terminal there are none yet.
+fn make_streams(plan: &Plan) -> io::Result<(Streams, [Option<OwnedFd>; 3])> {
+    let mut streams = Streams::default();
+    let mut inside = [None, None, None];
+    if plan.has_terminal() {
+        return Ok((streams, inside));
+    }
+    if plan.open_stdin {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        (inside[0], streams.stdin) = (Some(read), Some(write));
+    }
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    (streams.stdout, inside[1]) = (Some(read), Some(write));
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    (streams.stderr, inside[2]) = (Some(read), Some(write));
+    Ok((streams, inside))
+}
+
+struct Built {
+    pidfd: OwnedFd,
+    user: ResolvedUser,
+}
+
+/// Follows the builder and the init until the command was executed or something failed.
+fn build(
+    plan: &Plan,
+    channel: &Channel,
+    streams: &mut Streams,
+    size: Option<(u16, u16)>,
+) -> Result<Built, SetupError> {
+    let (mut pidfd, mut user) = (None, None);
+    while let Some(Received { message, descriptors }) = channel.receive::<Report>().doing("hear from the builder")? {
+        let mut descriptors = descriptors.into_iter();
+        match message {
+            Report::Init => {
+                let init = descriptors.next().ok_or_else(|| SetupError::new("the builder sent no init"))?;
+                if plan.is_private(Namespace::User) {
+                    write_maps(&init)?;
+                }
+                channel.send(&Mapped, &[]).doing("answer the builder")?;
+                pidfd = Some(init);
+            }
+            Report::Console => {
+                streams.terminal = descriptors.next();
+                streams.terminal_user = descriptors.next();
+                if let (Some(terminal), Some((ws_row, ws_col))) = (&streams.terminal, size) {
+                    let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+                    let _ = rustix::termios::tcsetwinsize(terminal, size);
+                }
+            }
+            Report::User(found) => user = Some(found),
+            Report::Failed(error) => return Err(error),
+        }
+    }
+    match (pidfd, user) {
+        (Some(pidfd), Some(user)) => Ok(Built { pidfd, user }),
+        _ => Err(SetupError::new("the process that builds the container died")),
+    }
+}
+
+/// Maps every id of U onto itself in the container's own user namespace.
+fn write_maps(init: &OwnedFd) -> Result<(), SetupError> {
+    let maps = idmap::IdMaps::of_self().doing("read the id maps")?.identity_below();
+    let pid = session::host_pid(init).doing("find the init")?;
+    let write = |name: &str, extents: &[idmap::Extent]| {
+        userns::write_proc(pid, name, &idmap::format_map(extents)).map_err(|error| SetupError::new(format!("{error:#}")))
+    };
+    write("gid_map", &maps.gids)?;
+    write("uid_map", &maps.uids)
+}
+
+/// Saves the Spec as it was executed, and that the container runs.
+fn record_start(plan: &Plan, container: &mut Container, built: &Built) -> Result<i32, SetupError> {
+    save_spec(plan, &built.user).doing("save the runtime Spec")?;
+    let pid = session::host_pid(&built.pidfd).doing("find the init")?;
+    let own = host_self().doing("find our own pid")?;
+    let start_of = |pid| process::start_time(pid).unwrap_or_default();
+    let recorded = container.update_state(|state| {
+        state.status = Status::Running;
+        state.pid = pid.as_raw_nonzero().get();
+        state.pid_start = start_of(pid);
+        state.supervisor_pid = own.as_raw_nonzero().get();
+        state.supervisor_start = start_of(own);
+        state.started_at = Some(Timestamp::now());
+        state.finished_at = None;
+        state.exit_code = 0;
+        state.error = String::new();
+        state.boot_id = boot_id().to_owned();
+        state.stopped_by_user = false;
+    });
+    recorded.map_err(|error| SetupError::new(format!("{error:#}")))?;
+    Ok(pid.as_raw_nonzero().get())
+}
+
+/// Our pid as the host sees it: /proc is the host's.
+fn host_self() -> io::Result<rustix::process::Pid> {
+    let link = std::fs::read_link("/proc/self")?;
+    let number = link.to_str().and_then(|text| text.parse().ok()).and_then(rustix::process::Pid::from_raw);
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn save_spec(plan: &Plan, user: &ResolvedUser) -> io::Result<()> {
+    let mut spec = plan.spec.clone();
+    if let Some(process) = spec.process_mut() {
+        let own = process.user_mut();
+        own.set_uid(user.uid);
+        own.set_gid(user.gid);
+        own.set_additional_gids(Some(user.groups.clone()));
+    }
+    // Written anew at each start, so nothing is lost with it: no fsync.
+    let path = plan.directory.join("spec.json");
+    let temporary = plan.directory.join(".spec.json");
+    std::fs::write(&temporary, serde_json::to_vec(&spec)?)?;
+    std::fs::rename(temporary, path)
+}
+
+/// `ctl` in the container's directory. Reached through the directory's descriptor, whose /proc path
+/// is short enough for a socket address.
+fn control_socket(directory: &Path) -> io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+    use std::os::fd::AsRawFd;
+    let _ = std::fs::remove_file(directory.join("ctl"));
+    let handle = rustix::fs::open(
+        directory,
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/ctl", handle.as_fd().as_raw_fd()))?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    bind(&socket, &address)?;
+    listen(&socket, 16)?;
+    Ok(socket)
+}

@@ -1,1 +1,287 @@
+//! From flags and image defaults to a [`ContainerConfig`]: docker's rules, in docker's words.
 
+mod modes;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::caps::{self, UnknownCapability};
+use super::config::{CapabilityChanges, ContainerConfig, ContainerId, NamespaceMode, NetworkMode, RootSource};
+use super::env::{self, EnvChange};
+use super::image::{Defaults, ImageConfig};
+use super::mount::{self, InvalidMount, Mount};
+use super::names::{self, InvalidName};
+use super::platform::Platform;
+use super::seccomp::{self, InvalidProfile};
+use super::security::{SeccompChoice, SecurityOptions};
+use super::signal::{InvalidSignal, Signal};
+use super::text::printable;
+use super::ulimit::Ulimit;
+
+pub use modes::{
+    InvalidMode, PullPolicy, parse_extra_host, parse_ipc, parse_network, parse_pid, parse_userns, parse_uts,
+};
+
+/// What `run` and `create` were asked for. A `Default` is a command line with nothing on it.
+#[derive(Clone, Debug, Default)]
+pub struct CreateRequest {
+    /// The image reference as typed.
+    pub image: String,
+    /// The arguments after the image.
+    pub command: Vec<String>,
+    /// One executable, or a JSON list of words (podman); empty clears the image's.
+    pub entrypoint: Option<String>,
+    /// Env files first, then `-e`, each in order.
+    pub env: Vec<EnvChange>,
+    /// Label files first, then `--label`: the last of a name won.
+    pub labels: BTreeMap<String, String>,
+    pub user: Option<String>,
+    pub workdir: Option<String>,
+    pub hostname: Option<String>,
+    pub tty: bool,
+    pub interactive: bool,
+    pub detach: bool,
+    pub init: bool,
+    pub read_only: bool,
+    pub auto_remove: bool,
+    pub privileged: bool,
+    /// In the order of the flags; duplicates are refused here.
+    pub mounts: Vec<Mount>,
+    /// As typed.
+    pub cap_add: Vec<String>,
+    pub cap_drop: Vec<String>,
+    pub security: SecurityOptions,
+    pub stop_signal: Option<Signal>,
+    /// Seconds; negative waits for ever.
+    pub stop_timeout: Option<i64>,
+    /// In the order of the flags; the last of a name wins.
+    pub ulimits: Vec<Ulimit>,
+    /// Bytes; 0 is the default.
+    pub shm_size: Option<u64>,
+    pub pid: NamespaceMode,
+    pub ipc: NamespaceMode,
+    pub uts: NamespaceMode,
+    pub network: NetworkMode,
+    pub userns_host: bool,
+    pub extra_hosts: Vec<(String, String)>,
+    pub cidfile: Option<PathBuf>,
+}
+
+/// What a container is made from.
+#[derive(Clone, Debug)]
+pub struct Base<'a> {
+    pub root: RootSource,
+    /// None for a bare root directory.
+    pub image: Option<&'a ImageConfig>,
+    /// The machine's name, for containers that share its network or its UTS namespace.
+    pub host_name: &'a str,
+}
+
+/// Why a container can't be created as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error("no command specified")]
+    NoCommand,
+    #[error("the working directory '{0}' is invalid, it needs to be an absolute path")]
+    WorkingDirectory(String),
+    #[error("conflicting options: hostname and the UTS mode")]
+    HostnameAndUts,
+    #[error("invalid CapAdd: {0}")]
+    CapAdd(UnknownCapability),
+    #[error("invalid CapDrop: {0}")]
+    CapDrop(UnknownCapability),
+    #[error("{0} holds a NUL byte")]
+    Nul(String),
+    #[error("the image's stop signal can't be used: {0}")]
+    StopSignal(#[from] InvalidSignal),
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error(transparent)]
+    Mount(#[from] InvalidMount),
+    #[error("{path}: {reason}")]
+    Seccomp { path: String, reason: InvalidProfile },
+}
+
+/// Docker's PATH for images without one.
+pub const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_SHM_SIZE: u64 = 64 << 20;
+const DEFAULT_STOP_TIMEOUT: u32 = 10;
+
+/// Merges what was asked for with what the image says. `name` is a checked container name.
+pub fn resolve(
+    request: CreateRequest,
+    base: Base<'_>,
+    id: ContainerId,
+    name: String,
+    now: Timestamp,
+) -> Result<ContainerConfig, CreateError> {
+    let image = base.image.map(|image| image.config.clone()).unwrap_or_default();
+    let (entrypoint, cmd) = command(request.entrypoint.as_deref(), &request.command, &image)?;
+    let hostname = hostname(&request, &base, &id)?;
+    let env = environment(&request, &image, &hostname);
+    mount::check_duplicates(&request.mounts)?;
+    let config = ContainerConfig {
+        name,
+        created: format!("{now:.9}"),
+        image: request.image,
+        root: base.root,
+        platform: base.image.map_or_else(Platform::host, ImageConfig::platform).to_string(),
+        entrypoint,
+        cmd,
+        env,
+        working_dir: working_dir(request.workdir, &image)?,
+        user: request.user.unwrap_or(image.user),
+        hostname,
+        tty: request.tty,
+        open_stdin: request.interactive,
+        attach: [request.interactive && !request.detach, !request.detach, !request.detach],
+        labels: image.labels.into_iter().chain(request.labels).collect(),
+        annotations: BTreeMap::new(),
+        exposed_ports: image.exposed_ports.into_keys().collect(),
+        volumes: image.volumes.into_keys().collect(),
+        stop_signal: stop_signal(request.stop_signal, &image.stop_signal)?,
+        stop_timeout: stop_timeout(request.stop_timeout),
+        mounts: request.mounts,
+        capabilities: capabilities(&request.cap_add, &request.cap_drop)?,
+        privileged: request.privileged,
+        no_new_privileges: request.security.no_new_privileges,
+        seccomp: seccomp_choice(request.security.seccomp, request.privileged)?,
+        security_opt: request.security.typed,
+        read_only: request.read_only,
+        init: request.init,
+        auto_remove: request.auto_remove,
+        shm_size: request.shm_size.filter(|size| *size != 0).unwrap_or(DEFAULT_SHM_SIZE),
+        ulimits: last_of_each_name(request.ulimits),
+        pid: request.pid,
+        ipc: request.ipc,
+        uts: request.uts,
+        network: request.network,
+        userns_host: request.userns_host,
+        cidfile: request.cidfile,
+        extra_hosts: request.extra_hosts,
+        id,
+    };
+    refuse_nul(&config)?;
+    Ok(config)
+}
+
+type Words = Option<Vec<String>>;
+
+/// Entrypoint and arguments. Setting the entrypoint drops the image's CMD with its ENTRYPOINT.
+fn command(entrypoint: Option<&str>, arguments: &[String], image: &Defaults) -> Result<(Words, Words), CreateError> {
+    let given = Some(arguments.to_vec()).filter(|words| !words.is_empty());
+    let (entrypoint, cmd) = match entrypoint {
+        Some(text) => (Some(entrypoint_words(text)), given),
+        None => (image.entrypoint.clone(), given.or_else(|| image.cmd.clone())),
+    };
+    let entrypoint = entrypoint.filter(|words| !words.is_empty());
+    let first = entrypoint.iter().chain(&cmd).flatten().next();
+    if first.is_none_or(String::is_empty) {
+        return Err(CreateError::NoCommand);
+    }
+    Ok((entrypoint, cmd))
+}
+
+fn entrypoint_words(text: &str) -> Vec<String> {
+    match text {
+        "" => Vec::new(),
+        list if list.starts_with('[') => serde_json::from_str(list).unwrap_or_else(|_| vec![list.to_owned()]),
+        word => vec![word.to_owned()],
+    }
+}
+
+fn hostname(request: &CreateRequest, base: &Base<'_>, id: &ContainerId) -> Result<String, CreateError> {
+    let shares_uts = request.uts != NamespaceMode::Private;
+    match &request.hostname {
+        Some(_) if shares_uts => Err(CreateError::HostnameAndUts),
+        Some(name) => Ok(names::host_name(name)?.to_owned()),
+        None if request.uts == NamespaceMode::Host || request.network == NetworkMode::Host => {
+            Ok(base.host_name.to_owned())
+        }
+        None => Ok(id.short().to_owned()),
+    }
+}
+
+/// PATH, HOSTNAME, TERM, the image's and the flags', each overriding in place.
+fn environment(request: &CreateRequest, image: &Defaults, hostname: &str) -> Vec<String> {
+    let mut environment = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
+    environment.extend(request.tty.then(|| "TERM=xterm".to_owned()));
+    let of_image = image.env.iter().filter_map(|entry| {
+        let (name, value) = entry.split_once('=')?;
+        (!name.is_empty()).then(|| EnvChange { name: name.to_owned(), value: Some(value.to_owned()) })
+    });
+    env::apply(&mut environment, of_image);
+    env::apply(&mut environment, request.env.iter().cloned());
+    environment
+}
+
+fn working_dir(asked: Option<String>, image: &Defaults) -> Result<String, CreateError> {
+    let directory = asked.filter(|path| !path.is_empty()).unwrap_or_else(|| image.working_dir.clone());
+    if directory.is_empty() || directory.starts_with('/') {
+        Ok(directory)
+    } else {
+        Err(CreateError::WorkingDirectory(printable(&directory)))
+    }
+}
+
+fn stop_signal(asked: Option<Signal>, image: &str) -> Result<Signal, CreateError> {
+    match asked {
+        Some(signal) => Ok(signal),
+        None if image.is_empty() => Ok(Signal::default()),
+        None => Ok(image.parse()?),
+    }
+}
+
+fn stop_timeout(asked: Option<i64>) -> Option<u32> {
+    match asked {
+        None => Some(DEFAULT_STOP_TIMEOUT),
+        Some(seconds) if seconds < 0 => None,
+        Some(seconds) => Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
+    }
+}
+
+fn capabilities(add: &[String], drop: &[String]) -> Result<CapabilityChanges, CreateError> {
+    let canonical = |names: &[String]| -> Result<Vec<String>, UnknownCapability> {
+        names.iter().map(|name| caps::normalise(name).map(str::to_owned)).collect()
+    };
+    let add = canonical(add).map_err(CreateError::CapAdd)?;
+    Ok(CapabilityChanges { add, drop: canonical(drop).map_err(CreateError::CapDrop)? })
+}
+
+/// A privileged container has no filter unless one was asked for.
+fn seccomp_choice(asked: SeccompChoice, privileged: bool) -> Result<SeccompChoice, CreateError> {
+    match asked {
+        SeccompChoice::Builtin if privileged => Ok(SeccompChoice::Unconfined),
+        SeccompChoice::Profile(path, json) => match seccomp::check_profile(&json) {
+            Ok(()) => Ok(SeccompChoice::Profile(path, json)),
+            Err(reason) => Err(CreateError::Seccomp { path: printable(&path.to_string_lossy()), reason }),
+        },
+        other => Ok(other),
+    }
+}
+
+fn last_of_each_name(limits: Vec<Ulimit>) -> Vec<Ulimit> {
+    let mut kept: Vec<Ulimit> = Vec::new();
+    for limit in limits {
+        match kept.iter_mut().find(|earlier| earlier.name == limit.name) {
+            Some(earlier) => *earlier = limit,
+            None => kept.push(limit),
+        }
+    }
+    kept
+}
+
+/// What execve and the kernel take as C strings.
+fn refuse_nul(config: &ContainerConfig) -> Result<(), CreateError> {
+    let argv = config.argv();
+    let texts = argv.iter().chain(&config.env).chain([&config.working_dir, &config.user]);
+    match texts.into_iter().find(|text| text.contains('\0')) {
+        Some(text) => Err(CreateError::Nul(printable(text))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

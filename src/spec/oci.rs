@@ -1,1 +1,248 @@
+//! The OCI runtime Spec of a container (runtime-spec 1.2): all that the sandbox executes, a pure
+//! function of the configuration and of facts about the host.
 
+mod mounts;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    Capability, Linux, LinuxCapabilities, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType,
+    LinuxSeccomp, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Root, Spec, User,
+};
+
+use super::caps;
+use super::config::{ContainerConfig, NamespaceMode, NetworkMode};
+use super::platform::Platform;
+use super::seccomp::{self, Circumstances, InvalidProfile};
+use super::security::SeccompChoice;
+use super::ulimit::Ulimit;
+
+/// The version of the runtime-spec that the Spec follows.
+pub const OCI_VERSION: &str = "1.2.0";
+
+/// Hidden from unprivileged containers: docker's list and podman's together.
+pub const MASKED_PATHS: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+
+/// Read-only in unprivileged containers; podman's /proc/asound is masked already.
+pub const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What the Spec needs to know about this machine and this start.
+#[derive(Clone, Debug, Default)]
+pub struct HostFacts {
+    /// The container's directory, which holds `hosts`, `hostname`, `resolv.conf`.
+    pub container_dir: PathBuf,
+    /// Where the root file system is mounted.
+    pub root_path: PathBuf,
+    /// The id maps of the container's own user namespace: (inside, outside, count). Unused when it
+    /// shares the user's.
+    pub uid_map: Vec<(u32, u32, u32)>,
+    pub gid_map: Vec<(u32, u32, u32)>,
+    /// Namespaces to join, for each mode that is `container:…`.
+    pub joined: JoinedNamespaces,
+    /// The hard limit on open files that processes inherit.
+    pub nofile_hard: u64,
+    /// Version and patch level of the running kernel.
+    pub kernel: (u32, u32),
+    /// Paths to mask that differ between machines (`…/cpu*/thermal_throttle`).
+    pub masked: Vec<String>,
+}
+
+/// Paths of other containers' namespaces, as in `/proc/PID/ns/pid`.
+#[derive(Clone, Debug, Default)]
+pub struct JoinedNamespaces {
+    pub pid: Option<PathBuf>,
+    pub ipc: Option<PathBuf>,
+    pub uts: Option<PathBuf>,
+}
+
+/// Why no Spec can be made of a configuration that was accepted once.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    #[error("the container's seccomp profile can't be used: {0}")]
+    Profile(#[from] InvalidProfile),
+    #[error("the container's configuration can't be used: {0}")]
+    Value(#[from] OciSpecError),
+    #[error("the container's configuration can't be used: unknown {kind} {name:?}")]
+    Unknown { kind: &'static str, name: String },
+}
+
+/// Builds the Spec of a container. Names in `user` are not resolved: unless it is purely numeric
+/// the process is 0:0, and who resolves it also takes [`capabilities`] for the result.
+pub fn runtime_spec(config: &ContainerConfig, facts: &HostFacts) -> Result<Spec, SpecError> {
+    let mut root = Root::default();
+    root.set_path(facts.root_path.clone()).set_readonly(Some(config.read_only));
+    let annotations = config.annotations.clone().into_iter().collect();
+    let mut spec = Spec::default();
+    spec.set_version(OCI_VERSION.to_owned())
+        .set_root(Some(root))
+        .set_process(Some(process(config, facts)?))
+        .set_hostname((config.uts == NamespaceMode::Private).then(|| config.hostname.clone()))
+        .set_mounts(Some(mounts::all(config, facts)))
+        .set_annotations(Some(annotations).filter(|map: &std::collections::HashMap<_, _>| !map.is_empty()))
+        .set_linux(Some(linux(config, facts)?));
+    Ok(spec)
+}
+
+fn process(config: &ContainerConfig, facts: &HostFacts) -> Result<Process, SpecError> {
+    let (uid, gid) = numeric_user(&config.user).unwrap_or((0, 0));
+    let mut user = User::default();
+    user.set_uid(uid).set_gid(gid).set_umask(Some(0o022));
+    let cwd = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
+    let mut process = Process::default();
+    process
+        .set_terminal(Some(config.tty))
+        .set_user(user)
+        .set_args(Some(config.argv()))
+        .set_env(Some(config.env.clone()))
+        .set_cwd(PathBuf::from(cwd))
+        .set_capabilities(Some(capabilities(config, uid)?))
+        .set_rlimits(Some(rlimits(&config.ulimits, facts.nofile_hard)?))
+        .set_no_new_privileges(Some(config.no_new_privileges));
+    Ok(process)
+}
+
+/// `uid` or `uid:gid` in digits; the group of a lone uid is 0 until /etc/passwd was read.
+fn numeric_user(text: &str) -> Option<(u32, u32)> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok())?;
+    let (user, group) = text.split_once(':').unwrap_or((text, "0"));
+    Some((number(user)?, number(group)?))
+}
+
+/// The capability sets of a process of `uid` in the container, also for `exec`. Root holds the
+/// bounding set. Any other user holds what was added by name, inheritable and ambient so that it
+/// survives exec, and nothing else.
+pub fn capabilities(config: &ContainerConfig, uid: u32) -> Result<LinuxCapabilities, SpecError> {
+    let bounding = capability_set(&caps::effective(&config.capabilities, config.privileged))?;
+    let explicit = capability_set(&caps::explicit(&config.capabilities))?;
+    let none = HashSet::new();
+    let (held, kept) = if uid == 0 { (&bounding, &none) } else { (&explicit, &explicit) };
+    let mut sets = LinuxCapabilities::default();
+    sets.set_effective(Some(held.clone()))
+        .set_permitted(Some(held.clone()))
+        .set_inheritable(Some(kept.clone()))
+        .set_ambient(Some(kept.clone()))
+        .set_bounding(Some(bounding));
+    Ok(sets)
+}
+
+fn capability_set(names: &[&str]) -> Result<HashSet<Capability>, SpecError> {
+    let parse = |name: &&str| {
+        let short = name.strip_prefix("CAP_").unwrap_or(name);
+        short.parse().map_err(|_| SpecError::Unknown { kind: "capability", name: (*name).to_owned() })
+    };
+    names.iter().map(parse).collect()
+}
+
+/// What was asked for; else few open files by default (the hard limit stays) and no core dumps.
+fn rlimits(asked: &[Ulimit], nofile_hard: u64) -> Result<Vec<PosixRlimit>, SpecError> {
+    const NOFILE_SOFT: u64 = 1024;
+    let mut limits = Vec::new();
+    for (name, soft, hard) in [("nofile", NOFILE_SOFT.min(nofile_hard), nofile_hard), ("core", 0, 0)] {
+        if !asked.iter().any(|limit| limit.name == name) {
+            limits.push(rlimit(name, soft, hard)?);
+        }
+    }
+    // -1 becomes RLIM_INFINITY.
+    for limit in asked {
+        limits.push(rlimit(&limit.name, limit.soft as u64, limit.hard as u64)?);
+    }
+    Ok(limits)
+}
+
+fn rlimit(name: &str, soft: u64, hard: u64) -> Result<PosixRlimit, SpecError> {
+    let kernel_name = format!("RLIMIT_{}", name.to_ascii_uppercase());
+    let kind: PosixRlimitType =
+        kernel_name.parse().map_err(|_| SpecError::Unknown { kind: "limit", name: name.to_owned() })?;
+    Ok(PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build()?)
+}
+
+fn linux(config: &ContainerConfig, facts: &HostFacts) -> Result<Linux, SpecError> {
+    let own_ids = !config.userns_host;
+    let map = |extents: &[(u32, u32, u32)]| extents.iter().map(id_mapping).collect::<Result<Vec<_>, _>>();
+    let mut linux = Linux::default();
+    linux
+        .set_namespaces(Some(namespaces(config, facts)))
+        .set_uid_mappings(own_ids.then(|| map(&facts.uid_map)).transpose()?)
+        .set_gid_mappings(own_ids.then(|| map(&facts.gid_map)).transpose()?)
+        .set_sysctl((config.network == NetworkMode::None).then(sysctls))
+        .set_resources(None)
+        .set_devices(None)
+        .set_seccomp(seccomp(config, facts)?)
+        .set_masked_paths((!config.privileged).then(|| strings(&MASKED_PATHS).chain(facts.masked.clone()).collect()))
+        .set_readonly_paths((!config.privileged).then(|| strings(&READONLY_PATHS).collect()));
+    Ok(linux)
+}
+
+fn strings<'a>(texts: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+    texts.iter().map(|text| (*text).to_owned())
+}
+
+fn id_mapping(&(inside, outside, count): &(u32, u32, u32)) -> Result<LinuxIdMapping, OciSpecError> {
+    LinuxIdMappingBuilder::default().container_id(inside).host_id(outside).size(count).build()
+}
+
+/// Docker's for a private network: any user may bind low ports and ping.
+fn sysctls() -> std::collections::HashMap<String, String> {
+    let settings = [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+    settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// Those that are the host's are left out; those joined have a path.
+fn namespaces(config: &ContainerConfig, facts: &HostFacts) -> Vec<LinuxNamespace> {
+    let mut namespaces = Vec::new();
+    let mut add = |kind: LinuxNamespaceType, path: Option<PathBuf>| {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(kind).set_path(path);
+        namespaces.push(namespace);
+    };
+    if !config.userns_host {
+        add(LinuxNamespaceType::User, None);
+    }
+    for (kind, mode, joined) in [
+        (LinuxNamespaceType::Pid, &config.pid, &facts.joined.pid),
+        (LinuxNamespaceType::Ipc, &config.ipc, &facts.joined.ipc),
+        (LinuxNamespaceType::Uts, &config.uts, &facts.joined.uts),
+    ] {
+        match mode {
+            NamespaceMode::Host => {}
+            NamespaceMode::Container(_) => add(kind, joined.clone()),
+            NamespaceMode::Private | NamespaceMode::None | NamespaceMode::Shareable => add(kind, None),
+        }
+    }
+    if config.network == NetworkMode::None {
+        add(LinuxNamespaceType::Network, None);
+    }
+    add(LinuxNamespaceType::Mount, None);
+    add(LinuxNamespaceType::Cgroup, None);
+    namespaces
+}
+
+fn seccomp(config: &ContainerConfig, facts: &HostFacts) -> Result<Option<LinuxSeccomp>, SpecError> {
+    let capabilities = caps::effective(&config.capabilities, config.privileged);
+    let platform: Platform = config.platform.parse().unwrap_or_else(|_| Platform::host());
+    let now = Circumstances { capabilities: &capabilities, architecture: &platform.architecture, kernel: facts.kernel };
+    match &config.seccomp {
+        SeccompChoice::Unconfined => Ok(None),
+        SeccompChoice::Builtin => Ok(Some(seccomp::builtin(&now)?)),
+        SeccompChoice::Profile(_, json) => Ok(Some(seccomp::profile(json, &now)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

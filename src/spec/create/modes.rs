@@ -1,0 +1,175 @@
+//! Values of `--pid`, `--ipc`, `--uts`, `--userns`, `--network`, `--pull` and `--add-host`.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::spec::config::{ContainerId, NamespaceMode, NetworkMode};
+use crate::spec::text::printable;
+
+/// Why a mode can't be used; docker's words where it has them.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidMode {
+    #[error("--pid: invalid PID mode")]
+    Pid,
+    #[error("--uts: invalid UTS mode")]
+    Uts,
+    #[error("Invalid IPC mode: {0}")]
+    Ipc(String),
+    #[error("--userns: invalid USER mode")]
+    User,
+    #[error("network {0:?} can't be used: this release has the networks none and host")]
+    Network(String),
+    #[error("invalid pull option: '{0}': must be one of \"always\", \"missing\" or \"never\"")]
+    Pull(String),
+    #[error("bad format for add-host: {0:?}")]
+    ExtraHost(String),
+    #[error("invalid IP address in add-host: {0:?}")]
+    Address(String),
+    #[error("host-gateway can't be used in add-host: the networks none and host have no gateway")]
+    Gateway,
+    /// The container of `container:NAME` was not found; the text says why.
+    #[error("{0}")]
+    Container(String),
+}
+
+/// Finds the container a mode names, or says why it can't.
+pub type Find<'a> = &'a mut dyn FnMut(&str) -> Result<ContainerId, String>;
+
+/// `--pid`: empty or `private`, `host`, `container:NAME`.
+pub fn parse_pid(text: &str, find: Find<'_>) -> Result<NamespaceMode, InvalidMode> {
+    common(text, find)?.ok_or(InvalidMode::Pid)
+}
+
+/// `--uts`: empty or `private`, `host`, `container:NAME`.
+pub fn parse_uts(text: &str, find: Find<'_>) -> Result<NamespaceMode, InvalidMode> {
+    common(text, find)?.ok_or(InvalidMode::Uts)
+}
+
+/// `--ipc`: as `--pid`, and `none`, `shareable`.
+pub fn parse_ipc(text: &str, find: Find<'_>) -> Result<NamespaceMode, InvalidMode> {
+    match text {
+        "none" => Ok(NamespaceMode::None),
+        "shareable" => Ok(NamespaceMode::Shareable),
+        text => common(text, find)?.ok_or_else(|| InvalidMode::Ipc(printable(text))),
+    }
+}
+
+fn common(text: &str, find: Find<'_>) -> Result<Option<NamespaceMode>, InvalidMode> {
+    match text {
+        "" | "private" => Ok(Some(NamespaceMode::Private)),
+        "host" => Ok(Some(NamespaceMode::Host)),
+        text => match text.strip_prefix("container:").filter(|name| !name.is_empty()) {
+            Some(name) => Ok(Some(NamespaceMode::Container(find(name).map_err(InvalidMode::Container)?))),
+            None => Ok(None),
+        },
+    }
+}
+
+/// `--userns`: whether it is `host`; empty and `private` are the default.
+pub fn parse_userns(text: &str) -> Result<bool, InvalidMode> {
+    match text {
+        "" | "private" => Ok(false),
+        "host" => Ok(true),
+        _ => Err(InvalidMode::User),
+    }
+}
+
+/// `--network`: `none` or `host`.
+pub fn parse_network(text: &str) -> Result<NetworkMode, InvalidMode> {
+    match text {
+        "none" => Ok(NetworkMode::None),
+        "host" => Ok(NetworkMode::Host),
+        other => Err(InvalidMode::Network(other.to_owned())),
+    }
+}
+
+/// When `run` and `create` fetch the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    Always,
+    #[default]
+    Missing,
+    Never,
+}
+
+impl FromStr for PullPolicy {
+    type Err = InvalidMode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "always" => Ok(Self::Always),
+            "missing" => Ok(Self::Missing),
+            "never" => Ok(Self::Never),
+            other => Err(InvalidMode::Pull(printable(other))),
+        }
+    }
+}
+
+/// `--add-host`: `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address plain or in brackets.
+pub fn parse_extra_host(text: &str) -> Result<(String, String), InvalidMode> {
+    let separator = if text.contains('=') { '=' } else { ':' };
+    let bad = || InvalidMode::ExtraHost(text.to_owned());
+    let (name, address) = text.split_once(separator).ok_or_else(bad)?;
+    let fits = |c: char| !c.is_control() && !c.is_whitespace() && c != '#';
+    if name.is_empty() || !name.chars().all(fits) {
+        return Err(bad());
+    }
+    if address == "host-gateway" {
+        return Err(InvalidMode::Gateway);
+    }
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    let parsed: IpAddr = bare.parse().map_err(|_| InvalidMode::Address(address.to_owned()))?;
+    Ok((name.to_owned(), parsed.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces() {
+        let id = ContainerId::from_bytes([7; 32]);
+        let mut find =
+            |name: &str| if name == "db" { Ok(id.clone()) } else { Err(format!("No such container: {name}")) };
+        assert_eq!(parse_pid("", &mut find), Ok(NamespaceMode::Private));
+        assert_eq!(parse_pid("host", &mut find), Ok(NamespaceMode::Host));
+        assert_eq!(parse_uts("container:db", &mut find), Ok(NamespaceMode::Container(id.clone())));
+        assert_eq!(parse_ipc("none", &mut find), Ok(NamespaceMode::None));
+        assert_eq!(parse_ipc("shareable", &mut find), Ok(NamespaceMode::Shareable));
+        assert_eq!(parse_pid("none", &mut find), Err(InvalidMode::Pid));
+        assert_eq!(parse_uts("container:", &mut find), Err(InvalidMode::Uts));
+        assert_eq!(parse_ipc("foo", &mut find).unwrap_err().to_string(), "Invalid IPC mode: foo");
+        assert_eq!(parse_pid("container:x", &mut find).unwrap_err().to_string(), "No such container: x");
+    }
+
+    #[test]
+    fn other_modes() {
+        assert_eq!(parse_userns("host"), Ok(true));
+        assert_eq!(parse_userns("keep-id"), Err(InvalidMode::User));
+        assert_eq!(parse_network("none"), Ok(NetworkMode::None));
+        for other in ["bridge", "", "container:x", "default", "slirp4netns"] {
+            assert_eq!(parse_network(other), Err(InvalidMode::Network(other.to_owned())));
+        }
+        assert_eq!("always".parse(), Ok(PullPolicy::Always));
+        let message = "foo".parse::<PullPolicy>().unwrap_err().to_string();
+        assert_eq!(message, "invalid pull option: 'foo': must be one of \"always\", \"missing\" or \"never\"");
+    }
+
+    #[test]
+    fn extra_hosts() {
+        for (text, name, address) in [
+            ("test:10.10.10.255", "test", "10.10.10.255"),
+            ("test=10.0.0.1", "test", "10.0.0.1"),
+            ("six:::1", "six", "::1"),
+            ("six=[fe80::1]", "six", "fe80::1"),
+        ] {
+            assert_eq!(parse_extra_host(text), Ok((name.to_owned(), address.to_owned())));
+        }
+        assert_eq!(parse_extra_host("x").unwrap_err().to_string(), "bad format for add-host: \"x\"");
+        assert_eq!(parse_extra_host("x:y").unwrap_err().to_string(), "invalid IP address in add-host: \"y\"");
+        assert_eq!(parse_extra_host("x:host-gateway"), Err(InvalidMode::Gateway));
+        for bad in ["", ":1.1.1.1", "a b:1.1.1.1", "a\n:1.1.1.1", "a#:1.1.1.1"] {
+            assert!(parse_extra_host(bad).is_err(), "{bad:?}");
+        }
+    }
+}

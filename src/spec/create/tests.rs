@@ -1,0 +1,174 @@
+use super::*;
+use crate::spec::mount::{parse_tmpfs, parse_volume};
+use serde_json::json;
+use std::path::Path;
+
+pub(in crate::spec) fn image() -> ImageConfig {
+    serde_json::from_value(json!({
+        "architecture": "amd64", "os": "linux",
+        "config": {
+            "Env": ["PATH=/image/bin", "KEEP=1", "CHANGE=old", "bad", "=worse"],
+            "Entrypoint": ["/entry", "-x"], "Cmd": ["default"], "WorkingDir": "/work", "User": "1000:1000",
+            "Labels": {"a": "image", "b": "image"}, "StopSignal": "SIGQUIT",
+            "Volumes": {"/data": {}}, "ExposedPorts": {"80/tcp": {}},
+        },
+    }))
+    .unwrap()
+}
+
+pub(in crate::spec) fn create(
+    request: CreateRequest,
+    image: Option<&ImageConfig>,
+) -> Result<ContainerConfig, CreateError> {
+    let base = Base { root: RootSource::Directory("/".into()), image, host_name: "machine" };
+    let id = ContainerId::from_bytes([0xab; 32]);
+    resolve(request, base, id, "web".to_owned(), Timestamp::UNIX_EPOCH)
+}
+
+pub(in crate::spec) fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn sh() -> CreateRequest {
+    CreateRequest { command: words(&["sh"]), ..CreateRequest::default() }
+}
+
+#[test]
+fn entrypoint_and_command() {
+    let image = image();
+    for (entrypoint, command, argv) in [
+        (None, &[][..], Some("/entry -x default")),
+        (None, &["a", "b"], Some("/entry -x a b")),
+        (Some("sh"), &[], Some("sh")),
+        (Some("sh"), &["-c", "x"], Some("sh -c x")),
+        (Some("sh -c"), &[], Some("sh -c")),
+        (Some(""), &["a"], Some("a")),
+        (Some(r#"["a","b"]"#), &["c"], Some("a b c")),
+        (Some("[odd"), &[], Some("[odd")),
+        (Some(""), &[], None),
+        (Some("[]"), &[], None),
+        (Some(""), &[""], None),
+    ] {
+        let entrypoint = entrypoint.map(str::to_owned);
+        let request = CreateRequest { entrypoint: entrypoint.clone(), command: words(command), ..Default::default() };
+        let made = create(request, Some(&image)).ok().map(|config| config.argv().join(" "));
+        assert_eq!(made.as_deref(), argv, "{entrypoint:?} {command:?}");
+    }
+    let error = create(CreateRequest::default(), None).unwrap_err();
+    assert_eq!(error.to_string(), "no command specified");
+    let literal = create(CreateRequest { entrypoint: Some("sh -c".into()), ..Default::default() }, None).unwrap();
+    assert_eq!(literal.argv(), ["sh -c"]);
+}
+
+#[test]
+fn environment_in_dockers_order() {
+    let env = |tty: bool, image: Option<&ImageConfig>, changes: &[(&str, Option<&str>)]| {
+        let change =
+            |(name, value): &(&str, Option<&str>)| EnvChange { name: (*name).into(), value: value.map(Into::into) };
+        let request = CreateRequest { tty, env: changes.iter().map(change).collect(), ..sh() };
+        create(request, image).unwrap().env
+    };
+    assert_eq!(env(false, None, &[]), [DEFAULT_PATH, "HOSTNAME=abababababab"]);
+    let changes =
+        [("CHANGE", Some("file")), ("NEW", Some("")), ("CHANGE", Some("new")), ("KEEP", None), ("TERM", Some("dumb"))];
+    let expected = ["PATH=/image/bin", "HOSTNAME=abababababab", "TERM=dumb", "CHANGE=new", "NEW="];
+    assert_eq!(env(true, Some(&image()), &changes), expected);
+}
+
+#[test]
+fn defaults_of_the_image_and_of_docker() {
+    let config =
+        create(CreateRequest { labels: BTreeMap::from([("b".into(), "flag".into())]), ..sh() }, Some(&image()))
+            .unwrap();
+    assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("1000:1000", "/work"));
+    assert_eq!(config.stop_signal.to_string(), "SIGQUIT");
+    assert_eq!(config.labels, BTreeMap::from([("a".into(), "image".into()), ("b".into(), "flag".into())]));
+    assert_eq!((config.volumes, config.exposed_ports), (words(&["/data"]), words(&["80/tcp"])));
+    assert_eq!(config.platform, "linux/amd64");
+    assert_eq!(config.created, "1970-01-01T00:00:00.000000000Z");
+
+    let config = create(sh(), None).unwrap();
+    assert_eq!((config.stop_signal, config.stop_timeout), (Signal::TERM, Some(10)));
+    assert_eq!(config.shm_size, 64 << 20);
+    assert_eq!(config.attach, [false, true, true]);
+    assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("", ""));
+    assert_eq!(config.hostname, "abababababab");
+
+    let request = CreateRequest {
+        user: Some("0".into()),
+        workdir: Some("/w".into()),
+        stop_signal: Some(Signal::KILL),
+        stop_timeout: Some(-1),
+        shm_size: Some(0),
+        interactive: true,
+        detach: true,
+        ulimits: ["core=1", "nofile=5", "core=2"].iter().map(|text| text.parse().unwrap()).collect(),
+        ..sh()
+    };
+    let config = create(request, Some(&image())).unwrap();
+    assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("0", "/w"));
+    assert_eq!((config.stop_signal, config.stop_timeout), (Signal::KILL, None));
+    assert_eq!((config.attach, config.open_stdin), ([false; 3], true));
+    assert_eq!(config.shm_size, 64 << 20);
+    let limits: Vec<String> = config.ulimits.iter().map(ToString::to_string).collect();
+    assert_eq!(limits, ["core=2:2", "nofile=5:5"]);
+}
+
+#[test]
+fn host_names() {
+    let name = |request: CreateRequest| create(request, None).map(|config| config.hostname).map_err(|e| e.to_string());
+    assert_eq!(name(CreateRequest { hostname: Some("h".into()), ..sh() }).as_deref(), Ok("h"));
+    assert_eq!(name(CreateRequest { network: NetworkMode::Host, ..sh() }).as_deref(), Ok("machine"));
+    assert_eq!(name(CreateRequest { uts: NamespaceMode::Host, ..sh() }).as_deref(), Ok("machine"));
+    let both = CreateRequest { hostname: Some("h".into()), uts: NamespaceMode::Host, ..sh() };
+    assert_eq!(name(both), Err("conflicting options: hostname and the UTS mode".into()));
+    let bad = CreateRequest { hostname: Some("a\nb".into()), ..sh() };
+    assert_eq!(name(bad), Err("invalid hostname format: a\\nb".into()));
+}
+
+#[test]
+fn security() {
+    let with = |privileged, seccomp: SeccompChoice| {
+        create(CreateRequest { privileged, security: SecurityOptions { seccomp, ..Default::default() }, ..sh() }, None)
+    };
+    let profile = |json: &str| SeccompChoice::Profile("p.json".into(), json.into());
+    let valid = profile(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#);
+    for (privileged, asked, got) in [
+        (false, SeccompChoice::Builtin, SeccompChoice::Builtin),
+        (true, SeccompChoice::Builtin, SeccompChoice::Unconfined),
+        (true, valid.clone(), valid.clone()),
+        (false, SeccompChoice::Unconfined, SeccompChoice::Unconfined),
+    ] {
+        assert_eq!(with(privileged, asked).unwrap().seccomp, got);
+    }
+    assert!(with(false, profile("{")).unwrap_err().to_string().starts_with("p.json: decoding seccomp profile failed"));
+    let caps =
+        create(CreateRequest { cap_add: words(&["net_admin"]), cap_drop: words(&["ALL"]), ..sh() }, None).unwrap();
+    assert_eq!((caps.capabilities.add, caps.capabilities.drop), (words(&["CAP_NET_ADMIN"]), words(&["ALL"])));
+}
+
+#[test]
+fn refusals() {
+    let error = |request: CreateRequest| create(request, None).unwrap_err().to_string();
+    let relative = CreateRequest { workdir: Some("foo".into()), ..sh() };
+    assert_eq!(error(relative), "the working directory 'foo' is invalid, it needs to be an absolute path");
+    let unknown = CreateRequest { cap_add: words(&["foo"]), ..sh() };
+    assert_eq!(error(unknown), "invalid CapAdd: unknown capability: \"CAP_FOO\"");
+    let mounts = vec![parse_volume("/a:/x", Path::new("/")).unwrap(), parse_tmpfs("/x").unwrap()];
+    assert_eq!(error(CreateRequest { mounts, ..sh() }), "Duplicate mount point: /x");
+    assert_eq!(error(CreateRequest { command: words(&["a\0"]), ..Default::default() }), "a\\u{0} holds a NUL byte");
+
+    let mut image = image();
+    image.config.stop_signal = "FOO".into();
+    let message = create(sh(), Some(&image)).unwrap_err().to_string();
+    assert_eq!(message, "the image's stop signal can't be used: invalid signal: FOO");
+}
+
+#[test]
+fn configs_survive_json() {
+    let mounts = vec![parse_volume("/a:/x:ro", Path::new("/")).unwrap(), parse_tmpfs("/t:size=1m").unwrap()];
+    let ulimits = vec!["nofile=1:2".parse().unwrap()];
+    let config = create(CreateRequest { mounts, ulimits, ..sh() }, Some(&image())).unwrap();
+    let json = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<ContainerConfig>(&json).unwrap(), config);
+}

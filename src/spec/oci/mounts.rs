@@ -1,0 +1,110 @@
+//! The Spec's list of mounts, in mounting order.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::Mount;
+
+use super::HostFacts;
+use crate::spec::config::{ContainerConfig, NamespaceMode};
+use crate::spec::mount::{Bind, MountKind, Propagation, Recursion};
+
+/// The container's own mounts, then the files of /etc, then the user's, parents before children. A
+/// user's mount takes the place of one of ours at the same target.
+pub fn all(config: &ContainerConfig, facts: &HostFacts) -> Vec<Mount> {
+    let taken = |mount: &Mount| {
+        config.mounts.iter().any(|user| {
+            let dev = user.target == "/dev" && mount.destination().starts_with("/dev");
+            dev || mount.destination().as_os_str() == user.target.as_str()
+        })
+    };
+    let ours = system(config).into_iter().chain(etc(facts)).filter(|mount| !taken(mount));
+    let mut users: Vec<_> = config.mounts.iter().collect();
+    users.sort_by_key(|mount| mount.depth());
+    ours.chain(users.into_iter().map(user)).collect()
+}
+
+fn mount(kind: &str, source: impl Into<PathBuf>, target: &str, options: Vec<String>) -> Mount {
+    let mut mount = Mount::default();
+    mount
+        .set_destination(PathBuf::from(target))
+        .set_typ(Some(kind.to_owned()))
+        .set_source(Some(source.into()))
+        .set_options(Some(options));
+    mount
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(',').map(str::to_owned).collect()
+}
+
+fn system(config: &ContainerConfig) -> Vec<Mount> {
+    const INERT: &str = "nosuid,noexec,nodev";
+    let access = if config.privileged { "rw" } else { "ro" };
+    let mut mounts = vec![
+        match config.pid {
+            // A procfs of its own would show the pid namespace of whoever mounts it.
+            NamespaceMode::Host => mount("bind", "/proc", "/proc", words(&format!("rbind,rprivate,{INERT}"))),
+            _ => mount("proc", "proc", "/proc", words(INERT)),
+        },
+        mount("tmpfs", "tmpfs", "/dev", words("nosuid,strictatime,mode=755,size=65536k")),
+        mount("devpts", "devpts", "/dev/pts", words("nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5")),
+    ];
+    mounts.extend(shared_memory(config));
+    mounts.push(mount("mqueue", "mqueue", "/dev/mqueue", words(INERT)));
+    mounts.push(mount("sysfs", "sysfs", "/sys", words(&format!("{INERT},{access}"))));
+    mounts.push(mount("cgroup2", "cgroup", "/sys/fs/cgroup", words(&format!("{access},{INERT}"))));
+    mounts
+}
+
+/// /dev/shm goes with the ipc namespace. The source of a joined one is /dev/shm as its owner sees it.
+fn shared_memory(config: &ContainerConfig) -> Option<Mount> {
+    match config.ipc {
+        NamespaceMode::None => None,
+        NamespaceMode::Host | NamespaceMode::Container(_) => {
+            Some(mount("bind", "/dev/shm", "/dev/shm", words("bind,rprivate,nosuid,noexec,nodev")))
+        }
+        NamespaceMode::Private | NamespaceMode::Shareable => {
+            let options = format!("nosuid,noexec,nodev,mode=1777,size={}", config.shm_size);
+            Some(mount("tmpfs", "shm", "/dev/shm", words(&options)))
+        }
+    }
+}
+
+/// Files that rbox writes for each container, writable in it.
+fn etc(facts: &HostFacts) -> impl Iterator<Item = Mount> {
+    ["resolv.conf", "hostname", "hosts"]
+        .into_iter()
+        .map(|file| mount("bind", facts.container_dir.join(file), &format!("/etc/{file}"), words("bind,rprivate,rw")))
+}
+
+fn user(asked: &crate::spec::mount::Mount) -> Mount {
+    match &asked.kind {
+        MountKind::Bind(bind) => mount("bind", bind.source.clone(), &asked.target, bind_options(bind, asked.read_only)),
+        MountKind::Tmpfs(tmpfs) => {
+            let mut options = tmpfs.options();
+            options.push(if asked.read_only { "ro" } else { "rw" }.to_owned());
+            mount("tmpfs", "tmpfs", &asked.target, options)
+        }
+    }
+}
+
+/// `ro` is about the mount itself, `rro` about those below it too. Together: below it where the
+/// kernel can; `rro` alone: or fail.
+fn bind_options(bind: &Bind, read_only: bool) -> Vec<String> {
+    let recursive = bind.recursion != Recursion::Disabled;
+    let mut options = vec![if recursive { "rbind" } else { "bind" }, propagation(bind.propagation, recursive)];
+    options.extend_from_slice(match (read_only, bind.recursion) {
+        (false, _) => &["rw"],
+        (true, Recursion::Enabled) => &["ro", "rro"],
+        (true, Recursion::Disabled | Recursion::Writable) => &["ro"],
+        (true, Recursion::Readonly) => &["rro"],
+    });
+    options.extend(bind.restrictions.iter().map(|restriction| restriction.as_str()));
+    options.into_iter().map(str::to_owned).collect()
+}
+
+/// Without mounts below it, only the mount's own propagation is to be set.
+fn propagation(propagation: Propagation, recursive: bool) -> &'static str {
+    let word = propagation.as_str();
+    if recursive { word } else { word.strip_prefix('r').unwrap_or(word) }
+}

@@ -35,6 +35,8 @@ pub struct Options {
     pub attributes: u64,
     pub bind: bool,
     pub recursive: bool,
+    /// Read-only reaches the mounts below a bind too.
+    pub recursive_read_only: bool,
     /// `MS_PRIVATE` and kin.
     pub propagation: Option<u64>,
     /// What the file system itself is told, as `key=value` or a bare flag.
@@ -46,7 +48,8 @@ pub fn parse_options(options: &[String]) -> Options {
     let mut parsed = Options::default();
     for option in options {
         match option.as_str() {
-            "ro" | "rro" => parsed.attributes |= attr::RDONLY,
+            "ro" => parsed.attributes |= attr::RDONLY,
+            "rro" => (parsed.attributes, parsed.recursive_read_only) = (parsed.attributes | attr::RDONLY, true),
             "rw" => parsed.attributes &= !attr::RDONLY,
             "nosuid" => parsed.attributes |= attr::NOSUID,
             "suid" => parsed.attributes &= !attr::NOSUID,
@@ -97,8 +100,13 @@ fn clone_tree_at(at: BorrowedFd<'_>, source: &Path, options: &Options) -> io::Re
     let recursive = if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | recursive;
     let tree = open_tree(at, source, flags)?;
-    if options.attributes != 0 {
-        sys::mount::set_attributes(&tree, options.attributes, 0, options.recursive)?;
+    let read_only = options.attributes & attr::RDONLY;
+    let others = options.attributes & !attr::RDONLY;
+    if others != 0 {
+        sys::mount::set_attributes(&tree, others, 0, options.recursive)?;
+    }
+    if read_only != 0 {
+        sys::mount::set_attributes(&tree, read_only, 0, options.recursive && options.recursive_read_only)?;
     }
     if let Some(propagation) = options.propagation {
         sys::mount::set_propagation(&tree, propagation, options.recursive)?;
@@ -149,7 +157,13 @@ pub fn mask(root: &Root, path: &Path, null: BorrowedFd<'_>) -> Result<(), SetupE
 pub fn make_read_only(root: &Root, path: &Path) -> Result<(), SetupError> {
     let Some(target) = existing(root, path)? else { return Ok(()) };
     let what = format_args!("make {} read-only", path.display()).to_string();
-    let options = Options { attributes: attr::RDONLY, bind: true, recursive: true, ..Options::default() };
+    let options = Options {
+        attributes: attr::RDONLY,
+        bind: true,
+        recursive: true,
+        recursive_read_only: true,
+        ..Options::default()
+    };
     let tree = clone_tree_at(target.as_fd(), Path::new(""), &options).doing(&what)?;
     tree::attach(tree.as_fd(), target.as_fd()).doing(&what)
 }
@@ -172,7 +186,7 @@ mod tests {
         let options = ["rbind", "rprivate", "ro", "nosuid", "rw", "size=64m", "noexec", "exec"].map(str::to_owned);
         let parsed = parse_options(&options);
         assert_eq!(parsed.attributes, attr::NOSUID);
-        assert!(parsed.bind && parsed.recursive);
+        assert!(parsed.bind && parsed.recursive && !parsed.recursive_read_only);
         assert_eq!(parsed.data, ["size=64m"]);
         assert_eq!(parsed.propagation, Some(1 << 18));
     }

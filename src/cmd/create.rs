@@ -1,0 +1,191 @@
+//! `create`: make a container and print its id.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use jiff::Timestamp;
+
+use super::Context;
+use super::create_options::CreateOptions;
+use super::error::WithCode;
+use super::pull;
+use crate::spec::config::{ContainerId, RootSource};
+use crate::spec::create::{self, Base, PullPolicy};
+use crate::spec::image::ImageConfig;
+use crate::spec::names;
+use crate::store::containers::{Container, CreateError};
+use crate::store::images::Image;
+use crate::store::{self, Store};
+
+/// A directory of the host as image.
+const ROOTFS_PREFIX: &str = "rootfs:";
+const CONFIG_LIMIT: u64 = 4 << 20;
+const NAME_TRIES: usize = 32;
+
+/// Create a new container
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    options: CreateOptions,
+    /// Image to use, or rootfs:DIRECTORY
+    image: String,
+    /// Command to run and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let made = create(context, &args.options, &args.image, &args.command, false)?;
+    super::print_line(made.id().as_str())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the container, pulling its image if need be, and writes the cidfile.
+pub fn create(
+    context: &Context,
+    options: &CreateOptions,
+    image: &str,
+    command: &[String],
+    detach: bool,
+) -> Result<Container> {
+    let policy = options.pull_policy().or_exit(125)?;
+    let request = options.request(context, image, command, detach).or_exit(125)?;
+    if options.name.as_deref().is_some_and(|name| names::container_name(name).is_err()) {
+        names::container_name(options.name.as_deref().unwrap_or_default()).or_exit(125)?;
+    }
+    let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
+    let store = context.store().or_exit(125)?;
+    let (root, config) = base(context, image, options, policy).or_exit(125)?;
+    let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let make = |name: String| -> Result<Result<Container, CreateError>> {
+        let id = new_id()?;
+        let base = Base { root: root.clone(), image: config.as_ref(), host_name: &host_name };
+        let resolved = create::resolve(request.clone(), base, id, name, Timestamp::now())?;
+        Ok(store.containers().create(resolved))
+    };
+    let container = with_name(options.name.as_deref(), make).or_exit(125)?;
+    if let Some(cidfile) = cidfile {
+        cidfile.write(container.id()).or_exit(125)?;
+    }
+    Ok(container)
+}
+
+/// The asked-for name, or a generated one that is free.
+fn with_name(
+    asked: Option<&str>,
+    make: impl Fn(String) -> Result<Result<Container, CreateError>>,
+) -> Result<Container> {
+    if let Some(name) = asked {
+        return Ok(make(names::container_name(name)?.to_owned())??);
+    }
+    for round in 0..NAME_TRIES {
+        let name = names::random(store::fs::random_bytes()?);
+        let name = if round < NAME_TRIES / 2 { name } else { format!("{name}{}", round % 10) };
+        match make(name)? {
+            Err(CreateError::NameTaken { .. }) => {}
+            made => return Ok(made?),
+        }
+    }
+    bail!("no free name was found: give one with --name");
+}
+
+/// Random; a short form of digits only would be taken for a number by scripts.
+fn new_id() -> Result<ContainerId> {
+    loop {
+        let id = ContainerId::from_bytes(store::fs::random_bytes()?);
+        if !id.short().bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(id);
+        }
+    }
+}
+
+/// What the container is made from: an image of the store, pulled if the policy says so, or a
+/// directory.
+fn base(
+    context: &Context,
+    image: &str,
+    options: &CreateOptions,
+    policy: PullPolicy,
+) -> Result<(RootSource, Option<ImageConfig>)> {
+    if let Some(directory) = image.strip_prefix(ROOTFS_PREFIX) {
+        return Ok((RootSource::Directory(root_directory(directory)?), None));
+    }
+    let store = context.store()?;
+    let found = match policy {
+        PullPolicy::Always => None,
+        _ => store.images().find(image).ok().filter(|found| is_wanted(store, found, options)),
+    };
+    let found = match found {
+        Some(found) => found,
+        None if policy == PullPolicy::Never => store.images().find(image).map_err(|error| anyhow!(error))?,
+        None => {
+            pull::pull_for_run(context, image, options, policy == PullPolicy::Missing)?;
+            store.images().find(image)?
+        }
+    };
+    let layers = store.images().layers(found.id)?;
+    let config = image_config(store, &found)?;
+    Ok((RootSource::Image { id: found.id, layers }, Some(config)))
+}
+
+/// An image of another platform than asked for is as good as missing.
+fn is_wanted(store: &Store, image: &Image, options: &CreateOptions) -> bool {
+    match (&options.platform, image_config(store, image)) {
+        (Some(wanted), Ok(config)) => config.platform().satisfies(wanted),
+        _ => true,
+    }
+}
+
+fn image_config(store: &Store, image: &Image) -> Result<ImageConfig> {
+    let bytes = store.blobs().read(image.id, CONFIG_LIMIT)?;
+    serde_json::from_slice(&bytes).with_context(|| format!("read the configuration of image {}", image.id.short()))
+}
+
+fn root_directory(text: &str) -> Result<PathBuf> {
+    if text.is_empty() {
+        bail!("invalid root file system: give a directory, as in rootfs:/");
+    }
+    let path = std::path::absolute(text)?;
+    let metadata = std::fs::metadata(&path).with_context(|| format!("use the root file system {}", path.display()))?;
+    if !metadata.is_dir() {
+        bail!("the root file system {} is not a directory", path.display());
+    }
+    Ok(path)
+}
+
+/// `--cidfile`: reserved before anything is made, removed again if nothing comes of it.
+struct CidFile {
+    path: PathBuf,
+    file: Option<std::fs::File>,
+}
+
+impl CidFile {
+    fn reserve(path: &Path) -> Result<Self> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o644).open(path) {
+            Ok(file) => Ok(Self { path: path.to_owned(), file: Some(file) }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => bail!(
+                "container ID file found, make sure the other container isn't running or delete {}",
+                path.display()
+            ),
+            Err(error) => Err(error).with_context(|| format!("create the container ID file {}", path.display())),
+        }
+    }
+
+    fn write(mut self, id: &ContainerId) -> Result<()> {
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        file.write_all(id.as_str().as_bytes()).with_context(|| format!("write {}", self.path.display()))
+    }
+}
+
+impl Drop for CidFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

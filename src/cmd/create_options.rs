@@ -1,0 +1,231 @@
+//! The options that `run` and `create` share, and what they mean.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::Context;
+use crate::spec::config::ContainerId;
+use crate::spec::create::{self, CreateRequest, PullPolicy};
+use crate::spec::env::{self, EnvChange};
+use crate::spec::mount::{Mount, option, tmpfs, volume};
+use crate::spec::platform::Platform;
+use crate::spec::security::SecurityOptions;
+use crate::spec::signal::Signal;
+use crate::spec::size;
+use crate::spec::ulimit::Ulimit;
+
+/// Profiles longer than this are not read.
+const FILE_LIMIT: u64 = 4 << 20;
+
+/// Options of `run` and `create`, as typed.
+#[derive(clap::Args, Clone, Debug)]
+pub struct CreateOptions {
+    /// Add a line to /etc/hosts (NAME:IP)
+    #[arg(long, value_name = "NAME:IP")]
+    pub add_host: Vec<String>,
+    /// Add Linux capabilities
+    #[arg(long, value_name = "CAP")]
+    pub cap_add: Vec<String>,
+    /// Drop Linux capabilities
+    #[arg(long, value_name = "CAP")]
+    pub cap_drop: Vec<String>,
+    /// Write the container ID to the file
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<PathBuf>,
+    /// Overwrite the default ENTRYPOINT of the image
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// Set environment variables
+    #[arg(short = 'e', long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Container host name
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Run an init inside the container that forwards signals and reaps processes
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    pub init: bool,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// IPC mode to use (private, shareable, none, host, container:NAME)
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub ipc: String,
+    /// Set meta data on a container
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+    /// Read in a line delimited file of labels
+    #[arg(long, value_name = "FILE")]
+    pub label_file: Vec<PathBuf>,
+    /// Attach a filesystem mount to the container
+    #[arg(long, value_name = "SPEC")]
+    pub mount: Vec<String>,
+    /// Assign a name to the container
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Connect a container to a network (none, host)
+    #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
+    pub network: String,
+    /// PID namespace to use (host, container:NAME)
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub pid: String,
+    /// Set platform if the image is multi-platform
+    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env = true)]
+    pub platform: Option<Platform>,
+    /// Give extended privileges to this container, within its own user namespace
+    #[arg(long)]
+    pub privileged: bool,
+    /// Pull image before running (always, missing, never)
+    #[arg(long, value_name = "POLICY", default_value = "missing")]
+    pub pull: String,
+    /// Suppress the pull output
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Mount the container's root filesystem as read only
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    pub read_only: bool,
+    /// Automatically remove the container when it exits
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    pub rm: bool,
+    /// Security options (no-new-privileges, seccomp=FILE|unconfined)
+    #[arg(long, value_name = "OPTION")]
+    pub security_opt: Vec<String>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "BYTES", value_parser = size::parse_bytes)]
+    pub shm_size: Option<u64>,
+    /// Signal to stop the container
+    #[arg(long, value_name = "SIGNAL")]
+    pub stop_signal: Option<Signal>,
+    /// Seconds to wait before killing the container; -1 waits for ever
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub stop_timeout: Option<i64>,
+    /// Require HTTPS with a verified certificate when pulling
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
+    pub tls_verify: Option<bool>,
+    /// Mount a tmpfs directory
+    #[arg(long, value_name = "PATH")]
+    pub tmpfs: Vec<String>,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Ulimit options
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<Ulimit>,
+    /// Username or UID (NAME|UID[:GROUP|GID])
+    #[arg(short, long)]
+    pub user: Option<String>,
+    /// User namespace to use (host)
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub userns: String,
+    /// UTS namespace to use (host)
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub uts: String,
+    /// Bind mount a directory or a file
+    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
+    pub volume: Vec<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+}
+
+impl CreateOptions {
+    /// The policy of `--pull`.
+    pub fn pull_policy(&self) -> Result<PullPolicy> {
+        Ok(self.pull.parse()?)
+    }
+
+    /// What the options ask for; reads the files they name.
+    pub fn request(&self, context: &Context, image: &str, command: &[String], detach: bool) -> Result<CreateRequest> {
+        let find = |name: &str| find_container(context, name);
+        Ok(CreateRequest {
+            image: image.to_owned(),
+            command: command.to_vec(),
+            entrypoint: self.entrypoint.clone(),
+            env: environment(&self.env_file, &self.env)?,
+            labels: self.labels()?,
+            user: self.user.clone(),
+            workdir: self.workdir.clone(),
+            hostname: self.hostname.clone(),
+            tty: self.tty,
+            interactive: self.interactive,
+            detach,
+            init: self.init,
+            read_only: self.read_only,
+            auto_remove: self.rm,
+            privileged: self.privileged,
+            mounts: self.mounts()?,
+            cap_add: self.cap_add.clone(),
+            cap_drop: self.cap_drop.clone(),
+            security: SecurityOptions::parse(&self.security_opt, &mut |path| read_text(path).map_err(|e| format!("{e:#}")))?,
+            stop_signal: self.stop_signal,
+            stop_timeout: self.stop_timeout,
+            ulimits: self.ulimit.clone(),
+            shm_size: self.shm_size,
+            pid: create::parse_pid(&self.pid, &find)?,
+            ipc: create::parse_ipc(&self.ipc, &find)?,
+            uts: create::parse_uts(&self.uts, &find)?,
+            network: create::parse_network(&self.network)?,
+            userns_host: create::parse_userns(&self.userns)?,
+            extra_hosts: self.add_host.iter().map(|text| create::parse_extra_host(text)).collect::<Result<_, _>>()?,
+            cidfile: self.cidfile.clone(),
+        })
+    }
+
+    fn labels(&self) -> Result<std::collections::BTreeMap<String, String>> {
+        let mut labels = std::collections::BTreeMap::new();
+        for file in &self.label_file {
+            labels.extend(env::parse_label_file(&file.to_string_lossy(), &read_file(file)?)?);
+        }
+        for label in &self.label {
+            labels.extend([env::parse_label(label)?]);
+        }
+        Ok(labels)
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>> {
+        let cwd = std::env::current_dir().context("find the working directory")?;
+        let mut mounts = Vec::new();
+        for text in &self.volume {
+            mounts.push(volume::parse_volume(text, &cwd)?);
+        }
+        for text in &self.mount {
+            mounts.push(option::parse_mount(text, &cwd)?);
+        }
+        for text in &self.tmpfs {
+            mounts.push(tmpfs::parse_tmpfs(text)?);
+        }
+        Ok(mounts)
+    }
+}
+
+/// Environment changes of `--env-file` and `-e`, in docker's order.
+pub fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec<EnvChange>> {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let mut changes = Vec::new();
+    for file in files {
+        changes.extend(env::parse_env_file(&file.to_string_lossy(), &read_file(file)?, &lookup)?);
+    }
+    for variable in variables {
+        changes.push(env::parse_env(variable, &lookup)?);
+    }
+    Ok(changes)
+}
+
+fn find_container(context: &Context, name: &str) -> Option<ContainerId> {
+    context.store().ok()?.containers().resolve(name).ok()
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| anyhow!("open {}: {error}", path.display()))?;
+    file.take(FILE_LIMIT).read_to_end(&mut bytes).with_context(|| format!("read {}", path.display()))?;
+    Ok(bytes)
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read_file(path)?).map_err(|_| anyhow!("{} is not UTF-8 text", path.display()))
+}

@@ -1,0 +1,117 @@
+//! `exec`: run a further command in a running container.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use oci_spec::runtime::Spec;
+
+use super::create_options::environment;
+use super::error::WithCode;
+use super::{Context, launching};
+use crate::sandbox::exec::{self, ExecPlan};
+use crate::sandbox::{seccomp, terminal};
+use crate::spec::caps;
+use crate::spec::env;
+use crate::spec::oci;
+use crate::spec::platform::Platform;
+use crate::spec::security::SeccompChoice;
+use crate::store::containers::Container;
+
+/// Execute a command in a running container
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Detached mode: run command in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Set environment variables
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give extended privileges to the command, within the container's user namespace
+    #[arg(long)]
+    privileged: bool,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long)]
+    tty: bool,
+    /// Username or UID (NAME|UID[:GROUP|GID])
+    #[arg(short, long)]
+    user: Option<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Container by name, id or unique prefix
+    container: String,
+    /// Command to run and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    if args.tty && args.interactive && !args.detach && !rustix::termios::isatty(rustix::stdio::stdin()) {
+        bail!("the input device is not a TTY");
+    }
+    let container = context.store()?.containers().find(&args.container)?;
+    let plan = plan(context, &container, &args)?;
+    let mut client = exec::exec(plan)?;
+    launching::wait_started(&mut client)?;
+    if args.detach {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = crate::spec::config::ContainerConfig { tty: args.tty, ..container.config };
+    // Signals stay with this invocation, as with docker: ctrl-c ends it, and the process with it.
+    launching::attach(client, &config, args.interactive, false)
+}
+
+fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPlan> {
+    let not_running = || anyhow!("container {} is not running", container.id());
+    if !container.is_running() {
+        return Err(not_running());
+    }
+    let (init, supervisor) =
+        container.state.init().zip(container.state.supervisor()).ok_or_else(not_running)?;
+    let bytes = std::fs::read(container.path("spec.json")).context("read the container's runtime Spec")?;
+    let spec: Spec = serde_json::from_slice(&bytes).context("read the container's runtime Spec")?;
+    let mut process = spec.process().clone().ok_or_else(|| anyhow!("the container's Spec has no process"))?;
+
+    let mut environment_list = process.env().clone().unwrap_or_default();
+    // HOME is that of the user looked up for this command.
+    environment_list.retain(|entry| !entry.starts_with("HOME=") && !(entry.starts_with("TERM=") && !args.tty));
+    if args.tty && !environment_list.iter().any(|entry| entry.starts_with("TERM=")) {
+        environment_list.push("TERM=xterm".to_owned());
+    }
+    env::apply(&mut environment_list, environment(&args.env_file, &args.env).or_exit(125)?);
+    process.set_env(Some(environment_list));
+    process.set_args(Some(args.command.clone()));
+    process.set_terminal(Some(args.tty));
+    if let Some(workdir) = &args.workdir {
+        if !workdir.starts_with('/') {
+            bail!("the working directory '{workdir}' is invalid, it needs to be an absolute path");
+        }
+        process.set_cwd(PathBuf::from(workdir));
+    }
+    let mut config = container.config.clone();
+    config.privileged |= args.privileged;
+    process.set_capabilities(Some(oci::capabilities(&config, 0)?));
+    let choice = if args.privileged { SeccompChoice::Unconfined } else { config.seccomp.clone() };
+    let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host()).architecture;
+    let effective = caps::effective(&config.capabilities, config.privileged);
+    let store = context.store()?;
+    Ok(ExecPlan {
+        spec,
+        process,
+        user: args.user.clone().unwrap_or_else(|| config.user.clone()),
+        seccomp: seccomp::filter_for(&effective, &choice, &architecture, &store.path("seccomp"))?,
+        init,
+        supervisor,
+        open_stdin: args.interactive,
+        detached: args.detach,
+        size: args.tty.then(terminal::size).flatten(),
+    })
+}

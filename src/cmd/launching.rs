@@ -1,0 +1,192 @@
+//! From a container of the store to a running process: shared by `run` and `start`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use oci_spec::runtime::LinuxNamespaceType as Namespace;
+
+use super::Context;
+use super::error::with_code;
+use crate::sandbox::client::{Attach, Client, Outcome};
+use crate::sandbox::launch::{self, Attachment};
+use crate::sandbox::plan::{Join, Plan, RootPlan};
+use crate::sandbox::{seccomp, terminal};
+use crate::spec::caps;
+use crate::spec::config::{ContainerConfig, ContainerId, NamespaceMode, NetworkMode, RootSource};
+use crate::spec::oci::{self, HostFacts, JoinedNamespaces};
+use crate::spec::platform::Platform;
+use crate::store::Store;
+use crate::store::containers::{Container, ProcessIdentity};
+
+/// ctrl-p ctrl-q.
+pub const DETACH_KEYS: [u8; 2] = [0x10, 0x11];
+
+/// Starts a container that does not run; the client has not heard yet how it went.
+pub fn launch(context: &Context, container: &Container, foreground: bool) -> Result<Client> {
+    let store = context.store()?;
+    let Some(alive) = container.take_alive().context("lock the container")? else {
+        bail!("container {} is already running", container.config.name);
+    };
+    let plan = plan(store, container)?;
+    let size = container.config.tty.then(terminal::size).flatten();
+    let launched = launch::launch(store, container, plan, alive, Attachment { foreground, size })?;
+    if let Some(warning) = launched.warning {
+        super::warn(&warning);
+    }
+    Ok(launched.client)
+}
+
+/// Waits for the start; a failure has docker's exit code.
+pub fn wait_started(client: &mut Client) -> Result<()> {
+    client.wait_started().map(drop).map_err(|error| {
+        let code = error.code;
+        with_code(anyhow!(error), code)
+    })
+}
+
+/// Attaches the invocation's streams until the end; the process's exit code becomes ours.
+pub fn attach(client: Client, config: &ContainerConfig, stdin: bool, signal_proxy: bool) -> Result<ExitCode> {
+    let attach = Attach {
+        stdin,
+        stdout: true,
+        stderr: true,
+        terminal: config.tty,
+        signal_proxy,
+        detach_keys: DETACH_KEYS.to_vec(),
+    };
+    match client.pump(&attach, &mut super::warn)? {
+        Outcome::Exited(code) => Ok(exit_code(code)),
+        Outcome::Detached => Ok(ExitCode::SUCCESS),
+        Outcome::Lost => {
+            super::warn("the container's supervisor was killed, and the container with it");
+            Ok(ExitCode::from(137))
+        }
+    }
+}
+
+/// A process's exit status as ours.
+pub fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(255))
+}
+
+fn plan(store: &Store, container: &Container) -> Result<Plan> {
+    let config = &container.config;
+    let joins = joins(store, config)?;
+    let spec = oci::runtime_spec(config, &host_facts(container, &joins)?)?;
+    let architecture = config.platform.parse::<Platform>().map_or_else(|_| Platform::host(), |platform| platform);
+    let effective = caps::effective(&config.capabilities, config.privileged);
+    let seccomp =
+        seccomp::filter_for(&effective, &config.seccomp, &architecture.architecture, &store.path("seccomp"))?;
+    write_etc(container)?;
+    Ok(Plan {
+        id: config.id.clone(),
+        directory: container.directory().to_owned(),
+        spec,
+        root: root_plan(store, config)?,
+        user: config.user.clone(),
+        init: config.init,
+        seccomp,
+        joins,
+        open_stdin: config.open_stdin,
+        auto_remove: config.auto_remove,
+        log: container.log_path(),
+        stop_signal: config.stop_signal,
+        stop_timeout: config.stop_timeout,
+    })
+}
+
+fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {
+    match &config.root {
+        RootSource::Directory(path) => Ok(RootPlan::Directory(path.clone())),
+        RootSource::Image { id, layers } => {
+            if let Some(missing) = layers.iter().find(|layer| !store.layers().contains(**layer)) {
+                bail!("layer {missing} of image {} is missing: run 'rbox system check --repair'", id.short());
+            }
+            Ok(RootPlan::Layers(layers.iter().map(|layer| store.layers().diff_path(*layer)).collect()))
+        }
+    }
+}
+
+/// The containers whose namespaces this one shares; all must run.
+fn joins(store: &Store, config: &ContainerConfig) -> Result<Vec<Join>> {
+    let wanted = [(Namespace::Pid, &config.pid), (Namespace::Ipc, &config.ipc), (Namespace::Uts, &config.uts)];
+    let mut joins = Vec::new();
+    for (kind, mode) in wanted {
+        if let NamespaceMode::Container(id) = mode {
+            let ProcessIdentity { pid, start } = running_init(store, id)?;
+            joins.push(Join { kind, pid, start });
+        }
+    }
+    Ok(joins)
+}
+
+fn running_init(store: &Store, id: &ContainerId) -> Result<ProcessIdentity> {
+    let donor = store.containers().get(id)?;
+    let init = donor.state.init().filter(|_| donor.is_running());
+    init.ok_or_else(|| anyhow!("cannot join container {}: it is not running", donor.config.name))
+}
+
+fn host_facts(container: &Container, joins: &[Join]) -> Result<HostFacts> {
+    let path_of = |kind: Namespace, name: &str| -> Option<PathBuf> {
+        let join = joins.iter().find(|join| join.kind == kind)?;
+        Some(PathBuf::from(format!("/proc/{}/ns/{name}", join.pid.as_raw_nonzero())))
+    };
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
+    Ok(HostFacts {
+        container_dir: container.directory().to_owned(),
+        root_path: container.path("merged"),
+        // The supervisor, which knows the user namespace it is in, fills them in.
+        uid_map: Vec::new(),
+        gid_map: Vec::new(),
+        joined: JoinedNamespaces {
+            pid: path_of(Namespace::Pid, "pid"),
+            ipc: path_of(Namespace::Ipc, "ipc"),
+            uts: path_of(Namespace::Uts, "uts"),
+        },
+        nofile_hard: hard,
+        kernel: kernel_version(),
+        masked: thermal_throttles(),
+    })
+}
+
+fn kernel_version() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
+    (numbers.next().unwrap_or(5), numbers.next().unwrap_or(12))
+}
+
+/// Counters that differ between processors, each in its own directory.
+fn thermal_throttles() -> Vec<String> {
+    (0..)
+        .map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}"))
+        .take_while(|directory| std::path::Path::new(directory).exists())
+        .map(|directory| format!("{directory}/thermal_throttle"))
+        .filter(|path| std::path::Path::new(path).exists())
+        .collect()
+}
+
+/// The files bound over /etc. Rewritten at each start; a container that was changed keeps nothing
+/// in them, as with docker.
+fn write_etc(container: &Container) -> Result<()> {
+    let config = &container.config;
+    let shares_host = config.network == NetworkMode::Host;
+    let write = |name: &str, text: &str| {
+        let path = container.path(name);
+        // No fsync: they are made anew at each start. 0644, as every program inside reads them.
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).context("set file modes")
+    };
+    let host_file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    write("hostname", &format!("{}\n", config.hostname))?;
+    write("resolv.conf", &host_file("/etc/resolv.conf"))?;
+    let base = if shares_host { host_file("/etc/hosts") } else { DEFAULT_HOSTS.to_owned() };
+    let extra: String = config.extra_hosts.iter().map(|(name, address)| format!("{address}\t{name}\n")).collect();
+    let own = if shares_host { String::new() } else { format!("127.0.1.1\t{}\n", config.hostname) };
+    write("hosts", &format!("{base}{extra}{own}"))
+}
+
+const DEFAULT_HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";

@@ -1,0 +1,58 @@
+//! `run`: create a container, start it, and stay with it or not.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use super::create_options::CreateOptions;
+use super::error::WithCode;
+use super::{Context, create, launching};
+use crate::store::containers::Container;
+
+/// Create and run a new container from an image
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    options: CreateOptions,
+    /// Run container in background and print container ID
+    #[arg(short, long)]
+    detach: bool,
+    /// Proxy received signals to the process
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    sig_proxy: bool,
+    /// Image to use, or rootfs:DIRECTORY
+    image: String,
+    /// Command to run and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let options = &args.options;
+    if options.tty && options.interactive && !args.detach && !rustix::termios::isatty(rustix::stdio::stdin()) {
+        bail!("the input device is not a TTY");
+    }
+    let container = create::create(context, options, &args.image, &args.command, args.detach)?;
+    start(context, &container, &args).or_exit(125)
+}
+
+fn start(context: &Context, container: &Container, args: &Args) -> Result<ExitCode> {
+    let mut client = launching::launch(context, container, !args.detach).inspect_err(|_| discard(context, container))?;
+    launching::wait_started(&mut client)?;
+    if args.detach {
+        super::print_line(container.id().as_str())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    launching::attach(client, &container.config, args.options.interactive, args.sig_proxy)
+}
+
+/// What was made for `--rm` goes when no supervisor came into being to remove it.
+fn discard(context: &Context, container: &Container) {
+    if container.config.auto_remove
+        && let Ok(store) = context.store()
+    {
+        // The first error is the one to report.
+        let _ = store.containers().remove(container.id());
+    }
+}

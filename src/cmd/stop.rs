@@ -1,0 +1,96 @@
+//! `stop`: end containers gracefully, `kill`: signal them, `wait`: wait for their end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::{Context, each};
+use crate::spec::signal::Signal;
+use crate::store::containers::Container;
+use crate::sys::process::signal_from_number;
+
+/// Stop one or more running containers
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Signal to send to the container
+    #[arg(short, long)]
+    signal: Option<Signal>,
+    /// Seconds to wait before killing the container; -1 waits for ever
+    #[arg(short = 't', long, alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
+    /// Containers by name, id or unique prefix
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    each(&args.containers, |name| {
+        let container = context.store()?.containers().find(name)?;
+        let configured = container.config.stop_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let timeout = match args.timeout {
+            None => configured,
+            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+        };
+        stop(container, args.signal, timeout)
+    })
+}
+
+/// Sends the stop signal, waits, then kills. A container that does not run is stopped already.
+pub fn stop(mut container: Container, signal: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
+    let Some(init) = open_init(&container)? else { return Ok(()) };
+    container.update_state(|state| state.stopped_by_user = true)?;
+    send(&init, signal.unwrap_or(container.config.stop_signal))?;
+    if !wait_readable(&init, timeout)? {
+        send(&init, Signal::from_number(9).unwrap_or_default())?;
+    }
+    wait_recorded(&mut container)
+}
+
+/// The init of a running container, by a descriptor that can mean no other process.
+pub fn open_init(container: &Container) -> Result<Option<OwnedFd>> {
+    match container.state.init().filter(|_| container.is_running()) {
+        Some(identity) => identity.open().context("find the container's init"),
+        None => Ok(None),
+    }
+}
+
+/// Signals a process; one that just ended is no error.
+pub fn send(process: &OwnedFd, signal: Signal) -> Result<()> {
+    let Some(signal) = signal_from_number(signal.number()) else { bail!("invalid signal: {signal}") };
+    match rustix::process::pidfd_send_signal(process, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).context("signal the container"),
+    }
+}
+
+/// Waits until the supervisor has recorded the end and is gone, so that what comes next sees it.
+pub fn wait_recorded(container: &mut Container) -> Result<()> {
+    if let Some(supervisor) = container.state.supervisor()
+        && let Some(supervisor) = supervisor.open().context("find the supervisor")?
+    {
+        wait_readable(&supervisor, None)?;
+    }
+    // A --rm container is gone by now, and with it its state.
+    let _ = container.refresh();
+    Ok(())
+}
+
+/// Waits for a process behind a pidfd to end; false at the timeout.
+pub fn wait_readable(process: &OwnedFd, timeout: Option<Duration>) -> Result<bool> {
+    let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+        let timespec = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)], timespec.as_ref()) {
+            Ok(0) if deadline.is_some() => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error).context("wait for the process"),
+        }
+    }
+}

@@ -8,7 +8,7 @@ use super::Context;
 use crate::spec::config::ContainerId;
 use crate::spec::create::{self, CreateRequest, PullPolicy};
 use crate::spec::env::{self, EnvChange};
-use crate::spec::mount::{Mount, option, tmpfs, volume};
+use crate::spec::mount::{Mount, parse_mount, parse_tmpfs, parse_volume};
 use crate::spec::platform::Platform;
 use crate::spec::security::SecurityOptions;
 use crate::spec::signal::Signal;
@@ -139,7 +139,7 @@ impl CreateOptions {
 
     /// What the options ask for; reads the files they name.
     pub fn request(&self, context: &Context, image: &str, command: &[String], detach: bool) -> Result<CreateRequest> {
-        let find = |name: &str| find_container(context, name);
+        let mut find = |name: &str| find_container(context, name);
         Ok(CreateRequest {
             image: image.to_owned(),
             command: command.to_vec(),
@@ -164,9 +164,9 @@ impl CreateOptions {
             stop_timeout: self.stop_timeout,
             ulimits: self.ulimit.clone(),
             shm_size: self.shm_size,
-            pid: create::parse_pid(&self.pid, &find)?,
-            ipc: create::parse_ipc(&self.ipc, &find)?,
-            uts: create::parse_uts(&self.uts, &find)?,
+            pid: create::parse_pid(&self.pid, &mut find)?,
+            ipc: create::parse_ipc(&self.ipc, &mut find)?,
+            uts: create::parse_uts(&self.uts, &mut find)?,
             network: create::parse_network(&self.network)?,
             userns_host: create::parse_userns(&self.userns)?,
             extra_hosts: self.add_host.iter().map(|text| create::parse_extra_host(text)).collect::<Result<_, _>>()?,
@@ -189,13 +189,13 @@ impl CreateOptions {
         let cwd = std::env::current_dir().context("find the working directory")?;
         let mut mounts = Vec::new();
         for text in &self.volume {
-            mounts.push(volume::parse_volume(text, &cwd)?);
+            mounts.push(parse_volume(text, &cwd)?);
         }
         for text in &self.mount {
-            mounts.push(option::parse_mount(text, &cwd)?);
+            mounts.push(parse_mount(text, &cwd)?);
         }
         for text in &self.tmpfs {
-            mounts.push(tmpfs::parse_tmpfs(text)?);
+            mounts.push(parse_tmpfs(text)?);
         }
         Ok(mounts)
     }
@@ -214,8 +214,9 @@ pub fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec<EnvCha
     Ok(changes)
 }
 
-fn find_container(context: &Context, name: &str) -> Option<ContainerId> {
-    context.store().ok()?.containers().resolve(name).ok()
+fn find_container(context: &Context, name: &str) -> Result<ContainerId, String> {
+    let store = context.store().map_err(|error| format!("{error:#}"))?;
+    store.containers().resolve(name).map_err(|error| error.to_string())
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {

@@ -243,6 +243,9 @@ impl Session {
     }
 
     fn reap(&mut self) -> io::Result<()> {
+        if self.exit.is_some() {
+            return Ok(());
+        }
         if let Some(status) = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)? {
             let killed = status.terminating_signal().map(|signal| 128 + signal);
             self.exit = Some(status.exit_status().map(|code| code as i32).or(killed.map(|code| code as i32)).unwrap_or(255));

@@ -47,7 +47,9 @@ mod tests {
     fn run_probe(name: &str) -> ExitStatus {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "sys::seccomp::tests::probe", "--nocapture"]).env(PROBE, name);
-        command.status().unwrap()
+        let output = command.output().unwrap();
+        print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        output.status
     }
 
     /// The errno of a raw system call, 0 for success.

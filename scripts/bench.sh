@@ -1,0 +1,225 @@
+#!/bin/bash
+# Compares rbox with the peers Debian packages, on this machine, in one sitting: the figures of
+# one run may be compared with each other, not with another run's. Each row takes turns between
+# the tools and reports medians, in milliseconds, and the ratio of rbox to each peer.
+#
+#   scripts/bench.sh [ROUNDS]     as an unprivileged user with subordinate ids (default 20 rounds)
+#   RBOX_BIN=PATH                 the program (default: rbox on the PATH; build with --release)
+#
+# `scripts/test.sh prepare` installs the peers; what is missing is left out.
+set -euo pipefail
+
+ROUNDS=${1:-20}
+RBOX=$(command -v "${RBOX_BIN:-rbox}") || { echo "bench: no rbox: set RBOX_BIN" >&2; exit 1; }
+((UID != 0)) || { echo "bench: run as an unprivileged user" >&2; exit 1; }
+
+WORK=$(mktemp -d /var/tmp/rbox-bench.XXXXXX)
+export RBOX_ROOT=$WORK/store RBOX_RUNROOT=$WORK/run
+REGISTRY=
+PODMAN=()
+finish() {
+    "$RBOX" ps -aq 2>/dev/null | xargs -r "$RBOX" rm -f >/dev/null 2>&1 || true
+    [[ -z $REGISTRY ]] || kill "$REGISTRY" 2>/dev/null || true
+    [[ -z ${PODMAN[*]} ]] || "${PODMAN[@]}" rm -fa -t 0 >/dev/null 2>&1 || true
+    unshare --user --map-auto --map-root-user rm -rf "$WORK" 2>/dev/null || rm -rf "$WORK"
+}
+trap finish EXIT
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+now() { echo "${EPOCHREALTIME/[.,]/}"; }
+
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+
+# row TITLE ROUNDS NAME FUNCTION [NAME FUNCTION]... : the first is rbox. Functions of absent
+# programs are left out by the caller.
+row() {
+    local title=$1 rounds=$2 round index start names=() functions=()
+    shift 2
+    while (($#)); do
+        names+=("$1")
+        functions+=("$2")
+        shift 2
+    done
+    for ((index = 0; index < ${#names[@]}; index++)); do : >"$WORK/times.$index"; done
+    for ((round = 0; round < rounds; round++)); do
+        for ((index = 0; index < ${#names[@]}; index++)); do
+            start=$(now)
+            "${functions[$index]}" >/dev/null 2>"$WORK/error" || { echo "bench: $title: ${names[$index]} failed:" >&2; cat "$WORK/error" >&2; exit 1; }
+            echo $(($(now) - start)) >>"$WORK/times.$index"
+        done
+    done
+    printf '\n%s\n' "$title"
+    local ours theirs
+    ours=$(median <"$WORK/times.0")
+    for ((index = 0; index < ${#names[@]}; index++)); do
+        theirs=$(median <"$WORK/times.$index")
+        awk -v n="${names[$index]}" -v t="$theirs" -v o="$ours" \
+            'BEGIN { printf "  %-14s %9.1f ms   rbox takes %.2fx of it\n", n, t / 1000, o / t }'
+    done
+}
+
+# --- a busybox image in a registry on the loopback interface
+make_image() {
+    ROOT=$WORK/bundle/rootfs
+    mkdir -p "$ROOT"/{bin,dev,etc,proc,sys,tmp,root}
+    cp "$(command -v busybox)" "$ROOT/bin/busybox"
+    local applet
+    for applet in sh true sleep cat; do ln -s busybox "$ROOT/bin/$applet"; done
+    umoci init --layout "$WORK/oci"
+    image small "$ROOT"
+}
+
+# image TAG DIRECTORY: an image of one layer, pushed as 127.0.0.1:PORT/TAG
+image() {
+    umoci new --image "$WORK/oci:$1"
+    umoci unpack --rootless --image "$WORK/oci:$1" "$WORK/unpacked-$1"
+    cp -a "$2/." "$WORK/unpacked-$1/rootfs/"
+    umoci repack --image "$WORK/oci:$1" "$WORK/unpacked-$1"
+    umoci config --image "$WORK/oci:$1" --config.cmd /bin/sh
+    skopeo copy -q --dest-tls-verify=false "oci:$WORK/oci:$1" "docker://$HOST/$1:latest"
+}
+
+start_registry() {
+    local port
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    HOST=127.0.0.1:$port
+    cat >"$WORK/registry.yml" <<YAML
+version: 0.1
+log: {level: error}
+storage: {filesystem: {rootdirectory: $WORK/registry}}
+http: {addr: $HOST}
+YAML
+    docker-registry serve "$WORK/registry.yml" >"$WORK/registry.log" 2>&1 &
+    REGISTRY=$!
+    for _ in {1..100}; do
+        curl -fs "http://$HOST/v2/" >/dev/null && return
+        sleep 0.1
+    done
+    echo "bench: the registry did not start" >&2
+    exit 1
+}
+
+# --- the work, one function a tool
+rbox_run() { "$RBOX" run --rm --network none "$HOST/small" true; }
+bwrap_run() { bwrap --unshare-all --bind "$ROOT" / --proc /proc --dev /dev true; }
+crun_run() { (cd "$WORK/bundle" && crun --root "$WORK/crun" --cgroup-manager=disabled run "bench-$BASHPID"); }
+podman_run() { "${PODMAN[@]}" run --rm --network none --tls-verify=false "$HOST/small" true; }
+
+rbox_exec() { "$RBOX" exec bench true; }
+podman_exec() { "${PODMAN[@]}" exec peer true; }
+nsenter_exec() { nsenter --target "$PID" --user --mount --pid --net --uts --ipc --preserve-credentials true; }
+
+rbox_many() {
+    seq 20 | xargs -P4 -I{} "$RBOX" run -d --name many{} --network none "$HOST/small" sleep 60
+    "$RBOX" rm -f many{1..20}
+}
+podman_many() {
+    seq 20 | xargs -P4 -I{} "${PODMAN[@]}" run -d --name peer{} --network none "$HOST/small" sleep 60
+    "${PODMAN[@]}" rm -f -t 0 peer{1..20}
+}
+
+rbox_pull() { "$RBOX" rmi -f "$HOST/large" || true; "$RBOX" pull -q "$HOST/large"; }
+podman_pull() { "${PODMAN[@]}" rmi -f "$HOST/large" || true; "${PODMAN[@]}" pull -q --tls-verify=false "$HOST/large"; }
+tar_pull() {
+    rm -rf "$WORK/untar"
+    mkdir "$WORK/untar"
+    curl -fs "http://$HOST/v2/large/blobs/$LAYER" | tar -xz -C "$WORK/untar"
+}
+
+# Proportional memory (KiB) of all processes that run the rbox program.
+rbox_memory() {
+    local exe total=0 part
+    for exe in /proc/[0-9]*/exe; do
+        [[ $(readlink "$exe" 2>/dev/null) == "$RBOX" ]] || continue
+        part=$(awk '/^Pss:/ { print $2 }' "${exe%exe}smaps_rollup" 2>/dev/null || echo 0)
+        total=$((total + ${part:-0}))
+    done
+    echo "$total"
+}
+
+bench_starts() {
+    local peers=()
+    works bwrap bwrap_run && peers+=(bwrap bwrap_run)
+    if have crun; then
+        (cd "$WORK/bundle" && crun spec --rootless &&
+            sed -i -e 's/"terminal": true/"terminal": false/' -e 's/^\(\s*\)"sh"$/\1"true"/' config.json)
+        works crun crun_run && peers+=(crun crun_run)
+    fi
+    ((${#PODMAN[@]})) && peers+=(podman podman_run)
+    row "run --rm --network none IMAGE true" "$ROUNDS" rbox rbox_run "${peers[@]}"
+}
+
+bench_exec() {
+    local peers=(nsenter nsenter_exec)
+    "$RBOX" run -d --name bench --network none "$HOST/small" sleep 3600 >/dev/null
+    PID=$("$RBOX" inspect -f '{{.State.Pid}}' bench)
+    if ((${#PODMAN[@]})); then
+        "${PODMAN[@]}" run -d --name peer --network none --tls-verify=false "$HOST/small" sleep 3600 >/dev/null
+        peers+=(podman podman_exec)
+    fi
+    row "exec true" "$ROUNDS" rbox rbox_exec "${peers[@]}"
+    "$RBOX" rm -f bench >/dev/null
+    ! ((${#PODMAN[@]})) || "${PODMAN[@]}" rm -f -t 0 peer >/dev/null
+}
+
+bench_many() {
+    local peers=()
+    ((${#PODMAN[@]})) && peers=(podman podman_many)
+    row "20 detached starts, 4 at a time, and their removal" 3 rbox rbox_many "${peers[@]}"
+}
+
+bench_memory() {
+    local number
+    for number in {1..10}; do "$RBOX" run -d --name "idle$number" --network none "$HOST/small" sleep 600 >/dev/null; done
+    sleep 1
+    printf '\nmemory that an idle detached container adds\n  %-14s %9.2f MiB (PSS of its supervisor, mean of 10)\n' \
+        rbox "$(awk -v kib="$(rbox_memory)" 'BEGIN { print kib / 10 / 1024 }')"
+    "$RBOX" rm -f idle{1..10} >/dev/null
+}
+
+bench_pull() {
+    local peers=()
+    python3 - "$WORK/large" <<'PYTHON'
+import os, random, sys
+source = random.Random(1)
+for number in range(10_000):
+    directory = f"{sys.argv[1]}/d{number % 100}"
+    os.makedirs(directory, exist_ok=True)
+    half = source.randbytes(14_000)
+    open(f"{directory}/f{number}", "wb").write(half + half[:7_000].hex().encode())
+PYTHON
+    image large "$WORK/large"
+    LAYER=$(skopeo inspect --tls-verify=false --raw "docker://$HOST/large" | jq -r '.layers[-1].digest')
+    ((${#PODMAN[@]})) && peers+=(podman podman_pull)
+    peers+=("curl | tar xz" tar_pull)
+    row "pull of one large layer (10,000 files)" 3 rbox rbox_pull "${peers[@]}"
+}
+
+# works NAME COMMAND...: whether a peer can do its work here at all (crun refuses hybrid cgroups).
+works() {
+    local name=$1
+    shift
+    "$@" >/dev/null 2>"$WORK/error" && return
+    echo "bench: leaving out $name: $(tail -n 1 "$WORK/error")" >&2
+    return 1
+}
+
+# Sets PODMAN to a podman command line that can start containers, or to nothing.
+find_podman() {
+    have podman && podman pull -q --tls-verify=false "$HOST/small" >/dev/null || return 0
+    PODMAN=(podman)
+    podman_run >/dev/null 2>&1 && return
+    PODMAN=(podman --runtime runc --cgroup-manager cgroupfs)
+    works "podman with runc" podman_run || PODMAN=()
+}
+
+start_registry
+make_image
+find_podman
+"$RBOX" pull -q "$HOST/small" >/dev/null
+bench_starts
+bench_exec
+bench_many
+bench_memory
+bench_pull

@@ -56,7 +56,7 @@ impl Default for UnpackLimits {
         Self {
             bytes: 128 << 30,
             entries: 2_000_000,
-            ratio: 250,
+            ratio: 200,
             ratio_floor: 512 << 20,
             path: 4095,
             extensions: 1 << 20,

@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
@@ -34,6 +35,41 @@ impl Blobs<'_> {
     /// Whether the blob is here.
     pub fn contains(&self, digest: Digest) -> bool {
         fs::exists(&self.path(digest))
+    }
+
+    /// The digests of all blobs, sorted.
+    pub fn list(&self) -> io::Result<Vec<Digest>> {
+        fs::digests_in(&self.store.path("blobs/sha256"))
+    }
+
+    /// Hashes a blob of any size: the digest of what is there.
+    pub fn verify(&self, digest: Digest) -> Result<Digest> {
+        let (hasher, _) = hash(&mut self.open(digest)?).with_context(|| format!("read blob {digest}"))?;
+        Ok(Digest::from_sha256(hasher.finalize().into()))
+    }
+
+    /// Removes a blob; returns its size, None when it was absent.
+    pub(super) fn remove(&self, digest: Digest) -> io::Result<Option<u64>> {
+        let path = self.path(digest);
+        let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        Ok(fs::remove_if_present(&path)?.then_some(size))
+    }
+
+    /// Removes what crashes left: temporary files, and partial downloads that nobody writes and
+    /// that nobody resumed for `age`.
+    pub(super) fn remove_leftovers(&self, age: Duration) -> io::Result<()> {
+        fs::remove_stale_temporaries(&self.store.path("blobs/sha256"))?;
+        let entries = match std::fs::read_dir(self.store.path("blobs/partial")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let partial = entry?.path().with_extension("");
+            if !fs::exists(&partial) || fs::is_older(&partial, age)? {
+                remove_partial(&partial)?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a blob for reading.
@@ -71,9 +107,26 @@ impl Blobs<'_> {
         fs::create_private_dir(&directory)?;
         let path = directory.join(digest.hex());
         let lock = FileLock::exclusive(&directory.join(format!("{}.lock", digest.hex())))?;
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         let (hasher, written) = hash(&mut file).context("read a partial download")?;
         Ok(Ingest { destination: self.path(digest), digest, path, file, hasher, written, _lock: lock })
+    }
+}
+
+/// Removes a partial download and its lock file unless somebody writes it.
+fn remove_partial(partial: &Path) -> io::Result<()> {
+    let lock_path = partial.with_extension("lock");
+    match FileLock::try_exclusive(&lock_path) {
+        Ok(Some(_lock)) => {
+            fs::remove_if_present(partial)?;
+            fs::remove_if_present(&lock_path)?;
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        // No room for a lock file: left for a better day.
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -158,5 +211,41 @@ impl Write for Ingest {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestStore;
+
+    #[test]
+    fn corruption_is_found_when_a_blob_is_read() {
+        let store = TestStore::new();
+        let digest = store.blobs().put(b"hello").unwrap();
+        assert_eq!(store.blobs().list().unwrap(), [digest]);
+        std::fs::write(store.blobs().path(digest), b"hellO").unwrap();
+        assert!(store.blobs().read(digest, 100).unwrap_err().to_string().contains("corrupt"));
+        assert_eq!(store.blobs().verify(digest).unwrap(), Digest::of(b"hellO"));
+        assert!(store.blobs().read(Digest::of(b"x"), 100).unwrap_err().to_string().contains("missing"));
+    }
+
+    #[test]
+    fn only_old_partials_that_nobody_writes_are_removed() {
+        let store = TestStore::new();
+        let directory = store.path("blobs/partial");
+        std::fs::create_dir(&directory).unwrap();
+        let (busy, left) = (directory.join(Digest::of(b"busy").hex()), directory.join(Digest::of(b"left").hex()));
+        let lock = FileLock::exclusive(&busy.with_extension("lock")).unwrap();
+        for partial in [&busy, &left] {
+            std::fs::write(partial, "x").unwrap();
+        }
+        drop(FileLock::exclusive(&directory.join("orphan.lock")).unwrap());
+        store.blobs().remove_leftovers(Duration::from_secs(3600)).unwrap();
+        assert_eq!([fs::exists(&busy), fs::exists(&left)], [true, true]);
+        assert!(!fs::exists(&directory.join("orphan.lock")));
+        store.blobs().remove_leftovers(Duration::ZERO).unwrap();
+        assert_eq!([fs::exists(&busy), fs::exists(&left)], [true, false]);
+        drop(lock);
     }
 }

@@ -1,5 +1,7 @@
-//! Work in progress. Each entry is a directory whose lock its maker holds; an entry whose lock is
-//! free was left by a crash and is removed by whoever looks next.
+//! Work in progress and what waits for deletion. Each entry is a directory locked by its maker (or
+//! remover); an entry whose lock is free was left by a crash and is removed by whoever looks next.
+//!
+//! The directory itself carries the lock: deleting needs no new file, so it works on a full disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,12 +9,34 @@ use std::path::{Path, PathBuf};
 use super::lock::FileLock;
 use super::{Store, fs, remove};
 
-/// A private directory on the store's file system, removed on drop unless its content was renamed
-/// away.
+/// How far a deletion came. The names are gone from the store in both cases.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    Complete,
+    /// Files of mapped ids are left in `staging`: call [`sweep`] again inside the user namespace.
+    NeedsUserNamespace,
+}
+
+impl Cleanup {
+    /// Both done only if each was.
+    pub fn and(self, other: Self) -> Self {
+        if self == Self::Complete { other } else { self }
+    }
+
+    fn from_result(result: io::Result<()>) -> io::Result<Self> {
+        match result {
+            Ok(()) => Ok(Self::Complete),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Self::NeedsUserNamespace),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A private directory on the store's file system, removed on drop unless it was renamed away.
 #[derive(Debug)]
 pub struct Staging {
     path: PathBuf,
-    lock_path: PathBuf,
     _lock: FileLock,
 }
 
@@ -20,15 +44,15 @@ impl Staging {
     /// Makes an entry and holds its lock.
     pub fn create(store: &Store) -> io::Result<Self> {
         loop {
-            let path = store.path("staging").join(fs::random_suffix()?);
-            let lock_path = path.with_extension("lock");
-            let lock = FileLock::exclusive(&lock_path)?;
-            // A sweeper may have seen the lock free between its creation and our taking it.
-            if !fs::exists(&lock_path) {
-                continue;
-            }
+            let path = new_path(store)?;
             fs::create_private_dir(&path)?;
-            return Ok(Self { path, lock_path, _lock: lock });
+            // A sweeper may have seen the lock free between the entry's creation and our taking it.
+            match FileLock::try_directory(&path) {
+                Ok(Some(lock)) => return Ok(Self { path, _lock: lock }),
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -41,28 +65,115 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // What cannot be removed here (files of mapped ids) is left to a sweep in the user namespace.
-        if remove::remove_tree(&self.path).is_ok() {
-            let _ = std::fs::remove_file(&self.lock_path);
-        }
+        let _ = remove::remove_tree(&self.path);
     }
 }
 
-/// Removes entries whose maker is gone. Returns whether anything could not be removed for lack of
-/// permission, which a sweep inside the user namespace mends.
-pub fn sweep(store: &Store) -> io::Result<bool> {
-    let mut denied = false;
-    for entry in std::fs::read_dir(store.path("staging"))? {
-        let lock_path = entry?.path();
-        if lock_path.extension().is_none_or(|extension| extension != "lock") {
-            continue;
-        }
-        if let Some(_lock) = FileLock::try_exclusive(&lock_path)? {
-            match remove::remove_tree(&lock_path.with_extension("")) {
-                Ok(()) => std::fs::remove_file(&lock_path)?,
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied = true,
-                Err(error) => return Err(error),
-            }
-        }
+fn new_path(store: &Store) -> io::Result<PathBuf> {
+    Ok(store.path("staging").join(fs::random_suffix()?))
+}
+
+/// A directory that was moved out of its place and waits for deletion.
+#[derive(Debug)]
+pub struct Trash {
+    path: PathBuf,
+    _lock: FileLock,
+}
+
+impl Trash {
+    /// Takes a directory of the store out of sight by renaming it; no new file is needed. Waits for
+    /// whoever just put it there.
+    pub fn take(store: &Store, directory: &Path) -> io::Result<Self> {
+        let lock = FileLock::directory(directory)?;
+        let path = new_path(store)?;
+        std::fs::rename(directory, &path)?;
+        Ok(Self { path, _lock: lock })
     }
-    Ok(denied)
+
+    /// Deletes it.
+    pub fn delete(self) -> io::Result<Cleanup> {
+        Cleanup::from_result(remove::remove_tree(&self.path))
+    }
+}
+
+/// Removes entries whose maker is gone; goes on past an entry that fails and reports the first
+/// failure at the end.
+pub fn sweep(store: &Store) -> io::Result<Cleanup> {
+    let mut outcome = Ok(Cleanup::Complete);
+    for path in abandoned(store)? {
+        let swept = Cleanup::from_result(path.and_then(|(path, _lock)| remove::remove_tree(&path)));
+        outcome = match (outcome, swept) {
+            (Ok(before), Ok(now)) => Ok(before.and(now)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+    }
+    outcome
+}
+
+/// How many entries a crash left.
+pub fn count_abandoned(store: &Store) -> io::Result<usize> {
+    Ok(abandoned(store)?.filter(Result::is_ok).count())
+}
+
+/// The entries that nobody holds, each locked while it is looked at.
+fn abandoned(store: &Store) -> io::Result<impl Iterator<Item = io::Result<(PathBuf, FileLock)>>> {
+    let entries = std::fs::read_dir(store.path("staging"))?;
+    Ok(entries.filter_map(|entry| entry.and_then(|entry| lock_if_free(&entry)).transpose()))
+}
+
+fn lock_if_free(entry: &std::fs::DirEntry) -> io::Result<Option<(PathBuf, FileLock)>> {
+    if !entry.file_type()?.is_dir() {
+        return Ok(None);
+    }
+    match FileLock::try_directory(&entry.path()) {
+        Ok(lock) => Ok(lock.map(|lock| (entry.path(), lock))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestStore;
+
+    #[test]
+    fn an_entry_in_use_is_never_swept() {
+        let store = TestStore::new();
+        let staging = Staging::create(&store).unwrap();
+        std::fs::write(staging.path().join("file"), "x").unwrap();
+        assert_eq!(sweep(&store).unwrap(), Cleanup::Complete);
+        assert!(fs::exists(&staging.path().join("file")));
+        drop(staging);
+        assert_eq!(std::fs::read_dir(store.path("staging")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept() {
+        let store = TestStore::new();
+        std::fs::create_dir_all(store.path("staging/0123/diff/a")).unwrap();
+        assert_eq!(count_abandoned(&store).unwrap(), 1);
+        assert_eq!(sweep(&store).unwrap(), Cleanup::Complete);
+        assert_eq!(count_abandoned(&store).unwrap(), 0);
+    }
+
+    #[test]
+    fn makers_and_sweepers_race_without_harm() {
+        let store = TestStore::new();
+        std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        for _ in 0..300 {
+                            let staging = Staging::create(&store).unwrap();
+                            std::fs::write(staging.path().join("file"), "x").unwrap();
+                        }
+                    })
+                })
+                .collect();
+            while makers.iter().any(|maker| !maker.is_finished()) {
+                assert_eq!(sweep(&store).unwrap(), Cleanup::Complete);
+            }
+        });
+    }
 }

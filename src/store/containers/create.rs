@@ -1,0 +1,111 @@
+//! Making a container.
+
+use std::io;
+use std::path::Path;
+
+use super::state::State;
+use super::{Container, Containers, names};
+use crate::spec::config::{ContainerConfig, ContainerId, RootSource};
+use crate::spec::digest::Digest;
+use crate::spec::names::{InvalidName, container_name};
+use crate::store::fs::Durability;
+use crate::store::lock::FileLock;
+use crate::store::staging::Staging;
+use crate::store::{fs, gc};
+
+/// Why a container was not made. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Docker's text.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or \
+         rename) that container to be able to reuse that name."
+    )]
+    NameTaken { name: String, holder: ContainerId },
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    #[error("layer {0} of the image is missing: pull the image again")]
+    LayerMissing(Digest),
+    #[error("create container {id}: {error}")]
+    Io { id: ContainerId, error: io::Error },
+}
+
+/// Whether a container's records must survive a power loss.
+pub(super) fn durability(config: &ContainerConfig) -> Durability {
+    if config.auto_remove { Durability::Volatile } else { Durability::Durable }
+}
+
+impl Containers<'_> {
+    /// Makes the container that `config` describes, with its name. Unless it is `--rm`, it is on
+    /// disk when this returns.
+    pub fn create(&self, config: ContainerConfig) -> Result<Container, CreateError> {
+        container_name(&config.name)?;
+        let (id, durability) = (config.id.clone(), durability(&config));
+        let io_error = |error| CreateError::Io { id: id.clone(), error };
+        let state = State::created();
+        let staged = Staging::create(self.store).map_err(io_error)?;
+        write_records(staged.path(), &config, &state, durability).map_err(io_error)?;
+        self.publish(&staged, &config)?;
+        drop(staged);
+        if durability == Durability::Durable
+            && let Err(error) = self.sync_names()
+        {
+            let _ = self.remove(&id);
+            return Err(io_error(error));
+        }
+        Ok(Container { directory: self.directory(&id), config, state })
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        fs::sync_dir(&self.store.path("containers"))?;
+        fs::sync_dir(&self.store.path("names"))
+    }
+
+    /// Takes the name and renames into place, while the layers cannot be collected.
+    fn publish(&self, staged: &Staging, config: &ContainerConfig) -> Result<(), CreateError> {
+        let io_error = |error| CreateError::Io { id: config.id.clone(), error };
+        let _layers = self.hold_layers(&config.root).map_err(io_error)?;
+        if let RootSource::Image { layers, .. } = &config.root
+            && let Some(missing) = layers.iter().find(|layer| !self.store.layers().contains(**layer))
+        {
+            return Err(CreateError::LayerMissing(*missing));
+        }
+        let names = names::lock(self.store).map_err(io_error)?;
+        // The name first: without its container it is free, a container without its name is not.
+        if let Err(holder) = names.claim(&config.name, &config.id).map_err(io_error)? {
+            return Err(CreateError::NameTaken { name: config.name.clone(), holder });
+        }
+        rename_new(staged.path(), &self.directory(&config.id)).map_err(|error| {
+            // A name that stays is free: its container does not exist.
+            let _ = names.release(&config.name, &config.id);
+            io_error(error)
+        })
+    }
+
+    fn hold_layers(&self, root: &RootSource) -> io::Result<Option<FileLock>> {
+        match root {
+            RootSource::Image { .. } => gc::shared(self.store).map(Some),
+            RootSource::Directory(_) => Ok(None),
+        }
+    }
+}
+
+fn write_records(directory: &Path, config: &ContainerConfig, state: &State, durability: Durability) -> io::Result<()> {
+    fs::create_file(&directory.join("config.json"), &serde_json::to_vec(config)?, durability)?;
+    let state = state.to_record()?;
+    fs::create_file(&directory.join("state.json"), &state, durability)?;
+    // These exist from the start so that stopping and removing need no space. Their content is
+    // nothing to lose.
+    fs::create_file(&directory.join("state.spare"), &state, Durability::Volatile)?;
+    fs::create_file(&directory.join("lock"), b"", Durability::Volatile)?;
+    fs::create_file(&directory.join("alive"), b"", Durability::Volatile)?;
+    if durability == Durability::Durable { fs::sync_dir(directory) } else { Ok(()) }
+}
+
+/// Renames without replacing anything.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::exists(to) {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    std::fs::rename(from, to)
+}

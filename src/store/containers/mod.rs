@@ -1,0 +1,247 @@
+//! Containers: `containers/ID/` with `config.json` (what was asked, never changes), `state.json`,
+//! `lock` and `alive`; the sandbox adds `spec.json`, `upper/`, `work/`, the log and the files it
+//! binds.
+//!
+//! A container is made in `staging` and renamed into place, so a half one is never visible.
+//! Liveness is the `alive` lock, never a remembered number. The records of a `--rm` container are
+//! not synced: after a power loss there is no container to return to, at worst a damaged directory
+//! that `system check` names.
+
+mod create;
+mod lookup;
+pub(super) mod names;
+mod process;
+mod remove;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+pub use create::CreateError;
+pub use lookup::LookupError;
+pub use process::{ProcessIdentity, boot_id};
+pub use remove::RemoveError;
+pub use state::{State, Status};
+
+use super::fs::Durability;
+use super::lock::{AliveLock, FileLock};
+use super::record::{self, Quarantined, RecordError};
+use super::{Store, fs};
+use crate::spec::config::{ContainerConfig, ContainerId, RootSource};
+use crate::spec::digest::Digest;
+
+/// The containers of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Containers<'a> {
+    store: &'a Store,
+}
+
+/// One container as it was when it was read.
+#[derive(Clone, Debug)]
+pub struct Container {
+    pub config: ContainerConfig,
+    /// What is true, not just what was written last: see [`State`].
+    pub state: State,
+    directory: PathBuf,
+}
+
+impl Store {
+    /// The store's containers.
+    pub fn containers(&self) -> Containers<'_> {
+        Containers { store: self }
+    }
+}
+
+impl Containers<'_> {
+    /// All containers, newest first, and those whose records cannot be read. Takes no lock.
+    pub fn list(&self) -> Result<(Vec<Container>, Vec<Quarantined>)> {
+        let (mut containers, mut damaged) = (Vec::new(), Vec::new());
+        for id in self.ids()? {
+            match self.load(&id) {
+                Ok(container) => containers.push(container),
+                // Removed while we looked.
+                Err(_) if !fs::exists(&self.directory(&id)) => {}
+                Err(RecordError::Read { file, error }) => {
+                    return Err(error).with_context(|| format!("read {file} of container {id}"));
+                }
+                Err(error) => damaged.push(Quarantined { id: id.to_string(), why: error.to_string() }),
+            }
+        }
+        containers.sort_by(|a, b| (&b.config.created, &b.config.id).cmp(&(&a.config.created, &a.config.id)));
+        Ok((containers, damaged))
+    }
+
+    /// The processes of all live supervisors.
+    pub fn supervisors(&self) -> Result<Vec<ProcessIdentity>> {
+        let mut supervisors = Vec::new();
+        for id in self.ids()? {
+            let directory = self.directory(&id);
+            let Ok(state) = record::read::<State>(&directory.join("state.json")) else { continue };
+            if let Some(supervisor) = state.supervisor()
+                && is_alive(&directory)?
+            {
+                supervisors.push(supervisor);
+            }
+        }
+        Ok(supervisors)
+    }
+
+    /// Waits for the lock that guards a container's state. An error of kind NotFound: it is gone.
+    pub fn lock(&self, id: &ContainerId) -> io::Result<FileLock> {
+        FileLock::exclusive(&self.directory(id).join("lock"))
+    }
+
+    /// The ids of all container directories, readable or not.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let path = self.store.path("containers");
+        let list = || -> io::Result<Vec<ContainerId>> {
+            let mut ids = Vec::new();
+            for entry in std::fs::read_dir(&path)? {
+                ids.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+            }
+            Ok(ids)
+        };
+        list().with_context(|| format!("list {}", path.display()))
+    }
+
+    /// Where a container lies.
+    pub fn directory(&self, id: &ContainerId) -> PathBuf {
+        self.store.path("containers").join(id.as_str())
+    }
+
+    fn load(&self, id: &ContainerId) -> Result<Container, RecordError> {
+        let directory = self.directory(id);
+        let config = read_config(&directory, id)?;
+        let state = read_state(&directory)?;
+        Ok(Container { config, state, directory })
+    }
+}
+
+impl Container {
+    pub fn id(&self) -> &ContainerId {
+        &self.config.id
+    }
+
+    /// Its directory in the store.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A file in its directory.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Its log in docker's json-file format.
+    pub fn log_path(&self) -> PathBuf {
+        self.path(format!("{}-json.log", self.config.id))
+    }
+
+    pub fn status(&self) -> Status {
+        self.state.status
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.state.status == Status::Running
+    }
+
+    /// The id of the image it was made from, if any.
+    pub fn image_id(&self) -> Option<Digest> {
+        match &self.config.root {
+            RootSource::Image { id, .. } => Some(*id),
+            RootSource::Directory(_) => None,
+        }
+    }
+
+    /// The chain ids of the layers below it, lowest first.
+    pub fn layers(&self) -> &[Digest] {
+        match &self.config.root {
+            RootSource::Image { layers, .. } => layers,
+            RootSource::Directory(_) => &[],
+        }
+    }
+
+    /// Whether its records must survive a power loss.
+    pub fn durability(&self) -> Durability {
+        create::durability(&self.config)
+    }
+
+    /// Becomes its supervisor: takes the lock that means 'running', to be held until after the last
+    /// state is written. None while another supervisor lives.
+    pub fn take_alive(&self) -> io::Result<Option<AliveLock>> {
+        AliveLock::try_acquire(&self.path("alive"))
+    }
+
+    /// Reads the state again.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.state = read_state(&self.directory).with_context(|| format!("container {}", self.config.id))?;
+        Ok(())
+    }
+
+    /// Changes the state on disk under the container's lock, which the caller must not hold. Works
+    /// on a full disk. `change` sees what was written last.
+    pub fn update_state(&mut self, change: impl FnOnce(&mut State)) -> Result<()> {
+        let context = || format!("record the state of container {}", self.config.id);
+        let _lock = FileLock::exclusive(&self.path("lock")).with_context(context)?;
+        let mut state: State = record::read(&self.path("state.json")).with_context(context)?;
+        change(&mut state);
+        write_state(&self.directory, &state, self.durability()).with_context(context)?;
+        self.state = state;
+        Ok(())
+    }
+}
+
+/// Whether a supervisor holds the container's `alive` lock.
+fn is_alive(directory: &Path) -> io::Result<bool> {
+    AliveLock::is_held(&directory.join("alive"))
+}
+
+/// Whether a container's config can be used.
+pub(super) fn has_config(store: &Store, id: &ContainerId) -> bool {
+    read_config(&store.containers().directory(id), id).is_ok()
+}
+
+/// The alive lock of a container that nobody supervises.
+pub(super) fn stopped(store: &Store, id: &ContainerId) -> io::Result<Option<AliveLock>> {
+    AliveLock::try_acquire(&store.containers().directory(id).join("alive"))
+}
+
+/// Replaces a state that is lost. The caller holds the container's lock.
+pub(super) fn write_lost_state(store: &Store, id: &ContainerId) -> io::Result<()> {
+    let error = "its state record was lost".to_owned();
+    let state = State { error, ..State::created().crashed() };
+    write_state(&store.containers().directory(id), &state, Durability::Durable)
+}
+
+fn read_config(directory: &Path, id: &ContainerId) -> Result<ContainerConfig, RecordError> {
+    let config: ContainerConfig = record::read(&directory.join("config.json"))?;
+    if config.id != *id {
+        let why = format!("it describes container {}", config.id);
+        return Err(RecordError::Damaged { file: "config.json".to_owned(), why });
+    }
+    Ok(config)
+}
+
+/// The state, with a supervisor that died counted as an exit.
+fn read_state(directory: &Path) -> Result<State, RecordError> {
+    let path = directory.join("state.json");
+    let read_error = |error| RecordError::Read { file: "alive".to_owned(), error };
+    let state: State = record::read(&path)?;
+    if state.status != Status::Running {
+        return Ok(state);
+    }
+    if is_alive(directory).map_err(read_error)? && state.is_of_this_boot() {
+        return Ok(state);
+    }
+    // It may have recorded its exit and let go of the lock since we read.
+    let state: State = record::read(&path)?;
+    Ok(if state.status == Status::Running { state.crashed() } else { state })
+}
+
+fn write_state(directory: &Path, state: &State, durability: Durability) -> io::Result<()> {
+    fs::exchange(&directory.join("state.json"), &directory.join("state.spare"), &state.to_record()?, durability)
+}

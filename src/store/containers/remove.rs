@@ -1,0 +1,92 @@
+//! Removing a container: one rename makes it gone, which works on a full disk; then its files are
+//! deleted, then its name is freed.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Containers, Status, is_alive, names, read_config, read_state};
+use crate::spec::config::ContainerId;
+use crate::store::fs;
+use crate::store::lock::AliveLock;
+use crate::store::staging::{Cleanup, Trash};
+
+/// How long to wait for a supervisor that is starting or leaving.
+pub(super) const PARTING: Duration = Duration::from_secs(5);
+
+/// Why a container was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    #[error("No such container: {0}")]
+    NotFound(ContainerId),
+    /// Docker's text.
+    #[error(
+        "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
+    )]
+    Running { name: String },
+    #[error("remove container {id}: {error}")]
+    Io { id: ContainerId, error: io::Error },
+}
+
+impl Containers<'_> {
+    /// Removes a container that has no live supervisor, readable or not, with its name.
+    pub fn remove(&self, id: &ContainerId) -> Result<Cleanup, RemoveError> {
+        let Some(alive) = self.wait_for_supervisor(id).map_err(|error| self.remove_error(id, error))? else {
+            let config = read_config(&self.directory(id), id);
+            return Err(RemoveError::Running { name: config.map_or_else(|_| id.to_string(), |config| config.name) });
+        };
+        self.remove_own(id, &alive)
+    }
+
+    /// The same for who holds the container's `alive` lock: a supervisor whose container is `--rm`.
+    pub fn remove_own(&self, id: &ContainerId, _alive: &AliveLock) -> Result<Cleanup, RemoveError> {
+        let io_error = |error| RemoveError::Io { id: id.clone(), error };
+        let lock = self.lock(id).map_err(|error| self.remove_error(id, error))?;
+        let directory = self.directory(id);
+        let config = read_config(&directory, id);
+        let trash = Trash::take(self.store, &directory).map_err(io_error)?;
+        drop(lock);
+        // What survives of a --rm container after a power loss is no loss.
+        if !config.as_ref().is_ok_and(|config| config.auto_remove) {
+            fs::sync_dir(&self.store.path("containers")).map_err(io_error)?;
+        }
+        let freed = match config {
+            Ok(config) => names::lock(self.store).and_then(|names| names.release(&config.name, id)),
+            Err(_) => names::remove_all_dangling(self.store),
+        };
+        let deleted = trash.delete();
+        freed.map_err(io_error)?;
+        deleted.map_err(io_error)
+    }
+
+    fn remove_error(&self, id: &ContainerId, error: io::Error) -> RemoveError {
+        match error.kind() {
+            io::ErrorKind::NotFound if !fs::exists(&self.directory(id)) => RemoveError::NotFound(id.clone()),
+            _ => RemoveError::Io { id: id.clone(), error },
+        }
+    }
+
+    /// Takes the alive lock; None while the container runs.
+    fn wait_for_supervisor(&self, id: &ContainerId) -> io::Result<Option<AliveLock>> {
+        let directory = self.directory(id);
+        let deadline = Instant::now() + PARTING;
+        loop {
+            if let Some(alive) = AliveLock::try_acquire(&directory.join("alive"))? {
+                return Ok(Some(alive));
+            }
+            if is_running(&directory) || Instant::now() > deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Whether the supervisor has work to do. Before it says so it is starting, and will say so soon;
+/// after it has recorded an exit or a failed start, it has only its own end before it.
+fn is_running(directory: &Path) -> bool {
+    match read_state(directory) {
+        Ok(state) => state.status == Status::Running,
+        Err(_) => is_alive(directory).unwrap_or(true),
+    }
+}

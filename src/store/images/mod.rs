@@ -1,0 +1,240 @@
+//! Image names: `images/HEX.json`, HEX being the SHA-256 of the canonical name, says which manifest
+//! and config (whose digest is the image's id) the name means. An image exists while a name refers
+//! to it.
+
+mod content;
+mod remove;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use content::ImageLayer;
+pub use remove::{Removal, RemoveError, Removed};
+
+use super::record::{self, Quarantined, RecordError};
+use super::{Store, fs, gc};
+use crate::spec::digest::Digest;
+use crate::spec::reference::ImageRef;
+
+/// How many candidates an ambiguity names.
+const CANDIDATES_SHOWN: usize = 10;
+
+/// The images of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    store: &'a Store,
+}
+
+/// One name on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRecord {
+    pub name: ImageRef,
+    /// The digest of the platform's manifest.
+    pub manifest: Digest,
+    /// The digest of the image's config: its id.
+    pub config: Digest,
+    /// When the name was given.
+    pub tagged: Timestamp,
+}
+
+/// An image with all its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The digest of its config.
+    pub id: Digest,
+    /// The manifest that was named last.
+    pub manifest: Digest,
+    /// `repo:tag` names, sorted.
+    pub tags: Vec<ImageRef>,
+    /// `repo@sha256:...` names, sorted.
+    pub digests: Vec<ImageRef>,
+    /// When it was named last.
+    pub tagged: Timestamp,
+}
+
+/// Why a text names no image. The texts are docker's.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    #[error("No such image: {0}")]
+    NotFound(String),
+    #[error("multiple IDs found with provided prefix: {prefix} ({})", shown(candidates))]
+    Ambiguous {
+        prefix: String,
+        /// Sorted.
+        candidates: Vec<Digest>,
+    },
+    #[error("the record of image name {name} cannot be read: {why}: pull the image again")]
+    Damaged { name: String, why: String },
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+fn shown(candidates: &[Digest]) -> String {
+    let mut ids: Vec<String> = candidates.iter().take(CANDIDATES_SHOWN).map(Digest::short).collect();
+    ids.extend((candidates.len() > CANDIDATES_SHOWN).then(|| "...".to_owned()));
+    ids.join(", ")
+}
+
+impl Store {
+    /// The store's images.
+    pub fn images(&self) -> Images<'_> {
+        Images { store: self }
+    }
+}
+
+impl Images<'_> {
+    /// Makes `name` mean an image, whatever it meant before. The image's manifest and config are in
+    /// the store.
+    pub fn tag(&self, name: &ImageRef, manifest: Digest, config: Digest) -> Result<()> {
+        let context = || format!("record image name {name}");
+        // A collection that is about to delete these blobs is waited for; then they must be here.
+        let _gc = gc::shared(self.store).with_context(context)?;
+        if let Some(missing) = [manifest, config].into_iter().find(|digest| !self.store.blobs().contains(*digest)) {
+            bail!("image name {name} is not recorded: blob {missing} is missing from the store");
+        }
+        let record = NameRecord { name: name.clone(), manifest, config, tagged: Timestamp::now() };
+        let bytes = serde_json::to_vec(&record).with_context(context)?;
+        fs::write_atomic(&self.path(name), &bytes).with_context(context)
+    }
+
+    /// Removes a name; false when it was absent. Needs no space. What it meant stays until
+    /// [`gc::collect`].
+    pub fn untag(&self, name: &ImageRef) -> Result<bool> {
+        let context = || format!("remove image name {name}");
+        let path = self.path(name);
+        let removed = fs::remove_if_present(&path).with_context(context)?;
+        if removed {
+            fs::sync_parent(&path).with_context(context)?;
+        }
+        Ok(removed)
+    }
+
+    /// All images, sorted by id, and the name records that cannot be read.
+    pub fn list(&self) -> Result<(Vec<Image>, Vec<Quarantined>)> {
+        let (names, damaged) = self.names()?;
+        Ok((group(names), damaged))
+    }
+
+    /// All names on record in the order of their files, and those that cannot be read.
+    pub fn names(&self) -> Result<(Vec<NameRecord>, Vec<Quarantined>)> {
+        let (mut names, mut damaged) = (Vec::new(), Vec::new());
+        let directory = self.store.path("images");
+        let context = || format!("list {}", directory.display());
+        for entry in std::fs::read_dir(&directory).with_context(context)? {
+            let file = entry.with_context(context)?.file_name();
+            let Some(file) = file.to_str().filter(|name| name.ends_with(".json") && !name.starts_with('.')) else {
+                continue;
+            };
+            match self.read(file) {
+                Ok(record) => names.push(record),
+                Err(RecordError::Missing { .. }) => {}
+                Err(RecordError::Read { error, .. }) => return Err(error).with_context(|| format!("read {file}")),
+                Err(error) => damaged.push(Quarantined { id: file.to_owned(), why: error.to_string() }),
+            }
+        }
+        Ok((names, damaged))
+    }
+
+    /// Finds an image with all its names: full id, exact reference, unique id prefix, in this order.
+    pub fn find(&self, text: &str) -> Result<Image, LookupError> {
+        let id = self.resolve(text)?.config;
+        let image = self.list()?.0.into_iter().find(|image| image.id == id);
+        image.ok_or_else(|| not_found(text))
+    }
+
+    /// Like [`Self::find`] with one record, which for an exact reference costs one read.
+    pub fn resolve(&self, text: &str) -> Result<NameRecord, LookupError> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if let Ok(id) = Digest::from_hex(hex) {
+            return self.names()?.0.into_iter().find(|record| record.config == id).ok_or_else(|| not_found(text));
+        }
+        if let Ok(reference) = text.parse::<ImageRef>()
+            && let Some(record) = self.by_name(&reference)?
+        {
+            return Ok(record);
+        }
+        self.by_prefix(text, hex)
+    }
+
+    /// The record of exactly this name. With a tag and a digest the digest decides.
+    pub fn by_name(&self, reference: &ImageRef) -> Result<Option<NameRecord>, LookupError> {
+        let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.at_digest(digest));
+        match self.read(&file_name(&name)) {
+            Ok(record) => Ok(Some(record)),
+            Err(RecordError::Missing { .. }) => Ok(None),
+            Err(error @ RecordError::Read { .. }) => Err(LookupError::Other(error.into())),
+            Err(error) => Err(LookupError::Damaged { name: name.familiar(), why: error.to_string() }),
+        }
+    }
+
+    fn by_prefix(&self, text: &str, hex: &str) -> Result<NameRecord, LookupError> {
+        if hex.is_empty() || !hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+            return Err(not_found(text));
+        }
+        let mut records = self.names()?.0;
+        records.retain(|record| record.config.hex().starts_with(hex));
+        let mut candidates: Vec<Digest> = records.iter().map(|record| record.config).collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        if candidates.len() > 1 {
+            return Err(LookupError::Ambiguous { prefix: text.to_owned(), candidates });
+        }
+        records.into_iter().next().ok_or_else(|| not_found(text))
+    }
+
+    fn read(&self, file: &str) -> Result<NameRecord, RecordError> {
+        let record: NameRecord = record::read(&self.store.path("images").join(file))?;
+        if file_name(&record.name) != file {
+            let why = format!("it describes {}", record.name);
+            return Err(RecordError::Damaged { file: file.to_owned(), why });
+        }
+        Ok(record)
+    }
+
+    fn path(&self, name: &ImageRef) -> PathBuf {
+        self.store.path("images").join(file_name(name))
+    }
+
+    pub(super) fn remove_stale_temporaries(&self) -> io::Result<()> {
+        fs::remove_stale_temporaries(&self.store.path("images"))
+    }
+}
+
+fn file_name(name: &ImageRef) -> String {
+    format!("{}.json", Digest::of(name.to_string().as_bytes()).hex())
+}
+
+/// Docker shows the reference it would have taken the text for.
+fn not_found(text: &str) -> LookupError {
+    LookupError::NotFound(text.parse::<ImageRef>().map_or_else(|_| text.to_owned(), |reference| reference.familiar()))
+}
+
+fn group(names: Vec<NameRecord>) -> Vec<Image> {
+    let mut images: BTreeMap<Digest, Image> = BTreeMap::new();
+    for NameRecord { name, manifest, config, tagged } in names {
+        let image = images.entry(config).or_insert_with(|| Image {
+            id: config,
+            manifest,
+            tags: Vec::new(),
+            digests: Vec::new(),
+            tagged,
+        });
+        if tagged > image.tagged {
+            (image.manifest, image.tagged) = (manifest, tagged);
+        }
+        if name.digest().is_some() { image.digests.push(name) } else { image.tags.push(name) }
+    }
+    let mut images: Vec<Image> = images.into_values().collect();
+    for image in &mut images {
+        image.tags.sort_unstable();
+        image.digests.sort_unstable();
+    }
+    images
+}

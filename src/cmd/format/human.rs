@@ -14,11 +14,11 @@ pub fn elapsed(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
     let hours = (seconds + HOUR / 2) / HOUR;
     match seconds {
-        ..1 => "Less than a second".to_owned(),
+        i64::MIN..1 => "Less than a second".to_owned(),
         1 => "1 second".to_owned(),
-        ..MINUTE => format!("{seconds} seconds"),
-        ..120 => "About a minute".to_owned(),
-        ..HOUR => format!("{} minutes", seconds / MINUTE),
+        2..MINUTE => format!("{seconds} seconds"),
+        MINUTE..120 => "About a minute".to_owned(),
+        120..HOUR => format!("{} minutes", seconds / MINUTE),
         _ if hours == 1 => "About an hour".to_owned(),
         _ if hours < 2 * DAY_HOURS => format!("{hours} hours"),
         _ if hours < 14 * DAY_HOURS => format!("{} days", hours / DAY_HOURS),

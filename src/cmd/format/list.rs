@@ -73,6 +73,11 @@ impl Format {
         Ok(Self { source, is_table, template })
     }
 
+    /// Whether the template's text holds `field`, for values that are costly to know.
+    pub fn mentions(&self, field: &str) -> bool {
+        self.source.contains(field)
+    }
+
     /// Prints the rows. `terminal` says that `out` is one: foreign text is then made harmless, as
     /// it always is in tables.
     pub fn write(&self, out: &mut dyn Write, listing: Listing, rows: &[Row], terminal: bool) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What commands print: docker's tables, Go templates, humanised values, filters, and the gate
 //! through which foreign text reaches a terminal.
 
+pub mod document;
 pub mod filter;
 pub mod human;
 pub mod json;

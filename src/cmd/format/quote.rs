@@ -41,8 +41,7 @@ fn is_print(c: char) -> bool {
     // first.
     let mut after_a_letter = String::from("a");
     after_a_letter.push(c);
-    let printable = after_a_letter.escape_debug().nth(1) != Some('\\');
-    printable
+    after_a_letter.escape_debug().nth(1) != Some('\\')
 }
 
 #[cfg(test)]

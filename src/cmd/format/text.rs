@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::io::Write as _;
 
 /// Whether a terminal acts on `c` instead of showing it: C0, DEL, C1, bidirectional controls and
 /// the Unicode line separators.
@@ -20,6 +21,11 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 /// Text for one line or one table cell: LF and TAB are escaped too (`\n`, `\t`). Idempotent.
 pub fn clean_line(text: &str) -> Cow<'_, str> {
     escape(text, is_dangerous)
+}
+
+/// Prints a message on stderr with the program's name. Nobody listening there is no failure.
+pub fn warn(message: &str) {
+    let _ = writeln!(std::io::stderr(), "rbox: {}", clean(message));
 }
 
 fn escape(text: &str, dangerous: impl Fn(char) -> bool) -> Cow<'_, str> {

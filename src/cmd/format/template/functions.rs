@@ -81,7 +81,8 @@ fn with_values(template: gotmpl::Template, state: &Shared) -> gotmpl::Template {
         .func("title", |args| string(title(text("title", args, 0, 1)?)))
         .func("truncate", |args| {
             let (text, length) = (text("truncate", args, 0, 2)?, count("truncate", args, 1, 2)?);
-            string(text[..text.floor_char_boundary(length)].to_owned())
+            let starts = text.char_indices().map(|(start, _)| start).chain([text.len()]);
+            string(text[..starts.take_while(|start| *start <= length).last().unwrap_or(0)].to_owned())
         })
 }
 

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode};
-use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
 use crate::spec::mount::{Bind, Flag, Mount, MountKind};
+use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
 use crate::store::containers::{Container, State, Status};
 
 /// docker's time for what has not happened.

@@ -22,6 +22,7 @@ pub mod start;
 pub mod stop;
 pub mod system;
 pub mod tag;
+mod usage;
 pub mod version;
 pub mod wait;
 

@@ -1,0 +1,207 @@
+//! `rbox images`: the list of images.
+
+mod filter;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::Context;
+use super::format::filter::Filter;
+use super::format::human::{decimal_size, elapsed_since, local_time};
+use super::format::list::{Format, Listing, Row};
+use super::format::text;
+use crate::spec::digest::Digest;
+use crate::spec::reference::ImageRef;
+use crate::store::Store;
+use crate::store::images::Image;
+
+/// List images
+#[derive(clap::Args, Debug, Default)]
+pub struct Args {
+    /// Show all images (default hides intermediate images)
+    #[arg(short, long)]
+    all: bool,
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<Filter>,
+    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only show image IDs
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only images of this repository, tag or pattern
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    reference: Option<String>,
+}
+
+const LISTING: Listing = Listing {
+    go_type: "*formatter.imageContext",
+    titles: &[
+        ("ID", "IMAGE ID"),
+        ("Repository", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("Digest", "DIGEST"),
+        ("CreatedSince", "CREATED"),
+        ("CreatedAt", "CREATED AT"),
+        ("Size", "SIZE"),
+        ("Containers", "CONTAINERS"),
+        ("VirtualSize", "SIZE"),
+        ("SharedSize", "SHARED SIZE"),
+        ("UniqueSize", "UNIQUE SIZE"),
+    ],
+};
+
+const CREATED: &str = "{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}";
+const NONE: &str = "<none>";
+
+/// Prints the list.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let format = Format::parse(&args.template())?;
+    let store = context.store()?;
+    let (images, damaged) = load(store)?;
+    let rows = rows(&args, &format, store, &images, Timestamp::now())?;
+    let stdout = std::io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut out = stdout.lock();
+    format.write(&mut out, LISTING, &rows, terminal)?;
+    out.flush()?;
+    damaged.iter().for_each(|message| text::warn(message));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An image with what its config says.
+struct Listed {
+    image: Image,
+    created: Option<Timestamp>,
+    labels: BTreeMap<String, String>,
+    size: u64,
+}
+
+/// All images, newest first, and a message for each record that cannot be read.
+fn load(store: &Store) -> Result<(Vec<Listed>, Vec<String>)> {
+    let (images, damaged) = store.images().list()?;
+    let mut messages: Vec<String> =
+        damaged.iter().map(|record| format!("image name {} is damaged: {}", record.id, record.why)).collect();
+    let mut listed = Vec::with_capacity(images.len());
+    for image in images {
+        match store.images().config(image.id) {
+            Ok(config) => listed.push(Listed {
+                created: config.created.as_deref().and_then(|text| text.parse().ok()),
+                labels: config.config.labels,
+                size: store.images().size(image.id).unwrap_or(0),
+                image,
+            }),
+            Err(error) => messages.push(format!("{error:#}: pull it again")),
+        }
+    }
+    listed.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.image.id.cmp(&b.image.id)));
+    Ok((listed, messages))
+}
+
+impl Args {
+    fn template(&self) -> String {
+        let digest = |text: &'static str| if self.digests { text } else { "" };
+        match self.format.as_deref().unwrap_or_default() {
+            "" | "table" if self.quiet => "{{.ID}}".to_owned(),
+            "" | "table" => {
+                format!(
+                    "table {{{{.Repository}}}}\t{{{{.Tag}}}}\t{}{{{{.ID}}}}\t{CREATED}\t{{{{.Size}}}}",
+                    digest("{{.Digest}}\t")
+                )
+            }
+            "raw" if self.quiet => "image_id: {{.ID}}".to_owned(),
+            "raw" => format!(
+                "repository: {{{{.Repository}}}}\ntag: {{{{.Tag}}}}\n{}image_id: {{{{.ID}}}}\n\
+                 created_at: {{{{.CreatedAt}}}}\nvirtual_size: {{{{.Size}}}}\n",
+                digest("digest: {{.Digest}}\n")
+            ),
+            custom if custom.starts_with("table") && self.digests && !custom.contains("{{.Digest}}") => {
+                format!("{custom}\t{{{{.Digest}}}}")
+            }
+            custom => custom.to_owned(),
+        }
+    }
+}
+
+fn rows(args: &Args, format: &Format, store: &Store, images: &[Listed], now: Timestamp) -> Result<Vec<Row>> {
+    let selection = filter::Selection::new(args.filter.clone(), args.reference.as_deref(), store, images, now)?;
+    let per_digest = args.digests || format.mentions("{{.Digest}}");
+    let mut rows = Vec::new();
+    for listed in images {
+        if let Some((tags, digests)) = selection.select(listed) {
+            let lines = lines(&tags, &digests, per_digest, args.digests);
+            rows.extend(lines.into_iter().map(|line| row(listed, line, args.no_trunc, now)));
+        }
+    }
+    Ok(rows)
+}
+
+/// Repository, tag and digest of a row.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    repository: String,
+    tag: String,
+    digest: String,
+}
+
+/// docker's rows for the names of one image: one a tag; with `per_digest` one a tag and digest of
+/// its repository; repositories without a tag once, or with `all_digests` once a digest; an image
+/// without names once.
+fn lines(tags: &[&ImageRef], digests: &[&ImageRef], per_digest: bool, all_digests: bool) -> Vec<Line> {
+    let digest = |name: &ImageRef| name.digest().as_ref().map_or_else(|| NONE.to_owned(), Digest::to_string);
+    let line = |repository: String, tag: &str, digest: String| Line { repository, tag: tag.to_owned(), digest };
+    if tags.is_empty() && digests.is_empty() {
+        return vec![line(NONE.to_owned(), NONE, NONE.to_owned())];
+    }
+    let mut lines = Vec::new();
+    for name in tags {
+        let tag = name.tag().unwrap_or(NONE);
+        let of_repository = || digests.iter().filter(|other| other.repository() == name.repository());
+        if !per_digest || of_repository().next().is_none() {
+            lines.push(line(name.familiar_repository(), tag, NONE.to_owned()));
+            continue;
+        }
+        lines.extend(of_repository().map(|other| line(name.familiar_repository(), tag, digest(other))));
+    }
+    for name in digests.iter().filter(|name| !tags.iter().any(|tag| tag.repository() == name.repository())) {
+        let line = line(name.familiar_repository(), NONE, if all_digests { digest(name) } else { String::new() });
+        if lines.last() != Some(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn row(listed: &Listed, line: Line, no_trunc: bool, now: Timestamp) -> Row {
+    let id = listed.image.id;
+    let unknown = || "N/A".to_owned();
+    Row::new([
+        ("ID", if no_trunc { id.to_string() } else { id.short() }),
+        ("Repository", line.repository),
+        ("Tag", line.tag),
+        ("Digest", line.digest),
+        (
+            "CreatedSince",
+            listed.created.map(|created| format!("{} ago", elapsed_since(created, now))).unwrap_or_default(),
+        ),
+        ("CreatedAt", listed.created.map_or_else(unknown, local_time)),
+        ("Size", decimal_size(listed.size, 3)),
+        ("VirtualSize", decimal_size(listed.size, 4)),
+        ("Containers", unknown()),
+        ("SharedSize", unknown()),
+        ("UniqueSize", unknown()),
+    ])
+}

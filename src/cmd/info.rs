@@ -1,0 +1,229 @@
+//! `rbox info`: this installation and the machine, under docker's headings.
+
+mod host;
+
+use std::fmt::{Display, Write as _};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use self::host::Host;
+use super::Context;
+use super::format::{document, human, text};
+use super::version::VERSION;
+use crate::store::Store;
+use crate::store::containers::Status;
+
+/// Display system-wide information
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Format output using a custom template: 'json' or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+}
+
+/// Prints what is known.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let facts = Facts::collect(context.store()?)?;
+    let stdout = std::io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut out = stdout.lock();
+    match args.format.as_deref() {
+        Some(format) if !format.is_empty() => {
+            document::write(&mut out, format, &facts.json(), "system.dockerInfo", terminal)?;
+        }
+        _ => {
+            out.write_all(text::clean(&facts.text()).as_bytes())?;
+            facts.host.warnings.iter().for_each(|warning| text::warn(warning));
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Facts {
+    host: Host,
+    root: String,
+    backing_filesystem: String,
+    /// Created, running, exited.
+    containers: [usize; 3],
+    images: usize,
+}
+
+impl Facts {
+    fn collect(store: &Store) -> Result<Self> {
+        let (containers, _) = store.containers().list()?;
+        let count = |status: Status| containers.iter().filter(|container| container.status() == status).count();
+        Ok(Self {
+            host: Host::read(),
+            root: store.root().to_string_lossy().into_owned(),
+            backing_filesystem: host::filesystem(store.root()),
+            containers: [Status::Created, Status::Running, Status::Exited].map(count),
+            images: store.images().list()?.0.len(),
+        })
+    }
+
+    fn driver_status(&self) -> [(&'static str, String); 3] {
+        let rootless = if self.host.rootless { "true" } else { "false" };
+        [
+            ("Backing Filesystem", self.backing_filesystem.clone()),
+            ("Supports d_type", "true".to_owned()),
+            ("userxattr", rootless.to_owned()),
+        ]
+    }
+
+    fn security_options(&self) -> Vec<&'static str> {
+        let mut options = vec!["name=seccomp,profile=builtin", "name=cgroupns"];
+        if self.host.rootless {
+            options.insert(1, "name=rootless");
+        }
+        options
+    }
+
+    fn text(&self) -> String {
+        let [created, running, exited] = self.containers;
+        let host = &self.host;
+        let mut text =
+            format!("Client:\n Version:    {VERSION}\n Context:    default\n Debug Mode: false\n\nServer:\n");
+        let mut line = |name: &str, value: &dyn Display| put(&mut text, name, value);
+        line("Containers", &(created + running + exited));
+        line(" Running", &running);
+        line(" Paused", &0);
+        line(" Stopped", &(created + exited));
+        line("Images", &self.images);
+        line("Server Version", &VERSION);
+        line("Storage Driver", &"overlay");
+        for (name, value) in self.driver_status() {
+            line(&format!(" {name}"), &value);
+        }
+        line("Logging Driver", &"json-file");
+        line("Cgroup Driver", &"none");
+        line("Cgroup Version", &host.cgroup_version);
+        line("Runtimes", &"rbox");
+        line("Default Runtime", &"rbox");
+        line("Init Binary", &"rbox");
+        text.push_str(" Security Options:\n");
+        self.security_options().into_iter().for_each(|option| put_security_option(&mut text, option));
+        let mut line = |name: &str, value: &dyn Display| put(&mut text, name, value);
+        line("Kernel Version", &host.kernel);
+        line("Operating System", &host.operating_system);
+        line("OSType", &"linux");
+        line("Architecture", &host.architecture);
+        line("CPUs", &host.cpus);
+        line("Total Memory", &human::binary_size(host.memory));
+        line("Name", &host.name);
+        line("Docker Root Dir", &self.root);
+        line("Debug Mode", &false);
+        line("Experimental", &false);
+        line("Live Restore Enabled", &false);
+        text.push('\n');
+        text
+    }
+
+    fn json(&self) -> Value {
+        let [created, running, exited] = self.containers;
+        let host = &self.host;
+        let mut all = json!({
+            "ID": "",
+            "Containers": created + running + exited,
+            "ContainersRunning": running,
+            "ContainersPaused": 0,
+            "ContainersStopped": created + exited,
+            "Images": self.images,
+            "Driver": "overlay",
+            "DriverStatus": self.driver_status(),
+            "Plugins": {"Volume": [], "Network": ["none", "host"], "Authorization": null, "Log": ["json-file"]},
+            "MemoryLimit": false,
+            "SwapLimit": false,
+            "CpuCfsPeriod": false,
+            "CpuCfsQuota": false,
+            "CPUShares": false,
+            "CPUSet": false,
+            "PidsLimit": false,
+            "IPv4Forwarding": host.ipv4_forwarding,
+            "Debug": false,
+            "OomKillDisable": false,
+            "SystemTime": jiff::Timestamp::now().to_string(),
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "none",
+            "CgroupVersion": host.cgroup_version,
+        });
+        let rest = json!({
+            "KernelVersion": host.kernel,
+            "OperatingSystem": host.operating_system,
+            "OSVersion": host.version,
+            "OSType": "linux",
+            "Architecture": host.architecture,
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "NCPU": host.cpus,
+            "MemTotal": host.memory,
+            "DockerRootDir": self.root,
+            "HttpProxy": host::variable("HTTP_PROXY"),
+            "HttpsProxy": host::variable("HTTPS_PROXY"),
+            "NoProxy": host::variable("NO_PROXY"),
+            "Name": host.name,
+            "Labels": [],
+            "ExperimentalBuild": false,
+            "ServerVersion": VERSION,
+            "Runtimes": {"rbox": {"path": "rbox"}},
+            "DefaultRuntime": "rbox",
+            "LiveRestoreEnabled": false,
+            "Isolation": "",
+            "InitBinary": "rbox",
+            "SecurityOptions": self.security_options(),
+            "Warnings": host.warnings,
+            "ClientInfo": {"Debug": false, "Version": VERSION, "Context": "default", "Plugins": [], "Warnings": null},
+        });
+        if let (Value::Object(all), Value::Object(rest)) = (&mut all, rest) {
+            all.extend(rest);
+        }
+        all
+    }
+}
+
+fn put(text: &mut String, name: &str, value: &dyn Display) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, " {name}: {value}");
+}
+
+/// docker's lines below `Security Options:`.
+fn put_security_option(text: &mut String, option: &str) {
+    let (name, profile) = option.split_once(",profile=").unwrap_or((option, ""));
+    text.push_str("  ");
+    text.push_str(name.trim_start_matches("name="));
+    text.push('\n');
+    if !profile.is_empty() {
+        put(text, "  Profile", &profile);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestStore;
+
+    #[test]
+    fn facts_of_an_empty_store() {
+        let store = TestStore::new();
+        let facts = Facts::collect(&store).unwrap();
+        let text = facts.text();
+        for line in
+            [" Containers: 0\n", "  Stopped: 0\n", " Storage Driver: overlay\n", "  seccomp\n   Profile: builtin\n"]
+        {
+            assert!(text.contains(line), "{line:?} is not in {text}");
+        }
+        let mut out = Vec::new();
+        document::write(
+            &mut out,
+            "{{.DockerRootDir}} {{.OSType}} {{.Images}}",
+            &facts.json(),
+            "system.dockerInfo",
+            false,
+        )
+        .unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{} linux 0\n", store.root().display()));
+        assert!(facts.host.cpus > 0 && facts.host.memory > 0, "{:?}", facts.host);
+    }
+}

@@ -1,0 +1,155 @@
+//! `rbox inspect`: everything about containers and images, as docker's JSON or by a template.
+
+pub mod container;
+pub mod image;
+#[cfg(test)]
+mod tests;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use serde_json::Value;
+
+use super::Context;
+use super::format::document::unparsable;
+use super::format::json::{self, Html};
+use super::format::template::{Data, Functions, Names, Template};
+use super::format::text;
+use super::usage;
+use crate::store::Store;
+use crate::store::containers::{self, Container};
+use crate::store::images;
+
+/// Return low-level information on objects
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Format output using a custom template: 'json' or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+    /// Display total file sizes if the type is container
+    #[arg(short, long)]
+    size: bool,
+    /// Only inspect objects of the given type
+    #[arg(long = "type", value_name = "string")]
+    kind: Option<Kind>,
+    /// Names or ids of objects
+    #[arg(required = true, value_name = "NAME|ID")]
+    names: Vec<String>,
+}
+
+/// A type of object.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Container,
+    Image,
+}
+
+impl Args {
+    /// The arguments of `container inspect` and `image inspect`: restricted to one type.
+    pub fn of_kind(self, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..self }
+    }
+}
+
+/// Prints what is found; what is not is reported on stderr and makes the exit code 1.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let stdout = std::io::stdout();
+    let mut printer = Printer::new(args.format.as_deref(), stdout.is_terminal())?;
+    let store = context.store()?;
+    let mut errors = Vec::new();
+    for name in &args.names {
+        match look_up(store, name, args.kind, args.size) {
+            Ok(object) => errors.extend(printer.add(object).err()),
+            Err(error) => errors.push(error),
+        }
+    }
+    let mut out = stdout.lock();
+    out.write_all(printer.finish().as_bytes())?;
+    out.flush()?;
+    for error in &errors {
+        text::warn(&format!("{error:#}"));
+    }
+    Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Collects objects in the asked-for form.
+enum Printer {
+    Json(Vec<Value>),
+    CompactJson(Vec<Value>),
+    Template { template: Template, safe: bool, text: String },
+}
+
+impl Printer {
+    fn new(format: Option<&str>, terminal: bool) -> Result<Self> {
+        Ok(match format.unwrap_or_default() {
+            "" => Self::Json(Vec::new()),
+            "json" => Self::CompactJson(Vec::new()),
+            source => {
+                let template = Template::parse(source, Functions::Values).map_err(unparsable)?;
+                Self::Template { template, safe: terminal, text: String::new() }
+            }
+        })
+    }
+
+    fn add(&mut self, object: Value) -> Result<()> {
+        match self {
+            Self::Json(objects) | Self::CompactJson(objects) => objects.push(object),
+            Self::Template { template, safe, text } => {
+                let rendered = template.render(&Data::new(&object, Names::Json, *safe));
+                text.push_str(&rendered.map_err(|error| anyhow!("template parsing error: {error}"))?);
+                text.push('\n');
+            }
+        }
+        Ok(())
+    }
+
+    /// What goes to stdout: with nothing found an empty array, or an empty line for a template.
+    fn finish(self) -> String {
+        let mut text = match self {
+            Self::Json(objects) => json::pretty(&Value::Array(objects)),
+            Self::CompactJson(objects) => json::compact(&Value::Array(objects), Html::Keep),
+            Self::Template { text, .. } if text.is_empty() => String::new(),
+            Self::Template { text, .. } => return text,
+        };
+        text.push('\n');
+        text
+    }
+}
+
+/// Finds an object: containers before images, as docker does.
+fn look_up(store: &Store, name: &str, kind: Option<Kind>, size: bool) -> Result<Value> {
+    if kind != Some(Kind::Image) {
+        match store.containers().find(name) {
+            Ok(container) => return describe_container(store, &container, size),
+            Err(containers::LookupError::NotFound(_)) if kind.is_none() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match store.images().find(name) {
+        Ok(image) => describe_image(store, &image),
+        Err(images::LookupError::NotFound(_)) if kind.is_none() => {
+            Err(anyhow!("no such object: {}", text::clean_line(name)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn describe_container(store: &Store, container: &Container, size: bool) -> Result<Value> {
+    let layers = container.layers();
+    let lower = match &container.config.root {
+        crate::spec::config::RootSource::Directory(path) => vec![path.clone()],
+        crate::spec::config::RootSource::Image { .. } => {
+            layers.iter().map(|layer| store.layers().diff_path(*layer)).collect()
+        }
+    };
+    let sizes = size.then(|| usage::sizes(store, container));
+    Ok(container::describe(&container::Subject { container, lower, sizes }))
+}
+
+fn describe_image(store: &Store, image: &images::Image) -> Result<Value> {
+    let config = store.images().config(image.id)?;
+    let layers = store.images().layers(image.id)?.into_iter().map(|layer| store.layers().diff_path(layer)).collect();
+    let size = store.images().size(image.id)?;
+    Ok(image::describe(&image::Subject { image, config: &config, size, layers }))
+}

@@ -1,0 +1,358 @@
+//! docker's JSON of a container.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode};
+use crate::spec::mount::{Bind, Flag, Mount, MountKind};
+use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
+use crate::store::containers::{Container, State, Status};
+
+/// docker's time for what has not happened.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// A container and what is known of it.
+pub struct Subject<'a> {
+    pub container: &'a Container,
+    /// The overlay's lower directories, lowest first.
+    pub lower: Vec<PathBuf>,
+    /// Bytes written and bytes in all, with `--size`.
+    pub sizes: Option<(u64, u64)>,
+}
+
+/// The JSON of `docker inspect`, keys in docker's order.
+pub fn describe(subject: &Subject) -> Value {
+    let config = &subject.container.config;
+    let argv = config.argv();
+    let path = |name: &str| json!(subject.container.path(name).to_string_lossy());
+    let image = subject.container.image_id().map(|id| id.to_string()).unwrap_or_default();
+    let mut object = object([
+        ("Id", json!(config.id)),
+        ("Created", json!(config.created)),
+        ("Path", json!(argv.first().map_or("", String::as_str))),
+        ("Args", json!(argv.get(1..).unwrap_or_default())),
+        ("State", state(&subject.container.state)),
+        ("Image", json!(image)),
+        ("ResolvConfPath", path("resolv.conf")),
+        ("HostnamePath", path("hostname")),
+        ("HostsPath", path("hosts")),
+        ("LogPath", json!(subject.container.log_path().to_string_lossy())),
+        ("Name", json!(format!("/{}", config.name))),
+        ("RestartCount", json!(0)),
+        ("Driver", json!("overlay")),
+        ("Platform", json!(config.platform.split('/').next().unwrap_or("linux"))),
+        ("MountLabel", json!("")),
+        ("ProcessLabel", json!("")),
+        ("AppArmorProfile", json!("")),
+        ("ExecIDs", Value::Null),
+        ("HostConfig", host_config(config)),
+        ("GraphDriver", graph_driver(subject)),
+    ]);
+    if let Some((written, all)) = subject.sizes {
+        object.extend(self::object([("SizeRw", json!(written)), ("SizeRootFs", json!(all))]));
+    }
+    object.extend(self::object([
+        ("Mounts", config.mounts.iter().filter_map(mount_point).collect()),
+        ("Config", process_config(config)),
+        ("NetworkSettings", network_settings(config)),
+    ]));
+    Value::Object(object)
+}
+
+fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn or_null<T: serde::Serialize>(list: &[T]) -> Value {
+    if list.is_empty() { Value::Null } else { json!(list) }
+}
+
+fn state(state: &State) -> Value {
+    json!({
+        "Status": state.status.to_string(),
+        "Running": state.status == Status::Running,
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": state.oom_killed,
+        "Dead": false,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(state.started_at),
+        "FinishedAt": time(state.finished_at),
+    })
+}
+
+/// A moment in RFC 3339, or docker's for never.
+pub fn time(moment: Option<Timestamp>) -> String {
+    moment.map_or_else(|| NEVER.to_owned(), |moment| moment.to_string())
+}
+
+fn host_config(config: &ContainerConfig) -> Value {
+    let by_flag = |flag: Flag| config.mounts.iter().filter(move |mount| mount.flag == flag);
+    let binds: Vec<String> = by_flag(Flag::Volume).map(Mount::to_string).collect();
+    let mut all = object([
+        ("Binds", or_null(&binds)),
+        ("ContainerIDFile", json!(config.cidfile.as_deref().map(|path| path.to_string_lossy()).unwrap_or_default())),
+        ("LogConfig", json!({"Type": "json-file", "Config": {}})),
+        ("NetworkMode", json!(network_name(&config.network))),
+        ("PortBindings", json!({})),
+        ("RestartPolicy", json!({"Name": "no", "MaximumRetryCount": 0})),
+        ("AutoRemove", json!(config.auto_remove)),
+        ("VolumeDriver", json!("")),
+        ("VolumesFrom", Value::Null),
+        ("ConsoleSize", json!([0, 0])),
+    ]);
+    if !config.annotations.is_empty() {
+        all.insert("Annotations".to_owned(), json!(config.annotations));
+    }
+    all.extend(isolation(config));
+    let tmpfs: Map<String, Value> = by_flag(Flag::Tmpfs).map(tmpfs_entry).collect();
+    if !tmpfs.is_empty() {
+        all.insert("Tmpfs".to_owned(), Value::Object(tmpfs));
+    }
+    all.extend(object([
+        ("UTSMode", json!(namespace(&config.uts, ""))),
+        ("UsernsMode", json!(if config.userns_host { "host" } else { "" })),
+        ("ShmSize", json!(config.shm_size)),
+        ("Runtime", json!("rbox")),
+        ("Isolation", json!("")),
+    ]));
+    all.extend(resources(config));
+    let mounts: Vec<Value> = by_flag(Flag::Mount).map(mount_option).collect();
+    if !mounts.is_empty() {
+        all.insert("Mounts".to_owned(), json!(mounts));
+    }
+    let hidden = |paths: &[&str]| if config.privileged { Value::Null } else { json!(paths) };
+    all.extend(object([("MaskedPaths", hidden(&MASKED_PATHS)), ("ReadonlyPaths", hidden(&READONLY_PATHS))]));
+    if config.init {
+        all.insert("Init".to_owned(), json!(true));
+    }
+    Value::Object(all)
+}
+
+fn isolation(config: &ContainerConfig) -> Map<String, Value> {
+    let hosts: Vec<String> = config.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect();
+    object([
+        ("CapAdd", or_null(&config.capabilities.add)),
+        ("CapDrop", or_null(&config.capabilities.drop)),
+        ("CgroupnsMode", json!("private")),
+        ("Dns", json!([])),
+        ("DnsOptions", json!([])),
+        ("DnsSearch", json!([])),
+        ("ExtraHosts", or_null(&hosts)),
+        ("GroupAdd", Value::Null),
+        ("IpcMode", json!(namespace(&config.ipc, "private"))),
+        ("Cgroup", json!("")),
+        ("Links", Value::Null),
+        ("OomScoreAdj", json!(0)),
+        ("PidMode", json!(namespace(&config.pid, ""))),
+        ("Privileged", json!(config.privileged)),
+        ("PublishAllPorts", json!(false)),
+        ("ReadonlyRootfs", json!(config.read_only)),
+        ("SecurityOpt", or_null(&config.security_opt)),
+    ])
+}
+
+/// Limits on resources: none can be asked for yet but ulimits.
+fn resources(config: &ContainerConfig) -> Map<String, Value> {
+    let ulimit =
+        |limit: &crate::spec::ulimit::Ulimit| json!({"Name": limit.name, "Hard": limit.hard, "Soft": limit.soft});
+    let ulimits: Vec<Value> = config.ulimits.iter().map(ulimit).collect();
+    let mut all = Map::new();
+    all.extend(object([
+        ("CpuShares", json!(0)),
+        ("Memory", json!(0)),
+        ("NanoCpus", json!(0)),
+        ("CgroupParent", json!("")),
+        ("BlkioWeight", json!(0)),
+        ("BlkioWeightDevice", json!([])),
+        ("BlkioDeviceReadBps", json!([])),
+        ("BlkioDeviceWriteBps", json!([])),
+        ("BlkioDeviceReadIOps", json!([])),
+        ("BlkioDeviceWriteIOps", json!([])),
+        ("CpuPeriod", json!(0)),
+        ("CpuQuota", json!(0)),
+        ("CpuRealtimePeriod", json!(0)),
+        ("CpuRealtimeRuntime", json!(0)),
+        ("CpusetCpus", json!("")),
+        ("CpusetMems", json!("")),
+    ]));
+    all.extend(object([
+        ("Devices", json!([])),
+        ("DeviceCgroupRules", Value::Null),
+        ("DeviceRequests", Value::Null),
+        ("MemoryReservation", json!(0)),
+        ("MemorySwap", json!(0)),
+        ("MemorySwappiness", Value::Null),
+        ("OomKillDisable", json!(false)),
+        ("PidsLimit", Value::Null),
+        ("Ulimits", or_null(&ulimits)),
+        ("CpuCount", json!(0)),
+        ("CpuPercent", json!(0)),
+        ("IOMaximumIOps", json!(0)),
+        ("IOMaximumBandwidth", json!(0)),
+    ]));
+    all
+}
+
+fn namespace(mode: &NamespaceMode, private: &str) -> String {
+    match mode {
+        NamespaceMode::Private => private.to_owned(),
+        NamespaceMode::None => "none".to_owned(),
+        NamespaceMode::Shareable => "shareable".to_owned(),
+        NamespaceMode::Host => "host".to_owned(),
+        NamespaceMode::Container(id) => format!("container:{id}"),
+    }
+}
+
+/// docker's name of the network a container is on.
+pub fn network_name(mode: &NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::None => "none",
+        NetworkMode::Host => "host",
+    }
+}
+
+/// `TARGET:OPTIONS` as typed, taken apart.
+fn tmpfs_entry(mount: &Mount) -> (String, Value) {
+    let typed = mount.to_string();
+    let options = typed.strip_prefix(&mount.target).and_then(|rest| rest.strip_prefix(':')).unwrap_or_default();
+    (mount.target.clone(), json!(options))
+}
+
+fn mount_option(mount: &Mount) -> Value {
+    let mut all = Map::new();
+    match &mount.kind {
+        MountKind::Bind(bind) => {
+            all.extend(object([
+                ("Type", json!("bind")),
+                ("Source", json!(bind.source.to_string_lossy())),
+                ("Target", json!(mount.target)),
+            ]));
+        }
+        MountKind::Tmpfs(_) => all.extend(object([("Type", json!("tmpfs")), ("Target", json!(mount.target))])),
+    }
+    if mount.read_only {
+        all.insert("ReadOnly".to_owned(), json!(true));
+    }
+    Value::Object(all)
+}
+
+/// A row of `Mounts`; docker leaves `--tmpfs` out of it.
+fn mount_point(mount: &Mount) -> Option<Value> {
+    let (kind, source, mode, propagation) = match &mount.kind {
+        MountKind::Bind(bind) => {
+            ("bind", json!(bind.source.to_string_lossy()), mode(mount, bind), bind.propagation.as_str())
+        }
+        MountKind::Tmpfs(_) if mount.flag == Flag::Tmpfs => return None,
+        MountKind::Tmpfs(_) => ("tmpfs", json!(""), String::new(), ""),
+    };
+    Some(json!({
+        "Type": kind,
+        "Source": source,
+        "Destination": mount.target,
+        "Mode": mode,
+        "RW": !mount.read_only,
+        "Propagation": propagation,
+    }))
+}
+
+/// The third part of `-v`, as typed.
+fn mode(mount: &Mount, bind: &Bind) -> String {
+    if mount.flag != Flag::Volume {
+        return String::new();
+    }
+    let typed = mount.to_string();
+    let front = format!("{}:{}:", bind.source.display(), mount.target);
+    typed.strip_prefix(&front).unwrap_or_default().to_owned()
+}
+
+fn process_config(config: &ContainerConfig) -> Value {
+    let keys = |names: &[String]| names.iter().map(|name| (name.clone(), json!({}))).collect::<Map<_, _>>();
+    let [stdin, stdout, stderr] = config.attach;
+    let mut all = object([
+        ("Hostname", json!(config.hostname)),
+        ("Domainname", json!("")),
+        ("User", json!(config.user)),
+        ("AttachStdin", json!(stdin)),
+        ("AttachStdout", json!(stdout)),
+        ("AttachStderr", json!(stderr)),
+    ]);
+    if !config.exposed_ports.is_empty() {
+        all.insert("ExposedPorts".to_owned(), Value::Object(keys(&config.exposed_ports)));
+    }
+    let volumes = if config.volumes.is_empty() { Value::Null } else { Value::Object(keys(&config.volumes)) };
+    all.extend(object([
+        ("Tty", json!(config.tty)),
+        ("OpenStdin", json!(config.open_stdin)),
+        ("StdinOnce", json!(config.open_stdin && stdin)),
+        ("Env", json!(config.env)),
+        ("Cmd", json!(config.cmd)),
+        ("Image", json!(config.image)),
+        ("Volumes", volumes),
+        ("WorkingDir", json!(config.working_dir)),
+        ("Entrypoint", json!(config.entrypoint)),
+        ("OnBuild", Value::Null),
+        ("Labels", json!(config.labels)),
+        ("StopSignal", json!(config.stop_signal)),
+    ]));
+    if let Some(seconds) = config.stop_timeout {
+        all.insert("StopTimeout".to_owned(), json!(seconds));
+    }
+    Value::Object(all)
+}
+
+fn network_settings(config: &ContainerConfig) -> Value {
+    let endpoint = object([
+        ("IPAMConfig", Value::Null),
+        ("Links", Value::Null),
+        ("Aliases", Value::Null),
+        ("MacAddress", json!("")),
+        ("DriverOpts", Value::Null),
+        ("GwPriority", json!(0)),
+        ("NetworkID", json!("")),
+        ("EndpointID", json!("")),
+        ("Gateway", json!("")),
+        ("IPAddress", json!("")),
+        ("IPPrefixLen", json!(0)),
+        ("IPv6Gateway", json!("")),
+        ("GlobalIPv6Address", json!("")),
+        ("GlobalIPv6PrefixLen", json!(0)),
+        ("DNSNames", Value::Null),
+    ]);
+    json!({
+        "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": "",
+        "Ports": {},
+        "HairpinMode": false,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null,
+        "SecondaryIPv6Addresses": null,
+        "EndpointID": "",
+        "Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "MacAddress": "",
+        "Networks": {network_name(&config.network): endpoint},
+    })
+}
+
+fn graph_driver(subject: &Subject) -> Value {
+    let path = |name: &str| json!(subject.container.path(name).to_string_lossy());
+    let lower: Vec<String> = subject.lower.iter().rev().map(|path| path.to_string_lossy().into_owned()).collect();
+    let data = object([
+        ("LowerDir", json!(lower.join(":"))),
+        ("MergedDir", path("merged")),
+        ("UpperDir", path("upper")),
+        ("WorkDir", path("work")),
+    ]);
+    json!({"Data": data, "Name": "overlay"})
+}

@@ -1,0 +1,195 @@
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::store::containers::{State, Status, boot_id};
+use crate::store::testing::{self, TestStore};
+
+fn line(log: &str, stream: &str, second: u32) -> String {
+    let time = format!("2026-11-22T00:58:{second:02}.5Z");
+    format!("{}\n", serde_json::json!({"log": log, "stream": stream, "time": time}))
+}
+
+fn printer(args: &Args) -> Printer<Vec<u8>, Vec<u8>> {
+    Printer {
+        out: BufWriter::new(Vec::new()),
+        err: BufWriter::new(Vec::new()),
+        last: Stream::Stdout,
+        at_line_start: [true; 2],
+        timestamps: args.timestamps,
+        details: args.details,
+    }
+}
+
+/// What goes to stdout and stderr of a log with this text.
+fn show(text: &str, args: &Args, query: LogQuery) -> (String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    std::fs::write(&path, text).unwrap();
+    let mut printer = printer(args);
+    let query = LogQuery { tail: args.tail.parse().ok(), ..query };
+    Source::new(path, query).read(|entry| printer.print(entry)).unwrap();
+    printer.flush().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(printer.out.get_ref()), text(printer.err.get_ref()))
+}
+
+fn sample() -> String {
+    [
+        line("one\n", "stdout", 1),
+        line("bad\n", "stderr", 2),
+        line("three\n", "stdout", 3),
+        line("no newline", "stdout", 4),
+    ]
+    .concat()
+}
+
+fn tail(count: &str) -> Args {
+    Args { tail: count.to_owned(), ..Args::default() }
+}
+
+#[test]
+fn streams_are_kept_apart() {
+    assert_eq!(show(&sample(), &tail("all"), LogQuery::default()), ("one\nthree\nno newline".into(), "bad\n".into()));
+}
+
+#[test]
+fn tails_windows_and_prefixes() {
+    let at = |text: &str| Some(text.parse().unwrap());
+    let stdout = |args: &Args, query: LogQuery| show(&sample(), args, query).0;
+    for (count, expected) in [
+        ("0", ""),
+        ("1", "no newline"),
+        ("2", "three\nno newline"),
+        ("99", "one\nthree\nno newline"),
+        ("-1", "one\nthree\nno newline"),
+        ("x", "one\nthree\nno newline"),
+    ] {
+        assert_eq!(stdout(&tail(count), LogQuery::default()), expected, "{count}");
+    }
+    let window = LogQuery { tail: None, since: at("2026-11-22T00:58:02Z"), until: at("2026-11-22T00:58:04Z") };
+    assert_eq!(show(&sample(), &tail("all"), window), ("three\n".into(), "bad\n".into()));
+    let stamped = stdout(&Args { timestamps: true, details: true, ..tail("2") }, LogQuery::default());
+    assert_eq!(stamped, "2026-11-22T00:58:03.500000000Z  three\n2026-11-22T00:58:04.500000000Z  no newline");
+    let pieces = [line("aa", "stdout", 1), line("bb\n", "stdout", 2), line("cc\n", "stdout", 3)].concat();
+    let stamped = show(&pieces, &Args { timestamps: true, ..tail("all") }, LogQuery::default()).0;
+    assert_eq!(
+        stamped.lines().collect::<Vec<_>>(),
+        ["2026-11-22T00:58:01.500000000Z aabb", "2026-11-22T00:58:03.500000000Z cc"]
+    );
+}
+
+#[test]
+fn a_source_survives_growth_truncation_and_replacement() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut source = Source::new(path.clone(), LogQuery { tail: Some(9), ..LogQuery::default() });
+    let mut read = || {
+        let mut text = String::new();
+        let add = |entry: &LogEntry| {
+            text.push_str(&entry.text);
+            Ok(())
+        };
+        source.read(add).unwrap();
+        text
+    };
+    assert_eq!(read(), "");
+    let whole = line("a\n", "stdout", 1);
+    let (front, back) = whole.split_at(7);
+    std::fs::write(&path, front).unwrap();
+    assert_eq!(read(), "");
+    std::fs::write(&path, [front, back].concat()).unwrap();
+    assert_eq!(read(), "a\n");
+    std::fs::write(&path, line("b", "stdout", 1)).unwrap();
+    assert_eq!(read(), "b");
+    std::fs::write(&path, [line("b", "stdout", 1), line("c", "stdout", 2)].concat()).unwrap();
+    std::fs::rename(&path, directory.path().join("log.1")).unwrap();
+    std::fs::write(&path, line("d", "stdout", 3)).unwrap();
+    assert_eq!(read(), "cd", "the rest of the old file comes first");
+}
+
+/// A store with a container whose state says running, and the file it logs to.
+fn running() -> (TestStore, Container, PathBuf) {
+    let store = TestStore::new();
+    let mut container = store.containers().create(testing::config("web", "a")).unwrap();
+    let running = State { status: Status::Running, boot_id: boot_id().to_owned(), ..State::created() };
+    container.update_state(|state| *state = running).unwrap();
+    let path = container.log_path();
+    std::fs::write(&path, line("first\n", "stdout", 1)).unwrap();
+    (store, container, path)
+}
+
+fn append(path: &PathBuf, text: &str) {
+    std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// Follows into a pipe on a thread; the end comes through the channel.
+fn follow_in_thread(mut container: Container, until: Option<Timestamp>) -> (File, mpsc::Receiver<Result<()>>) {
+    let (reading, writing): (OwnedFd, OwnedFd) = nix::unistd::pipe().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let plain = printer(&Args::default());
+        let mut printer = Printer {
+            out: BufWriter::new(File::from(writing)),
+            err: plain.err,
+            last: plain.last,
+            at_line_start: plain.at_line_start,
+            timestamps: false,
+            details: false,
+        };
+        let query = LogQuery { until, ..LogQuery::default() };
+        let result = print(&mut container, query, true, &mut printer);
+        sender.send(result).unwrap();
+    });
+    (File::from(reading), receiver)
+}
+
+#[test]
+fn following_ends_with_the_container() {
+    let (_store, container, path) = running();
+    let mut ending = container.clone();
+    let alive = ending.take_alive().unwrap().unwrap();
+    let (mut output, finished) = follow_in_thread(container, None);
+    let mut text = [0; 64];
+    let count = output.read(&mut text).unwrap();
+    assert_eq!(&text[..count], b"first\n");
+    append(&path, &line("second\n", "stdout", 2));
+    let count = output.read(&mut text).unwrap();
+    assert_eq!(&text[..count], b"second\n");
+    assert!(finished.try_recv().is_err());
+    append(&path, &line("last\n", "stdout", 3));
+    ending.update_state(|state| state.status = Status::Exited).unwrap();
+    drop(alive);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "last\n");
+    finished.recv_timeout(Duration::from_secs(5)).unwrap().unwrap();
+}
+
+#[test]
+fn following_ends_at_once_when_nothing_runs_when_the_time_is_over_or_nobody_reads() {
+    let (_store, container, _) = running();
+    let started = Instant::now();
+    let (_output, finished) = follow_in_thread(container.clone(), None);
+    finished.recv_timeout(Duration::from_secs(5)).unwrap().unwrap();
+
+    let alive = container.take_alive().unwrap().unwrap();
+    let soon = Timestamp::now().checked_add(Duration::from_millis(100)).unwrap();
+    let (_output, finished) = follow_in_thread(container.clone(), Some(soon));
+    finished.recv_timeout(Duration::from_secs(5)).unwrap().unwrap();
+
+    let (output, finished) = follow_in_thread(container, None);
+    drop(output);
+    // Either the write or the wait notices.
+    let result = finished.recv_timeout(Duration::from_secs(5)).unwrap();
+    let broken =
+        |error: &anyhow::Error| error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe);
+    assert!(result.as_ref().err().is_none_or(broken), "{result:?}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    drop(alive);
+}

@@ -1,0 +1,132 @@
+//! `rbox ps`: the list of containers.
+
+mod filter;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::Context;
+use super::format::filter::Filter;
+use super::format::list::{Format, Listing, Row};
+use super::format::text;
+use super::usage;
+use crate::store::Store;
+use crate::store::containers::Container;
+
+/// List containers
+#[derive(clap::Args, Debug, Default)]
+pub struct Args {
+    /// Show all containers (default shows just running)
+    #[arg(short, long)]
+    all: bool,
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<Filter>,
+    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Show n last created containers (includes all states)
+    #[arg(short = 'n', long, value_name = "int", default_value_t = -1, allow_negative_numbers = true)]
+    last: i64,
+    /// Show the latest created container (includes all states)
+    #[arg(short, long)]
+    latest: bool,
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only display container IDs
+    #[arg(short, long)]
+    quiet: bool,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
+}
+
+const LISTING: Listing = Listing {
+    go_type: "*formatter.ContainerContext",
+    titles: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("RunningFor", "CREATED"),
+        ("Ports", "PORTS"),
+        ("State", "STATE"),
+        ("Status", "STATUS"),
+        ("HealthStatus", "HEALTH STATUS"),
+        ("Size", "SIZE"),
+        ("Names", "NAMES"),
+        ("Labels", "LABELS"),
+        ("Mounts", "MOUNTS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Networks", "NETWORKS"),
+        ("Platform", "PLATFORM"),
+    ],
+};
+
+const TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
+                   state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\n\
+                   labels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
+
+/// Prints the list.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let format = Format::parse(&args.template())?;
+    let store = context.store()?;
+    let (rows, damaged) = rows(&args, &format, store, Timestamp::now())?;
+    let stdout = std::io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut out = stdout.lock();
+    format.write(&mut out, LISTING, &rows, terminal)?;
+    out.flush()?;
+    if args.quiet && args.format.as_deref().is_some_and(|format| !matches!(format, "" | "table" | "raw")) {
+        text::warn("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+    }
+    damaged.iter().for_each(|message| text::warn(message));
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn template(&self) -> String {
+        let size = |line: &str| if self.size { line.to_owned() } else { String::new() };
+        match self.format.as_deref().unwrap_or_default() {
+            "raw" if self.quiet => "container_id: {{.ID}}".to_owned(),
+            _ if self.quiet => "{{.ID}}".to_owned(),
+            "" | "table" => format!("{TABLE}{}", size("\t{{.Size}}")),
+            "raw" => format!("{RAW}{}", size("size: {{.Size}}\n")),
+            custom => custom.to_owned(),
+        }
+    }
+
+    /// How many containers are shown at most, when that was asked for.
+    fn limit(&self) -> Option<usize> {
+        let last = if self.latest { 1 } else { self.last };
+        usize::try_from(last).ok().filter(|limit| *limit > 0)
+    }
+}
+
+/// The rows, newest first, and a message for each container that cannot be read.
+fn rows(args: &Args, format: &Format, store: &Store, now: Timestamp) -> Result<(Vec<Row>, Vec<String>)> {
+    let (mut containers, damaged) = store.containers().list()?;
+    let selection = filter::Selection::new(args.filter.clone(), store, &containers)?;
+    let all = args.all || args.limit().is_some() || selection.includes_stopped();
+    containers.retain(|container: &Container| (all || container.is_running()) && selection.matches(container));
+    containers.truncate(args.limit().unwrap_or(usize::MAX));
+    let mut images = row::ImageNames::new(store);
+    let wants_size = args.size || (!args.quiet && format.mentions(".Size"));
+    let rows = containers.iter().map(|container| {
+        let image = images.shown(container, args.no_trunc);
+        let sizes = wants_size.then(|| usage::sizes(store, container));
+        row::row(container, &image, sizes, args.no_trunc, now)
+    });
+    let rows = rows.collect();
+    let message =
+        |record: &crate::store::record::Quarantined| format!("container {} is damaged: {}", record.id, record.why);
+    Ok((rows, damaged.iter().map(message).collect()))
+}

@@ -1,0 +1,145 @@
+//! `ps --filter`, by docker's rules.
+
+use anyhow::Result;
+use jiff::Timestamp;
+use regex::Regex;
+
+use crate::cmd::format::filter::{Filter, FilterError, Filters};
+use crate::cmd::inspect::container::network_name;
+use crate::spec::config::{ContainerConfig, RootSource};
+use crate::spec::digest::Digest;
+use crate::spec::mount::MountKind;
+use crate::store::Store;
+use crate::store::containers::Container;
+
+const KEYS: &[&str] = &[
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network", "publish",
+    "since", "status", "volume",
+];
+const STATES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+const HEALTH: &[&str] = &["starting", "healthy", "unhealthy", "none"];
+
+/// Which containers were asked for.
+pub struct Selection {
+    filters: Filters,
+    names: Vec<Regex>,
+    /// Image ids and top layers of `ancestor` values.
+    ancestors: Vec<(Digest, Option<Digest>)>,
+    exit_codes: Vec<i32>,
+    before: Vec<Timestamp>,
+    since: Vec<Timestamp>,
+}
+
+impl Selection {
+    /// Checks the filters. `containers` are all there are.
+    pub fn new(filters: Vec<Filter>, store: &Store, containers: &[Container]) -> Result<Self> {
+        let filters = Filters::new(filters, KEYS)?;
+        for (key, allowed) in [("status", STATES), ("health", HEALTH)] {
+            for filter in filters.of(key) {
+                check_word(filter, if key == "status" { "state" } else { "health" }, allowed)?;
+            }
+        }
+        for filter in filters.of("is-task") {
+            filter.boolean()?;
+        }
+        for filter in filters.of("expose").chain(filters.of("publish")) {
+            ports(filter)?;
+        }
+        let exit_code = |filter: &Filter| filter.value.parse().map_err(|_| filter.invalid("not a number"));
+        let ancestor = |filter: &Filter| {
+            let id = store.images().resolve(&filter.value).ok()?.config;
+            Some((id, store.images().layers(id).ok().and_then(|layers| layers.last().copied())))
+        };
+        let created = |filter: &Filter| Ok::<_, anyhow::Error>(created(&find(store, containers, &filter.value)?));
+        Ok(Self {
+            // docker takes a name that is no regular expression for one that matches nothing.
+            names: filters.of("name").filter_map(|filter| Regex::new(&filter.value).ok()).collect(),
+            ancestors: filters.of("ancestor").filter_map(ancestor).collect(),
+            exit_codes: filters.of("exited").map(exit_code).collect::<Result<_, FilterError>>()?,
+            before: filters.of("before").map(created).collect::<Result<_>>()?,
+            since: filters.of("since").map(created).collect::<Result<_>>()?,
+            filters,
+        })
+    }
+
+    /// Whether the filters ask for more than running containers.
+    pub fn includes_stopped(&self) -> bool {
+        self.filters.has("status")
+    }
+
+    /// Whether a container passes all filters.
+    pub fn matches(&self, container: &Container) -> bool {
+        let config = &container.config;
+        let status = container.status().to_string();
+        let with_slash = format!("/{}", config.name);
+        self.filters.any("id", |prefix| config.id.as_str().starts_with(prefix))
+            && (!self.filters.has("name")
+                || self.names.iter().any(|name| name.is_match(&config.name) || name.is_match(&with_slash)))
+            && self.filters.any("status", |wanted| wanted == status)
+            && self.filters.any("health", |wanted| wanted == "none")
+            && self.filters.of("is-task").all(|filter| filter.boolean() == Ok(false))
+            && self.filters.labels(&config.labels)
+            && self.filters.any("network", |name| name == network_name(&config.network))
+            && self.filters.any("volume", |place| has_mount(config, place))
+            && (!self.filters.has("expose") || self.filters.of("expose").any(|filter| exposes(config, filter)))
+            && !self.filters.has("publish")
+            && (!self.filters.has("exited")
+                || (status == "exited" && self.exit_codes.contains(&container.state.exit_code)))
+            && (!self.filters.has("ancestor") || self.ancestors.iter().any(|ancestor| descends(config, ancestor)))
+            && self.before.iter().all(|moment| created(config) < *moment)
+            && self.since.iter().all(|moment| created(config) > *moment)
+    }
+}
+
+fn check_word(filter: &Filter, what: &str, allowed: &[&str]) -> Result<(), FilterError> {
+    if allowed.contains(&filter.value.as_str()) {
+        return Ok(());
+    }
+    Err(filter.invalid(format!("invalid value for {what} ({}): must be one of {}", filter.value, allowed.join(", "))))
+}
+
+fn find(store: &Store, containers: &[Container], text: &str) -> Result<ContainerConfig> {
+    let id = store.containers().resolve(text)?;
+    let found = containers.iter().find(|container| container.config.id == id);
+    Ok(found.ok_or_else(|| anyhow::anyhow!("No such container: {text}"))?.config.clone())
+}
+
+fn created(config: &ContainerConfig) -> Timestamp {
+    config.created.parse().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn has_mount(config: &ContainerConfig, place: &str) -> bool {
+    config.mounts.iter().any(|mount| {
+        let source = match &mount.kind {
+            MountKind::Bind(bind) => bind.source.to_str(),
+            MountKind::Tmpfs(_) => None,
+        };
+        mount.target == place || source == Some(place)
+    })
+}
+
+/// A container descends from an image that it was made of or whose layers it lies upon.
+fn descends(config: &ContainerConfig, (image, top): &(Digest, Option<Digest>)) -> bool {
+    match &config.root {
+        RootSource::Image { id, layers } => id == image || top.is_some_and(|top| layers.contains(&top)),
+        RootSource::Directory(_) => false,
+    }
+}
+
+/// `PORT[-PORT][/PROTOCOL]`
+fn ports(filter: &Filter) -> Result<(u16, u16, String), FilterError> {
+    let (range, protocol) = filter.value.split_once('/').unwrap_or((&filter.value, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok((first, last, protocol.to_lowercase())),
+        _ => Err(filter.invalid(format!("invalid port range: {range}"))),
+    }
+}
+
+fn exposes(config: &ContainerConfig, filter: &Filter) -> bool {
+    let Ok((first, last, protocol)) = ports(filter) else { return false };
+    config.exposed_ports.iter().any(|exposed| {
+        let (port, exposed_protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
+        exposed_protocol == protocol && port.parse().is_ok_and(|port: u16| (first..=last).contains(&port))
+    })
+}

@@ -1,0 +1,137 @@
+//! One line of `ps`.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use jiff::Timestamp;
+
+use crate::cmd::format::human::{self, decimal_size, elapsed_since, ellipsis, short_id};
+use crate::cmd::format::list::Row;
+use crate::cmd::format::quote::quote;
+use crate::cmd::inspect::container::network_name;
+use crate::spec::config::{ContainerConfig, RootSource};
+use crate::spec::digest::Digest;
+use crate::spec::mount::MountKind;
+use crate::spec::reference::ImageRef;
+use crate::store::Store;
+use crate::store::containers::{Container, State, Status};
+
+/// Most display cells of a command and of a mount.
+const COMMAND_CELLS: usize = 20;
+const MOUNT_CELLS: usize = 15;
+
+/// Builds a row; `sizes` are the container's own bytes and all bytes.
+pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_trunc: bool, now: Timestamp) -> Row {
+    let config = &container.config;
+    let created: Option<Timestamp> = config.created.parse().ok();
+    let id = if no_trunc { config.id.as_str() } else { config.id.short() };
+    let labels: Vec<String> = config.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    Row::new([
+        ("ID", id.to_owned()),
+        ("Image", image.to_owned()),
+        ("Command", command(config, no_trunc)),
+        ("CreatedAt", created.map(human::local_time).unwrap_or_default()),
+        ("RunningFor", created.map(|created| format!("{} ago", elapsed_since(created, now))).unwrap_or_default()),
+        // Publishing ports needs a network; docker shows exposed ones only where there is one.
+        ("Ports", String::new()),
+        ("State", container.status().to_string()),
+        ("Status", status(&container.state, now)),
+        ("Size", size(sizes.unwrap_or_default())),
+        ("Names", config.name.clone()),
+        ("Labels", labels.join(",")),
+        ("Mounts", mounts(config, no_trunc)),
+        ("LocalVolumes", "0".to_owned()),
+        ("Networks", network_name(&config.network).to_owned()),
+        ("Platform", config.platform.clone()),
+    ])
+    .hidden("HealthStatus", String::new())
+    .labels(config.labels.clone())
+}
+
+/// docker's STATUS: `Up 5 minutes`, `Exited (0) 8 days ago`.
+pub fn status(state: &State, now: Timestamp) -> String {
+    match (state.status, state.started_at, state.finished_at) {
+        (Status::Created, _, _) => "Created".to_owned(),
+        (Status::Running, Some(started), _) => format!("Up {}", elapsed_since(started, now)),
+        (Status::Running, None, _) => "Up Less than a second".to_owned(),
+        (Status::Exited, _, Some(finished)) => {
+            format!("Exited ({}) {} ago", state.exit_code, elapsed_since(finished, now))
+        }
+        // Its supervisor died: nobody saw when.
+        (Status::Exited, _, None) => format!("Exited ({})", state.exit_code),
+    }
+}
+
+/// The command line, with docker's quotes around arguments that hold blanks.
+fn command(config: &ContainerConfig, no_trunc: bool) -> String {
+    let quoted =
+        |(number, word): (usize, String)| if number > 0 && word.contains(' ') { format!("'{word}'") } else { word };
+    let words: Vec<String> = config.argv().into_iter().enumerate().map(quoted).collect();
+    let line = words.join(" ");
+    quote(&if no_trunc { line } else { ellipsis(&line, COMMAND_CELLS) })
+}
+
+fn mounts(config: &ContainerConfig, no_trunc: bool) -> String {
+    let sources = config.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind(bind) => Some(bind.source.to_string_lossy()),
+        MountKind::Tmpfs(_) => None,
+    });
+    let shown = sources.map(|source| if no_trunc { source.into_owned() } else { ellipsis(&source, MOUNT_CELLS) });
+    shown.collect::<Vec<_>>().join(",")
+}
+
+fn size((written, all): (u64, u64)) -> String {
+    match all {
+        0 => decimal_size(written, 3),
+        _ => format!("{} (virtual {})", decimal_size(written, 3), decimal_size(all, 3)),
+    }
+}
+
+/// What images are called now; asks the store once a name.
+pub struct ImageNames<'a> {
+    store: &'a Store,
+    known: HashMap<String, Option<Digest>>,
+}
+
+impl<'a> ImageNames<'a> {
+    pub fn new(store: &'a Store) -> Self {
+        Self { store, known: HashMap::new() }
+    }
+
+    /// The image as typed when the container was created, unless that names another image by now,
+    /// or none: then its id.
+    pub fn shown(&mut self, container: &Container, no_trunc: bool) -> String {
+        let config = &container.config;
+        let RootSource::Image { id, .. } = &config.root else { return config.image.clone() };
+        if self.meaning(&config.image) != Some(*id) {
+            return if no_trunc { id.to_string() } else { id.short() };
+        }
+        if no_trunc {
+            return config.image.clone();
+        }
+        if id.hex().starts_with(short_id(&config.image)) {
+            return id.short();
+        }
+        familiar_as_typed(&config.image)
+    }
+
+    fn meaning(&mut self, image: &str) -> Option<Digest> {
+        match self.known.entry(image.to_owned()) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                *unknown.insert(self.store.images().resolve(image).ok().map(|record| record.config))
+            }
+        }
+    }
+}
+
+/// docker's familiar form without a digest; a tag only when one was typed.
+fn familiar_as_typed(typed: &str) -> String {
+    let Ok(name) = typed.parse::<ImageRef>() else { return typed.to_owned() };
+    let repository = name.familiar_repository();
+    let named = typed.split_once('@').map_or(typed, |(named, _)| named);
+    match name.tag().filter(|tag| named.strip_suffix(tag).is_some_and(|front| front.ends_with(':'))) {
+        Some(tag) => format!("{repository}:{tag}"),
+        None => repository,
+    }
+}

@@ -1,0 +1,187 @@
+use super::*;
+use crate::spec::config::{ContainerConfig, RootSource};
+use crate::store::containers::{State, Status};
+use crate::store::testing::{self, TestStore};
+
+const NOW: &str = "2026-01-02T03:09:05Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn print(store: &Store, args: &Args) -> Result<String> {
+    let format = Format::parse(&args.template())?;
+    let (rows, damaged) = rows(args, &format, store, now())?;
+    assert_eq!(damaged, Vec::<String>::new());
+    let mut out = Vec::new();
+    format.write(&mut out, LISTING, &rows, false)?;
+    Ok(String::from_utf8(out)?)
+}
+
+fn names(store: &Store, filters: &[&str]) -> Result<String> {
+    let filter = filters.iter().map(|filter| filter.parse()).collect::<Result<_, _>>()?;
+    let args = Args { all: true, filter, format: Some("{{.Names}}".to_owned()), last: -1, ..Args::default() };
+    Ok(print(store, &args)?.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn store() -> TestStore {
+    let store = TestStore::new();
+    let image = testing::image(&store, &["docker.io/library/busybox:1.29"], &["base"]);
+    let web = ContainerConfig {
+        entrypoint: Some(vec!["docker-entrypoint.sh".to_owned()]),
+        cmd: Some(vec!["nginx -g".to_owned()]),
+        image: "busybox:1.29".to_owned(),
+        root: RootSource::Image { id: image.config, layers: image.chains },
+        labels: [("app".to_owned(), "web".to_owned()), ("tier".to_owned(), "front".to_owned())].into(),
+        exposed_ports: vec!["80/tcp".to_owned()],
+        ..testing::config("web", "aaa")
+    };
+    store.containers().create(web).unwrap();
+    let db = ContainerConfig { created: "2026-01-02T03:04:06Z".to_owned(), ..testing::config("db", "bbb") };
+    let mut db = store.containers().create(db).unwrap();
+    db.update_state(|state| {
+        *state = State {
+            status: Status::Exited,
+            exit_code: 3,
+            finished_at: Some("2026-01-02T03:05:05Z".parse().unwrap()),
+            ..State::created()
+        };
+    })
+    .unwrap();
+    store
+}
+
+#[test]
+fn the_table_of_docker() {
+    let store = store();
+    let args = Args { all: true, last: -1, ..Args::default() };
+    let text = print(&store, &args).unwrap();
+    let ids: Vec<String> =
+        ["db", "web"].iter().map(|name| store.containers().find(name).unwrap().id().short().to_owned()).collect();
+    assert_eq!(
+        text,
+        format!(
+            "CONTAINER ID   IMAGE          COMMAND                  CREATED         STATUS                     PORTS     NAMES\n\
+             {}   rootfs:/       \"true\"                   4 minutes ago   Exited (3) 4 minutes ago             db\n\
+             {}   busybox:1.29   \"docker-entrypoint.s…\"   5 minutes ago   Created                              web\n",
+            ids[0], ids[1]
+        )
+    );
+    assert_eq!(print(&store, &Args { last: -1, ..Args::default() }).unwrap().lines().count(), 1, "none runs");
+    assert_eq!(
+        print(&store, &Args { quiet: true, latest: true, last: -1, ..Args::default() }).unwrap(),
+        format!("{}\n", ids[0])
+    );
+    let full = print(&store, &Args { quiet: true, no_trunc: true, all: true, last: -1, ..Args::default() }).unwrap();
+    assert!(full.lines().all(|line| line.len() == 64));
+    let sized = print(&store, &Args { size: true, last: 5, ..Args::default() }).unwrap();
+    assert!(sized.contains("SIZE") && sized.contains("0B (virtual 100B)"), "{sized}");
+}
+
+#[test]
+fn states_read_as_in_docker() {
+    let at = |text: &str| Some(text.parse().unwrap());
+    let state = |status, exit_code, started_at, finished_at| State {
+        status,
+        exit_code,
+        started_at,
+        finished_at,
+        ..State::created()
+    };
+    for (state, expected) in [
+        (state(Status::Created, 0, None, None), "Created"),
+        (state(Status::Running, 0, at("2026-01-02T03:04:05Z"), None), "Up 5 minutes"),
+        (state(Status::Exited, 0, None, at("2025-12-25T03:09:05Z")), "Exited (0) 8 days ago"),
+        (state(Status::Exited, 137, at("2026-01-02T03:04:05Z"), None), "Exited (137)"),
+    ] {
+        assert_eq!(row::status(&state, now()), expected);
+    }
+}
+
+#[test]
+fn json_has_dockers_keys_sorted() {
+    let store = store();
+    let args = Args { all: true, last: 1, format: Some("json".to_owned()), ..Args::default() };
+    let line = print(&store, &args).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "Command",
+            "CreatedAt",
+            "ID",
+            "Image",
+            "Labels",
+            "LocalVolumes",
+            "Mounts",
+            "Names",
+            "Networks",
+            "Platform",
+            "Ports",
+            "RunningFor",
+            "Size",
+            "State",
+            "Status"
+        ]
+    );
+    assert_eq!((value["State"].as_str(), value["Command"].as_str()), (Some("exited"), Some("\"true\"")));
+}
+
+#[test]
+fn filters_choose() {
+    let store = store();
+    let web = store.containers().find("web").unwrap().config.id;
+    let id = format!("id={}", web.short());
+    for (filters, expected) in [
+        (&[][..], "db web"),
+        (&["status=exited"], "db"),
+        (&["status=exited", "status=created"], "db web"),
+        (&["status=exited", "name=web"], ""),
+        (&["name=^/we"], "web"),
+        (&["name=b$"], "db web"),
+        (&["name=("], ""),
+        (&["label=app", "label=tier=front"], "web"),
+        (&["label=app=db"], ""),
+        (&["exited=3"], "db"),
+        (&["exited=0"], ""),
+        (&[&id], "web"),
+        (&["ancestor=busybox:1.29"], "web"),
+        (&["ancestor=absent"], ""),
+        (&["before=db"], "web"),
+        (&["since=web"], "db"),
+        (&["network=none"], "db web"),
+        (&["expose=80"], "web"),
+        (&["expose=70-90/tcp"], "web"),
+        (&["expose=80/udp"], ""),
+        (&["publish=80"], ""),
+        (&["health=none"], "db web"),
+        (&["health=healthy"], ""),
+        (&["is-task=true"], ""),
+    ] {
+        assert_eq!(names(&store, filters).unwrap(), expected, "{filters:?}");
+    }
+    for (filters, expected) in [
+        (["bogus=1"], "invalid filter 'bogus'"),
+        (
+            ["status=foo"],
+            "invalid filter 'status=foo': invalid value for state (foo): must be one of created, running, paused, \
+             restarting, removing, exited, dead",
+        ),
+        (["since=absent"], "No such container: absent"),
+        (["exited=x"], "invalid filter 'exited=x': not a number"),
+        (["nothing"], "bad format of filter (expected name=value)"),
+    ] {
+        assert_eq!(names(&store, &filters).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn an_image_that_lost_its_name_is_shown_by_id() {
+    let store = store();
+    let image = testing::image(&store, &["busybox:1.29"], &["newer"]);
+    let id = store.containers().find("web").unwrap().image_id().unwrap();
+    assert_ne!(id, image.config);
+    let args = Args { all: true, last: -1, format: Some("{{.Image}}".to_owned()), ..Args::default() };
+    assert_eq!(print(&store, &args).unwrap(), format!("rootfs:/\n{}\n", id.short()));
+}

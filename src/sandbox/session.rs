@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, wait, waitid};
 
 use super::logfile::{LogFile, Stream};
 use super::message::{self, Decoder, Kind, push_frame};
@@ -268,7 +268,7 @@ impl Session {
     fn reap_others(&mut self) -> io::Result<()> {
         self.reap()?;
         while self.exit.is_some() {
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}
                 _ => break,
             }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use rustix::io::{Errno, FdFlags};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions, wait};
 
 use super::become_process::{channel_slot, exec_error, report_failure};
 use crate::sys::process::{self, Fork};
@@ -98,7 +98,7 @@ fn reap(path: &CStr, argv: &[CString]) -> ! {
 /// Waits for whatever has ended; the exit code when the command is among them.
 fn reap_children(command: Pid) -> Option<i32> {
     loop {
-        match waitpid(None, WaitOptions::NOHANG) {
+        match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == command => {
                 return Some(status.exit_status().or_else(|| status.terminating_signal().map(|n| 128 + n)).unwrap_or(255));
             }

@@ -10,16 +10,27 @@ mod layer;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use super::unpack::job::{Compression, UnpackJob, UnpackLimits, UnpackStream, Unpacked};
-pub use error::PullError;
+use futures_util::StreamExt;
 
+pub use super::unpack::{Compression, UnpackJob, UnpackLimits, UnpackStream, Unpacked};
+pub use error::PullError;
+use layer::{LayerJob, Pipeline};
+
+use super::registry::resolve::{self, Layer, Resolved};
+use super::registry::retry::patiently;
+use super::registry::{self, Access, Client, Patience, RegistryError};
+use super::{Store, gc};
 use crate::spec::digest::Digest;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
+
+/// Layers in work at a time, as docker.
+const PARALLEL: usize = 3;
 
 /// Turns compressed layer bytes into a directory, in another process (inside the user namespace).
 pub trait Unpacker {
@@ -37,6 +48,8 @@ pub struct PullOptions {
     pub tls_verify: Option<bool>,
     /// A directory of `*.crt` files to trust instead of those in the `certs.d` directories.
     pub cert_dir: Option<PathBuf>,
+    /// The user namespace maps one id only; see [`UnpackJob::single_id`].
+    pub single_id: bool,
 }
 
 /// What a pull brought.
@@ -76,4 +89,119 @@ pub enum LayerState {
     Extracting,
     PullComplete,
     AlreadyExists,
+}
+
+/// Pulls `reference` into `store` and names it. Names, layers and documents that are here already
+/// are not fetched again, but the registry is always asked what the reference means now.
+pub fn pull(
+    store: &Store,
+    reference: &ImageRef,
+    options: &PullOptions,
+    unpacker: &mut dyn Unpacker,
+    progress: &mut dyn Progress,
+) -> Result<Pulled, PullError> {
+    pull_patiently(store, reference, options, unpacker, progress, &Patience::default())
+}
+
+fn pull_patiently(
+    store: &Store,
+    reference: &ImageRef,
+    options: &PullOptions,
+    unpacker: &mut dyn Unpacker,
+    progress: &mut dyn Progress,
+    patience: &Patience,
+) -> Result<Pulled, PullError> {
+    let work = async {
+        let client = connect(reference, options, patience, progress).await?;
+        let resolved = resolve(store, &client, options, progress).await?;
+        let _lease = lease(store, &resolved)?;
+        let fetched = fetch(store, &client, &resolved.layers, options, unpacker, progress).await;
+        if matches!(fetched, Err(PullError::NoSpace(_))) {
+            discard_partials(store, &resolved.layers);
+        }
+        fetched?;
+        name(store, reference, &resolved)
+    };
+    registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
+}
+
+async fn connect(
+    reference: &ImageRef,
+    options: &PullOptions,
+    patience: &Patience,
+    progress: &mut dyn Progress,
+) -> Result<Client, RegistryError> {
+    let access = Access { tls_verify: options.tls_verify, cert_dir: options.cert_dir.as_deref() };
+    let notify = |pause, reason: &str| progress.retrying(pause, reason);
+    patiently(patience, notify, async || Client::connect(reference, &access, patience.clone()).await).await
+}
+
+async fn resolve(
+    store: &Store,
+    client: &Client,
+    options: &PullOptions,
+    progress: &mut dyn Progress,
+) -> Result<Resolved, RegistryError> {
+    let local = |digest| store.blobs().read(digest, registry::client::DOCUMENT_MAX).ok();
+    let mut notify = |pause, reason: &str| progress.retrying(pause, reason);
+    resolve::resolve(client, options.platform.as_ref(), &local, &mut notify).await
+}
+
+/// Keeps a concurrent clean-up away from what has no name yet.
+fn lease(store: &Store, resolved: &Resolved) -> Result<gc::Lease, PullError> {
+    let mut digests = vec![Digest::of(&resolved.manifest), Digest::of(&resolved.config)];
+    digests.extend(resolved.layers.iter().flat_map(|layer| [layer.blob.digest, layer.chain_id]));
+    gc::Lease::create(store, &digests).map_err(PullError::store(store))
+}
+
+async fn fetch(
+    store: &Store,
+    client: &Client,
+    layers: &[Layer],
+    options: &PullOptions,
+    unpacker: &mut dyn Unpacker,
+    progress: &mut dyn Progress,
+) -> Result<(), PullError> {
+    let digests: Vec<Digest> = layers.iter().map(|layer| layer.blob.digest).collect();
+    progress.layers(client.reference(), &digests);
+    let (unpacker, progress) = (RefCell::new(unpacker), RefCell::new(progress));
+    let pipeline = Pipeline { store, client, single_id: options.single_id, unpacker, progress };
+    let job = |(index, layer)| LayerJob { pipeline: &pipeline, index, layer };
+    let (here, missing): (Vec<_>, Vec<_>) = layers.iter().enumerate().map(job).partition(LayerJob::is_here);
+    here.iter().for_each(|job| job.tell(LayerState::AlreadyExists));
+    missing.iter().for_each(|job| job.tell(LayerState::PullingFsLayer));
+    missing.iter().skip(PARALLEL).for_each(|job| job.tell(LayerState::Waiting));
+    let mut running = futures_util::stream::iter(&missing).map(LayerJob::run).buffer_unordered(PARALLEL);
+    while let Some(finished) = running.next().await {
+        finished?;
+    }
+    Ok(())
+}
+
+/// A full disk is not left full for the sake of a later resume.
+fn discard_partials(store: &Store, layers: &[Layer]) {
+    for layer in layers {
+        if let Ok(Some(claim)) = store.blobs().try_claim(layer.blob.digest) {
+            let _ = claim.discard_partial();
+        }
+    }
+}
+
+/// Stores the documents, then the names: what was asked for if it was a tag, and the digest it
+/// resolved to.
+fn name(store: &Store, reference: &ImageRef, resolved: &Resolved) -> Result<Pulled, PullError> {
+    let put = |bytes: &[u8]| store.blobs().put(bytes).map_err(PullError::store(store));
+    let (config, manifest) = (put(&resolved.config)?, put(&resolved.manifest)?);
+    let by_digest = reference.at_digest(resolved.resolved);
+    let by_tag = reference.tag().filter(|_| reference.digest().is_none()).map(|tag| reference.at_tag(tag));
+    let mut changed = false;
+    for name in by_tag.iter().chain([&by_digest]) {
+        let known = store.images().find(&name.to_string());
+        if known.is_ok_and(|image| image.id == config && image.manifest == manifest) {
+            continue;
+        }
+        changed = true;
+        store.images().tag(name, manifest, config).map_err(PullError::store(store))?;
+    }
+    Ok(Pulled { config, manifest, resolved: resolved.resolved, changed })
 }

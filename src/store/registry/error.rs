@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use crate::spec::digest::Digest;
+use crate::spec::text;
 
 const TEXT_MAX: usize = 300;
 
@@ -135,17 +136,13 @@ fn diagnose(error: &reqwest::Error) -> (Fault, String) {
     }
 }
 
-/// `text` on one line, without control, direction or invisible characters, and not too long.
+/// Foreign text, escaped for a terminal and not too long.
 pub fn printable(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut clean: String = text.chars().map(|c| if hidden(c) { ' ' } else { c }).take(TEXT_MAX + 1).collect();
-    if clean.chars().count() > TEXT_MAX {
-        clean = clean.chars().take(TEXT_MAX).collect();
-        clean.push_str("...");
+    let mut shown: String = text.chars().take(TEXT_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push_str("...");
     }
-    clean.trim().to_owned()
+    text::printable(&shown)
 }
 
 /// The distribution spec's error document; only the first entry is of interest.

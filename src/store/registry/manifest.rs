@@ -4,14 +4,14 @@
 use oci_distribution::manifest::{
     IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE,
     IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE, IMAGE_LAYER_GZIP_MEDIA_TYPE, IMAGE_LAYER_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE,
-    IMAGE_MANIFEST_MEDIA_TYPE, ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor,
-    OciImageIndex, OciImageManifest,
+    IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::printable;
 use crate::spec::digest::Digest;
+use crate::spec::image::{self, Index, Manifest};
 use crate::spec::platform::Platform;
 use crate::store::unpack::Compression;
 
@@ -48,7 +48,7 @@ pub struct Image {
 /// A parsed document.
 #[derive(Debug)]
 pub enum Document {
-    Index(OciImageIndex),
+    Index(Index),
     Image(Image),
 }
 
@@ -77,7 +77,7 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Document, String
     match kind(content_type, &shape)? {
         Kind::Index => Ok(Document::Index(serde_json::from_slice(body).map_err(|error| malformed(&error))?)),
         Kind::Image => {
-            let manifest: OciImageManifest = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+            let manifest: Manifest = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
             Ok(Document::Image(image(&manifest)?))
         }
     }
@@ -125,10 +125,11 @@ fn kind_of(media_type: &str) -> Option<Kind> {
     }
 }
 
-fn image(manifest: &OciImageManifest) -> Result<Image, String> {
+fn image(manifest: &Manifest) -> Result<Image, String> {
     let config = &manifest.config;
     if ![IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE].contains(&config.media_type.as_str()) {
-        let found = manifest.artifact_type.as_deref().unwrap_or(&config.media_type);
+        let artifact_type = manifest.rest.get("artifactType").and_then(|value| value.as_str());
+        let found = artifact_type.unwrap_or(&config.media_type);
         return Err(format!("it is not a container image but an artifact of type {}", printable(found)));
     }
     match manifest.layers.len() {
@@ -137,53 +138,171 @@ fn image(manifest: &OciImageManifest) -> Result<Image, String> {
         more => return Err(format!("it has {more} layers, at most {LAYERS_MAX} can be mounted")),
     }
     let layers = manifest.layers.iter().map(layer).collect::<Result<_, _>>()?;
-    Ok(Image { config: descriptor(&config.digest, config.size)?, layers })
+    Ok(Image { config: descriptor(config), layers })
 }
 
 /// The `urls` of a layer are never used: they would make us fetch from anywhere.
-fn layer(layer: &OciDescriptor) -> Result<LayerBlob, String> {
+fn layer(layer: &image::Descriptor) -> Result<LayerBlob, String> {
     let compression = match layer.media_type.as_str() {
         IMAGE_LAYER_MEDIA_TYPE | IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE => Compression::None,
         IMAGE_LAYER_GZIP_MEDIA_TYPE | IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE => Compression::Gzip,
         name if ZSTD_LAYERS.contains(&name) => Compression::Zstd,
         name if name.contains("nondistributable") || name.contains("foreign") => {
-            return Err(format!("layer {} is not distributed by registries ({})", printable(&layer.digest), printable(name)));
+            return Err(format!("layer {} is not distributed by registries ({})", layer.digest, printable(name)));
         }
-        name => return Err(format!("layer {} has the unknown type {}", printable(&layer.digest), printable(name))),
+        name => return Err(format!("layer {} has the unknown type {}", layer.digest, printable(name))),
     };
-    Ok(LayerBlob { blob: descriptor(&layer.digest, layer.size)?, compression })
+    Ok(LayerBlob { blob: descriptor(layer), compression })
 }
 
-fn descriptor(digest: &str, size: i64) -> Result<Descriptor, String> {
-    let digest = digest.parse().map_err(|_| format!("unsupported digest {}", printable(digest)))?;
-    let size = u64::try_from(size).map_err(|_| format!("blob {digest} has the size {size}"))?;
-    Ok(Descriptor { digest, size })
+fn descriptor(of: &image::Descriptor) -> Descriptor {
+    Descriptor { digest: of.digest, size: of.size }
 }
 
-/// Picks the entry for `wanted`: without a variant before one with, else the first; a nested index
-/// or a lone entry that names no platform only when nothing matches. The error lists what there is.
-pub fn select(index: &OciImageIndex, wanted: &Platform) -> Result<Result<Descriptor, String>, Vec<String>> {
-    let known: Vec<(&ImageIndexEntry, Platform)> =
+/// Picks the entry for `wanted`: the exact platform, then one without a variant, then the first
+/// that satisfies it; an entry that names no platform only when it is a nested index or the only
+/// one. The error lists what there is.
+pub fn select(index: &Index, wanted: &Platform) -> Result<Descriptor, Vec<String>> {
+    let known: Vec<(&image::Descriptor, Platform)> =
         index.manifests.iter().filter_map(|entry| Some((entry, platform_of(entry)?))).collect();
-    let matching = || known.iter().filter(|(entry, platform)| kind_of(&entry.media_type).is_some() && platform.satisfies(wanted));
+    let matching = || known.iter().filter(|(entry, platform)| has_kind(entry) && platform.satisfies(wanted));
     let exact = matching().find(|(_, platform)| platform == wanted);
     let plain = || matching().find(|(_, platform)| platform.variant.is_none());
     let chosen = exact.or_else(plain).or_else(|| matching().next()).map(|(entry, _)| *entry);
     let unnamed = || {
-        let mut entries = index.manifests.iter().filter(|entry| entry.platform.is_none());
-        let first = entries.next()?;
+        let first = index.manifests.iter().find(|entry| entry.platform.is_none() && has_kind(entry))?;
         let nested = kind_of(&first.media_type) == Some(Kind::Index);
         (nested || index.manifests.len() == 1).then_some(first)
     };
     match chosen.or_else(unnamed) {
-        Some(entry) => Ok(descriptor(&entry.digest, entry.size)),
+        Some(entry) => Ok(descriptor(entry)),
         None => Err(known.iter().map(|(_, platform)| printable(&platform.to_string())).collect()),
     }
 }
 
+fn has_kind(entry: &image::Descriptor) -> bool {
+    kind_of(&entry.media_type).is_some()
+}
+
 /// An entry's platform; None for attestations, which are marked `unknown/unknown`.
-fn platform_of(entry: &ImageIndexEntry) -> Option<Platform> {
-    let platform = entry.platform.as_ref()?;
-    let (os, architecture) = (platform.os.to_string(), platform.architecture.to_string());
-    (os != "unknown").then(|| Platform::from_parts(&os, &architecture, platform.variant.as_deref()))
+fn platform_of(entry: &image::Descriptor) -> Option<Platform> {
+    let platform = entry.platform.as_ref().filter(|platform| platform.os != "unknown")?;
+    Some(platform.normalised())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn reference(media_type: &str) -> Value {
+        json!({"mediaType": media_type, "size": 1, "digest": Digest::of(b"x").to_string()})
+    }
+
+    fn manifest() -> Value {
+        json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_MEDIA_TYPE, "config": reference(IMAGE_CONFIG_MEDIA_TYPE),
+            "layers": [reference(IMAGE_LAYER_GZIP_MEDIA_TYPE)]})
+    }
+
+    fn refusal(content_type: Option<&str>, body: &Value) -> String {
+        parse(content_type, body.to_string().as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn layers_are_known_by_their_type() {
+        for (name, expected) in [
+            (IMAGE_LAYER_MEDIA_TYPE, Some(Compression::None)),
+            (IMAGE_LAYER_GZIP_MEDIA_TYPE, Some(Compression::Gzip)),
+            ("application/vnd.oci.image.layer.v1.tar+zstd", Some(Compression::Zstd)),
+            ("application/vnd.docker.image.rootfs.diff.tar", Some(Compression::None)),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Some(Compression::Gzip)),
+            ("application/vnd.docker.image.rootfs.diff.tar.zstd", Some(Compression::Zstd)),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", None),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", None),
+            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", None),
+            ("application/octet-stream", None),
+            ("", None),
+        ] {
+            let mut body = manifest();
+            body["layers"][0] = reference(name);
+            body["layers"][0]["urls"] = json!(["http://192.0.2.1/layer"]);
+            let found = parse(None, body.to_string().as_bytes());
+            match (found, expected) {
+                (Ok(Document::Image(image)), Some(expected)) => assert_eq!(image.layers[0].compression, expected),
+                (Err(_), None) => {}
+                (found, _) => panic!("{name}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_has_one_meaning() {
+        let mut both = manifest();
+        both["manifests"] = json!([]);
+        assert!(refusal(None, &both).contains("an index and an image at once"));
+        assert!(refusal(Some(OCI_IMAGE_INDEX_MEDIA_TYPE), &manifest()).contains("but calls itself"));
+        let mut untyped = manifest();
+        untyped.as_object_mut().unwrap().remove("mediaType");
+        assert!(refusal(Some(OCI_IMAGE_INDEX_MEDIA_TYPE), &untyped).contains("does not have the shape"));
+        assert!(refusal(Some("text/html"), &untyped).contains("unknown manifest type"));
+        for header in [None, Some("application/json; charset=utf-8"), Some(IMAGE_MANIFEST_MEDIA_TYPE)] {
+            assert!(parse(header, untyped.to_string().as_bytes()).is_ok(), "{header:?}");
+        }
+        assert!(parse(Some("Application/VND.oci.image.manifest.v1+json"), manifest().to_string().as_bytes()).is_ok());
+        let doubled = manifest().to_string().replacen('{', r#"{"layers":[],"#, 1);
+        assert!(parse(None, doubled.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        let old = json!({"schemaVersion": 1, "name": "a", "fsLayers": []});
+        assert!(refusal(Some("application/vnd.docker.distribution.manifest.v1+prettyjws"), &old).contains("schema 1"));
+        assert!(refusal(None, &json!({"schemaVersion": 3, "layers": []})).contains("unknown manifest schema"));
+        assert!(refusal(None, &json!({"schemaVersion": 2})).contains("neither"));
+        let mut artifact = manifest();
+        artifact["config"] = reference("application/vnd.oci.empty.v1+json");
+        artifact["artifactType"] = json!("application/vnd.example\u{1b}[0m");
+        let why = refusal(None, &artifact);
+        assert!(why.contains("an artifact of type application/vnd.example") && !why.contains('\u{1b}'), "{why}");
+        let mut empty = manifest();
+        empty["layers"] = json!([]);
+        assert!(refusal(None, &empty).contains("no layers"));
+        let mut many = manifest();
+        many["layers"] = json!(vec![reference(IMAGE_LAYER_MEDIA_TYPE); LAYERS_MAX + 1]);
+        assert!(refusal(None, &many).contains("501 layers"));
+        for bad in ["sha256:../../x", "sha256:AB", "", "md5:00"] {
+            let mut body = manifest();
+            body["layers"][0]["digest"] = json!(bad);
+            assert!(parse(None, body.to_string().as_bytes()).is_err(), "{bad}");
+        }
+        for bad in [&b""[..], b"{", b"[]", b"null", b"\xff\xfe", &b"[".repeat(100_000)] {
+            assert!(parse(None, bad).is_err());
+        }
+    }
+
+    #[test]
+    fn the_plainest_matching_entry_is_selected() {
+        let entry = |n: u8, platform: Value| {
+            let mut entry = reference(OCI_IMAGE_MEDIA_TYPE);
+            entry["digest"] = json!(Digest::of(&[n]).to_string());
+            entry["platform"] = platform;
+            entry
+        };
+        let index = json!({"schemaVersion": 2, "manifests": [
+            entry(0, json!({"os": "unknown", "architecture": "unknown"})),
+            entry(1, json!({"os": "linux", "architecture": "amd64", "variant": "v3"})),
+            entry(2, json!({"os": "linux", "architecture": "x86_64"})),
+            entry(3, json!({"os": "linux", "architecture": "arm64", "variant": "v8"})),
+            entry(4, json!({"os": "linux", "architecture": "arm", "variant": "v6"})),
+        ]});
+        let Ok(Document::Index(index)) = parse(None, index.to_string().as_bytes()) else { panic!() };
+        for (wanted, chosen) in
+            [("linux/amd64", Some(2)), ("linux/amd64/v3", Some(1)), ("linux/arm64", Some(3)), ("linux/arm/v6", Some(4)), ("linux/arm", None)]
+        {
+            let found = select(&index, &wanted.parse().unwrap()).ok().map(|descriptor| descriptor.digest);
+            assert_eq!(found, chosen.map(|n| Digest::of(&[n])), "{wanted}");
+        }
+        let available = select(&index, &"linux/s390x".parse().unwrap()).unwrap_err();
+        assert_eq!(available, ["linux/amd64/v3", "linux/amd64", "linux/arm64", "linux/arm/v6"]);
+    }
 }

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use serde::Deserialize;
 
 use super::client::{Client, DOCUMENT_MAX, Target};
 use super::error::{RegistryError, printable};
 use super::manifest::{self, Descriptor, Document, Image, LayerBlob};
 use super::retry::patiently;
 use crate::spec::digest::Digest;
+use crate::spec::image::{ImageConfig, RootFs};
 use crate::spec::platform::Platform;
 use crate::store::layers::chain_ids;
 use crate::store::unpack::Compression;
@@ -42,22 +42,6 @@ pub type Local<'a> = &'a dyn Fn(Digest) -> Option<Vec<u8>>;
 /// What resolving tells while it waits: the pause and the reason.
 pub type Notify<'a> = &'a mut dyn FnMut(Duration, &str);
 
-/// The few fields of a config that a pull depends on.
-#[derive(Deserialize)]
-struct Config {
-    architecture: Option<String>,
-    os: Option<String>,
-    variant: Option<String>,
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(rename = "type")]
-    kind: String,
-    diff_ids: Vec<String>,
-}
-
 /// Resolves the client's reference for `platform`, None being this machine's.
 pub async fn resolve(
     client: &Client,
@@ -74,8 +58,8 @@ pub async fn resolve(
             Document::Image(image) => break image,
             Document::Index(_) if depth == 2 => return Err(resolver.refused("its index is nested too deep".to_owned())),
             Document::Index(index) => {
-                let chosen = manifest::select(&index, &wanted).map_err(|available| resolver.unmatched(&wanted, &available))?;
-                let chosen = chosen.map_err(|why| resolver.refused(why))?;
+                let chosen = manifest::select(&index, &wanted);
+                let chosen = chosen.map_err(|available| resolver.unmatched(&wanted, &available))?;
                 (document, body) = resolver.nested(chosen).await?;
                 depth += 1;
             }
@@ -158,7 +142,7 @@ impl Resolver<'_> {
     }
 
     fn layers(&self, image: &Image, config: &[u8], asked: Option<&Platform>) -> Result<Vec<Layer>, RegistryError> {
-        let config: Config = serde_json::from_slice(config)
+        let config: ImageConfig = serde_json::from_slice(config)
             .map_err(|error| self.refused(format!("malformed config: {}", printable(&error.to_string()))))?;
         self.check_platform(&config, asked)?;
         let RootFs { kind, diff_ids } = &config.rootfs;
@@ -169,9 +153,7 @@ impl Resolver<'_> {
             let (ids, blobs) = (diff_ids.len(), image.layers.len());
             return Err(self.refused(format!("its config names {ids} layers, its manifest {blobs}")));
         }
-        let parse = |text: &String| text.parse().map_err(|_| self.refused(format!("unsupported diff id {}", printable(text))));
-        let diff_ids: Vec<Digest> = diff_ids.iter().map(parse).collect::<Result<_, _>>()?;
-        let ids = diff_ids.iter().copied().zip(chain_ids(&diff_ids));
+        let ids = diff_ids.iter().copied().zip(chain_ids(diff_ids));
         let layer = |(layer, (diff_id, chain_id)): (&LayerBlob, _)| Layer {
             blob: layer.blob,
             compression: layer.compression,
@@ -182,15 +164,13 @@ impl Resolver<'_> {
     }
 
     /// The config has the last word on the platform: an index may be wrong, a manifest says nothing.
-    fn check_platform(&self, config: &Config, asked: Option<&Platform>) -> Result<(), RegistryError> {
-        let os = config.os.as_deref().filter(|os| !os.is_empty()).unwrap_or("linux");
-        let architecture = config.architecture.as_deref().unwrap_or_default();
-        let actual = Platform::from_parts(os, architecture, config.variant.as_deref());
-        if os != "linux" {
-            return Err(self.refused(format!("it is made for {}", printable(os))));
+    fn check_platform(&self, config: &ImageConfig, asked: Option<&Platform>) -> Result<(), RegistryError> {
+        let actual = config.platform();
+        if !matches!(actual.os.as_str(), "" | "linux") {
+            return Err(self.refused(format!("it is made for {}", printable(&actual.os))));
         }
         match asked {
-            Some(wanted) if !architecture.is_empty() && !actual.satisfies(wanted) => {
+            Some(wanted) if !actual.architecture.is_empty() && !actual.satisfies(wanted) => {
                 Err(self.unmatched(wanted, &[printable(&actual.to_string())]))
             }
             _ => Ok(()),

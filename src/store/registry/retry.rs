@@ -103,3 +103,45 @@ pub fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
     Duration::try_from(date.duration_since(now)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::registry::error::Fault;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Fri, 02 Jan 2026 03:05:05 GMT", Some(60)),
+            ("Fri, 02 Jan 2026 03:03:05 GMT", None),
+            ("99999999999999999999", None),
+            ("-5", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_retry_after(text, now), expected.map(Duration::from_secs), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_and_end() {
+        let patience = Patience { tries: 4, pause: Duration::from_secs(1), pause_max: Duration::from_secs(3), ..Patience::default() };
+        let failure = |fault| RegistryError::Transport { host: "h".to_owned(), fault, why: String::new() };
+        let mut retry = Retry::new(&patience);
+        for least in [1, 2, 3] {
+            let pause = retry.after(failure(Fault::Broken)).unwrap();
+            assert!((Duration::from_secs(least)..=Duration::from_secs(3)).contains(&pause), "{pause:?}");
+        }
+        assert!(retry.after(failure(Fault::Broken)).is_err());
+        retry.progressed();
+        assert!(retry.after(failure(Fault::Timeout)).is_ok());
+        for (fault, tries) in [(Fault::Refused, 2), (Fault::Name, 2), (Fault::Tls, 1)] {
+            let mut retry = Retry::new(&patience);
+            assert!((1..tries).all(|_| retry.after(failure(fault)).is_ok()) && retry.after(failure(fault)).is_err());
+        }
+    }
+}

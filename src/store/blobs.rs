@@ -180,7 +180,8 @@ impl Ingest {
             bail!("blob {digest} arrived wrong: got {written} bytes with digest {found}, expected {size} bytes");
         }
         self.file.sync_all().with_context(|| format!("write blob {digest}"))?;
-        fs::rename_durable(&self.claim.partial, &self.claim.destination).with_context(|| format!("name blob {digest}"))?;
+        fs::rename_durable(&self.claim.partial, &self.claim.destination)
+            .with_context(|| format!("name blob {digest}"))?;
         Ok(self.claim)
     }
 }

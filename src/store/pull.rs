@@ -82,8 +82,13 @@ pub enum LayerState {
     /// Not yet its turn, or another process is fetching the same blob.
     Waiting,
     /// Bytes of the compressed layer that are here, and all of them.
-    Downloading { current: u64, total: u64 },
-    Retrying { pause: Duration },
+    Downloading {
+        current: u64,
+        total: u64,
+    },
+    Retrying {
+        pause: Duration,
+    },
     Verifying,
     DownloadComplete,
     Extracting,
@@ -196,8 +201,9 @@ fn name(store: &Store, reference: &ImageRef, resolved: &Resolved) -> Result<Pull
     let by_tag = reference.tag().filter(|_| reference.digest().is_none()).map(|tag| reference.at_tag(tag));
     let mut changed = false;
     for name in by_tag.iter().chain([&by_digest]) {
-        let known = store.images().find(&name.to_string());
-        if known.is_ok_and(|image| image.id == config && image.manifest == manifest) {
+        // A damaged record is no obstacle: it is replaced.
+        let known = store.images().by_name(name).ok().flatten();
+        if known.is_some_and(|record| (record.manifest, record.config) == (manifest, config)) {
             continue;
         }
         changed = true;

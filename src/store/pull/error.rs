@@ -46,7 +46,8 @@ impl PullError {
     }
 
     fn store_at(root: PathBuf, error: anyhow::Error) -> Self {
-        let full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let full =
+            |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         if error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(full) {
             return Self::NoSpace(root);
         }

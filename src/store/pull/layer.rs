@@ -57,9 +57,10 @@ impl From<PullError> for Interrupted {
 }
 
 impl LayerJob<'_> {
-    /// Whether the layer is in the store.
+    /// Whether the layer is in the store, its record undamaged.
     pub fn is_here(&self) -> bool {
-        self.store().layers().contains(self.layer.chain_id)
+        let (layers, chain_id) = (self.store().layers(), self.layer.chain_id);
+        layers.contains(chain_id) && layers.get(chain_id).is_ok()
     }
 
     /// Tells the progress display.

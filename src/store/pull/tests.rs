@@ -117,7 +117,8 @@ fn one_layer(content: &[u8]) -> Fixture {
 fn an_image_arrives_whole_and_is_not_fetched_twice() {
     for docker in [false, true] {
         let (a, b, c) = (noise(300_000, 1), noise(10, 2), vec![7; 2_000_000]);
-        let layers = [(&a[..], Compression::Gzip), (&b, Compression::None), (&c, Compression::Zstd), (&a, Compression::Gzip)];
+        let layers =
+            [(&a[..], Compression::Gzip), (&b, Compression::None), (&c, Compression::Zstd), (&a, Compression::Gzip)];
         let mut fixture = Fixture::new(&layers, docker);
         let index = fixture.index(&[("linux", "arm64"), ("linux", "amd64")], true);
         fixture.tag("1", DOCKER_LIST, index.clone());
@@ -136,8 +137,10 @@ fn an_image_arrives_whole_and_is_not_fetched_twice() {
         let found = ["staging", "blobs/partial", "images", "blobs/sha256"].map(|name| bench.count(name));
         assert_eq!(found, [0, 0, 2, 5]);
         assert_eq!(server.count("/blobs/"), 4, "the doubled layer is fetched once");
-        let image = bench.store.images().find(&format!("{}/library/busy@{}", server.address, pulled.resolved)).unwrap();
-        assert_eq!(image.id, pulled.config);
+        for version in [":1".to_owned(), format!("@{}", pulled.resolved)] {
+            let name = format!("{}/library/busy{version}", server.address).parse().unwrap();
+            assert_eq!(bench.store.images().by_name(&name).unwrap().unwrap().config, pulled.config);
+        }
 
         let before = server.seen().len();
         let (again, progress) = bench.pull(&server, "library/busy:1");
@@ -259,7 +262,9 @@ fn wrong_bytes_are_fetched_once_more_and_leave_nothing() {
         let (bench, fixture, digest) = (Bench::new(), one_layer(&content), Digest::of(&content).to_string());
         let server = Scripted::start({
             let (content, digest) = (content.clone(), digest.clone());
-            move |seen, _| if seen.path.ends_with(&digest) { answer(fixture.reply(seen), &content) } else { fixture.reply(seen) }
+            move |seen, _| {
+                if seen.path.ends_with(&digest) { answer(fixture.reply(seen), &content) } else { fixture.reply(seen) }
+            }
         });
         let error = bench.pull(&server, "a").0.unwrap_err();
         assert!(error.to_string().contains("arrived wrong"), "{name}: {error}");

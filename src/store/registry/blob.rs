@@ -59,7 +59,9 @@ pub async fn open(client: &Client, blob: Descriptor, offset: u64) -> Result<Open
 pub async fn open_all(client: &Client, blob: Descriptor) -> Result<Body, RegistryError> {
     match open(client, blob, 0).await? {
         Opened::Body(body) | Opened::FromStart(Some(body)) => Ok(body),
-        Opened::FromStart(None) => Err(RegistryError::Blob { digest: blob.digest, why: "it cannot be served".to_owned() }),
+        Opened::FromStart(None) => {
+            Err(RegistryError::Blob { digest: blob.digest, why: "it cannot be served".to_owned() })
+        }
     }
 }
 

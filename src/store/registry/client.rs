@@ -96,7 +96,9 @@ impl Client {
                     doubtful = Some(url);
                 }
                 Ok(_) => return Ok(url.clone()),
-                Err(error) => failed = failed.or(Some(error)),
+                // That a certificate is not trusted says more than that TLS is not plain http.
+                Err(error) if failed.is_none() || error.is_tls() => failed = Some(error),
+                Err(_) => {}
             }
         }
         match (doubtful, failed) {
@@ -142,7 +144,8 @@ impl Client {
             Target::Manifest(key) => (format!("v2/{repository}/manifests/{key}"), 0),
             Target::Blob(digest, offset) => (format!("v2/{repository}/blobs/{digest}"), *offset),
         };
-        let url = self.base.join(&path).map_err(|error| RegistryError::Setup(format!("invalid address {path}: {error}")))?;
+        let url =
+            self.base.join(&path).map_err(|error| RegistryError::Setup(format!("invalid address {path}: {error}")))?;
         Ok((url, offset))
     }
 

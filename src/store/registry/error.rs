@@ -70,7 +70,9 @@ pub enum Fault {
 impl Fault {
     fn hint(self) -> &'static str {
         match self {
-            Self::Tls => " (trust its CA by a *.crt file in /etc/containers/certs.d/HOST:PORT, or use --tls-verify=false)",
+            Self::Tls => {
+                " (trust its CA by a *.crt file in /etc/containers/certs.d/HOST:PORT, or use --tls-verify=false)"
+            }
             _ => "",
         }
     }
@@ -88,12 +90,19 @@ impl RegistryError {
         Self::Transport { host: host.to_owned(), fault: Fault::Timeout, why: why.to_owned() }
     }
 
+    /// Whether the certificate or the handshake was at fault.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Transport { fault: Fault::Tls, .. })
+    }
+
     /// How often the same request may be sent in all: 1 means never again.
     pub fn tries(&self, patient: u32) -> u32 {
         match self {
             Self::Transport { fault: Fault::Refused | Fault::Name, .. } => patient.min(2),
             Self::Transport { fault: Fault::Timeout | Fault::Broken, .. } => patient,
-            Self::Status { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => patient,
+            Self::Status { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+                patient
+            }
             _ => 1,
         }
     }
@@ -112,27 +121,29 @@ fn diagnose(error: &reqwest::Error) -> (Fault, String) {
     let mut fault = if error.is_timeout() { Fault::Timeout } else { Fault::Broken };
     let mut innermost: &(dyn Error + 'static) = error;
     loop {
-        if let Some(io) = innermost.downcast_ref::<io::Error>() {
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused => return (Fault::Refused, "connection refused".to_owned()),
-                io::ErrorKind::ConnectionReset => return (Fault::Broken, "connection reset by peer".to_owned()),
-                io::ErrorKind::TimedOut => fault = Fault::Timeout,
-                _ => {}
-            }
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return (Fault::Tls, printable(&tls.to_string()));
-            }
+        match innermost.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => return (Fault::Refused, "connection refused".to_owned()),
+            Some(io::ErrorKind::ConnectionReset) => return (Fault::Broken, "connection reset by peer".to_owned()),
+            Some(io::ErrorKind::TimedOut) => fault = Fault::Timeout,
+            _ if innermost.is::<rustls::Error>() => fault = Fault::Tls,
+            _ if innermost.to_string() == "dns error" => fault = Fault::Name,
+            _ => {}
         }
-        if innermost.is::<rustls::Error>() {
-            fault = Fault::Tls;
-        }
-        if innermost.to_string() == "dns error" {
-            fault = Fault::Name;
-        }
-        match innermost.source() {
+        match cause(innermost) {
             Some(source) => innermost = source,
+            None if fault == Fault::Name && innermost.to_string().starts_with("no records found") => {
+                return (fault, "no such host".to_owned());
+            }
             None => return (fault, printable(&innermost.to_string())),
         }
+    }
+}
+
+/// Like `source`, which passes over an error that an I/O error wraps.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
 }
 

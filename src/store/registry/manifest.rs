@@ -3,8 +3,8 @@
 
 use oci_distribution::manifest::{
     IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE,
-    IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE, IMAGE_LAYER_GZIP_MEDIA_TYPE, IMAGE_LAYER_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE,
-    IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
+    IMAGE_DOCKER_LAYER_TAR_MEDIA_TYPE, IMAGE_LAYER_GZIP_MEDIA_TYPE, IMAGE_LAYER_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
 };
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -89,7 +89,9 @@ fn malformed(error: &serde_json::Error) -> String {
 
 fn kind(content_type: Option<&str>, shape: &Shape) -> Result<Kind, String> {
     if shape.schema_version == 1 || shape.fs_layers.is_some() {
-        return Err("its manifest has the obsolete schema 1: ask its publisher to push it with a current tool".to_owned());
+        return Err(
+            "its manifest has the obsolete schema 1: ask its publisher to push it with a current tool".to_owned()
+        );
     }
     if shape.schema_version != 2 {
         return Err(format!("unknown manifest schema {}", shape.schema_version));
@@ -102,7 +104,8 @@ fn kind(content_type: Option<&str>, shape: &Shape) -> Result<Kind, String> {
         (false, false) => return Err("its manifest is neither an index nor an image".to_owned()),
     };
     let header = content_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    let header = header.filter(|text| !matches!(text.as_str(), "" | "application/json" | "text/plain" | "application/octet-stream"));
+    let header = header
+        .filter(|text| !matches!(text.as_str(), "" | "application/json" | "text/plain" | "application/octet-stream"));
     if let (Some(header), Some(body)) = (&header, &shape.media_type)
         && header != body
     {
@@ -111,7 +114,9 @@ fn kind(content_type: Option<&str>, shape: &Shape) -> Result<Kind, String> {
     }
     match header.as_deref().or(shape.media_type.as_deref()) {
         Some(name) if kind_of(name) == Some(by_shape) => Ok(by_shape),
-        Some(name) if kind_of(name).is_some() => Err(format!("its manifest does not have the shape of {}", printable(name))),
+        Some(name) if kind_of(name).is_some() => {
+            Err(format!("its manifest does not have the shape of {}", printable(name)))
+        }
         Some(name) => Err(format!("unknown manifest type {}", printable(name))),
         None => Ok(by_shape),
     }
@@ -296,9 +301,13 @@ mod tests {
             entry(4, json!({"os": "linux", "architecture": "arm", "variant": "v6"})),
         ]});
         let Ok(Document::Index(index)) = parse(None, index.to_string().as_bytes()) else { panic!() };
-        for (wanted, chosen) in
-            [("linux/amd64", Some(2)), ("linux/amd64/v3", Some(1)), ("linux/arm64", Some(3)), ("linux/arm/v6", Some(4)), ("linux/arm", None)]
-        {
+        for (wanted, chosen) in [
+            ("linux/amd64", Some(2)),
+            ("linux/amd64/v3", Some(1)),
+            ("linux/arm64", Some(3)),
+            ("linux/arm/v6", Some(4)),
+            ("linux/arm", None),
+        ] {
             let found = select(&index, &wanted.parse().unwrap()).ok().map(|descriptor| descriptor.digest);
             assert_eq!(found, chosen.map(|n| Digest::of(&[n])), "{wanted}");
         }

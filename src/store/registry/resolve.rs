@@ -137,7 +137,8 @@ impl Resolver<'_> {
         };
         let request = async || client.get_document(target, accept).await;
         let (headers, body) = patiently(client.patience(), &mut *self.notify, request).await?;
-        let content_type = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let content_type =
+            headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok((content_type, body))
     }
 

@@ -129,7 +129,12 @@ mod tests {
 
     #[test]
     fn pauses_double_and_end() {
-        let patience = Patience { tries: 4, pause: Duration::from_secs(1), pause_max: Duration::from_secs(3), ..Patience::default() };
+        let patience = Patience {
+            tries: 4,
+            pause: Duration::from_secs(1),
+            pause_max: Duration::from_secs(3),
+            ..Patience::default()
+        };
         let failure = |fault| RegistryError::Transport { host: "h".to_owned(), fault, why: String::new() };
         let mut retry = Retry::new(&patience);
         for least in [1, 2, 3] {

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::retry::Patience;
@@ -104,14 +107,34 @@ pub struct Scripted {
 impl Scripted {
     /// Serves `script`, which gets the request and how many of the same path came before.
     pub fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(None, script)
+    }
+
+    /// The same behind TLS, with a certificate for 127.0.0.1 signed by `testdata/ca.crt`.
+    pub fn start_tls(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(Some(tls_config()), script)
+    }
+
+    fn start_with(
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let log: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (script, shared) = (Arc::new(script), Arc::clone(&log));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, log) = (Arc::clone(&script), Arc::clone(&shared));
-                std::thread::spawn(move || serve(stream, &log, &*script));
+                let (script, log, tls) = (Arc::clone(&script), Arc::clone(&shared), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &log, &*script),
+                    Some(config) => {
+                        let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+                        serve(&mut stream, &log, &*script);
+                        stream.conn.send_close_notify();
+                        let _ = stream.flush();
+                    }
+                });
             }
         });
         Self { address, log }
@@ -128,8 +151,17 @@ impl Scripted {
     }
 }
 
-fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, script: &dyn Fn(&Seen, usize) -> Reply) {
-    let Some(seen) = read_request(&stream) else { return };
+fn tls_config() -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_slice_iter(include_bytes!("testdata/server.crt"));
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("testdata/server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(chain.map(Result::unwrap).collect(), key);
+    Arc::new(config.unwrap())
+}
+
+fn serve(mut stream: impl Read + Write, log: &Mutex<Vec<Seen>>, script: &dyn Fn(&Seen, usize) -> Reply) {
+    let Some(seen) = read_request(&mut stream) else { return };
     let before = {
         let mut log = log.lock().unwrap();
         let before = log.iter().filter(|earlier| earlier.path == seen.path).count();
@@ -149,7 +181,7 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, script: &dyn Fn(&Seen, u
     std::thread::sleep(reply.linger);
 }
 
-fn read_request(stream: &TcpStream) -> Option<Seen> {
+fn read_request(stream: impl Read) -> Option<Seen> {
     let mut lines = BufReader::new(stream).lines();
     let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
     let mut headers = HashMap::new();
@@ -177,7 +209,8 @@ impl Fixture {
     /// An image of `layers`: content and compression. `docker` selects the family of media types.
     pub fn new(layers: &[(&[u8], Compression)], docker: bool) -> Self {
         let diff_ids: Vec<String> = layers.iter().map(|(content, _)| Digest::of(content).to_string()).collect();
-        let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+        let config =
+            json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
         Self::with_config(layers, docker, &config)
     }
 
@@ -247,8 +280,11 @@ pub fn descriptor(media_type: &str, body: &[u8]) -> Value {
 }
 
 fn layer_type(compression: Compression, docker: bool) -> String {
-    let (base, joint) =
-        if docker { ("application/vnd.docker.image.rootfs.diff.tar", ".") } else { ("application/vnd.oci.image.layer.v1.tar", "+") };
+    let (base, joint) = if docker {
+        ("application/vnd.docker.image.rootfs.diff.tar", ".")
+    } else {
+        ("application/vnd.oci.image.layer.v1.tar", "+")
+    };
     match compression {
         Compression::None => base.to_owned(),
         Compression::Gzip => format!("{base}{joint}gzip"),

@@ -18,7 +18,12 @@ fn fixture() -> Fixture {
     Fixture::new(&[(b"one", Compression::Gzip)], false)
 }
 
-fn resolve_at(address: &str, name: &str, platform: Option<&str>, patience: Patience) -> Result<Resolved, RegistryError> {
+fn resolve_at(
+    address: &str,
+    name: &str,
+    platform: Option<&str>,
+    patience: Patience,
+) -> Result<Resolved, RegistryError> {
     let reference = format!("{address}/{name}").parse().unwrap();
     let platform: Option<Platform> = platform.map(|text| text.parse().unwrap());
     super::block_on(async {
@@ -37,7 +42,11 @@ fn refusal(server: &Scripted) -> String {
 }
 
 /// A registry that wants a token; `realm` may use HOST for its own address.
-fn guarded(fixture: Fixture, realm: &'static str, answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Scripted {
+fn guarded(
+    fixture: Fixture,
+    realm: &'static str,
+    answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+) -> Scripted {
     Scripted::start(move |seen, before| {
         if seen.path.starts_with("/token") {
             return answer(seen, before);
@@ -85,7 +94,9 @@ fn an_index_may_be_nested_once() {
         let found = resolve_at(&server.address, &format!("a/b:{depth}"), Some("linux/amd64"), impatient());
         assert_eq!(found.is_ok(), works, "{depth}");
         let entry = super::scripted::descriptor(OCI_INDEX, &body);
-        body = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).to_string().into_bytes();
+        body = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]})
+            .to_string()
+            .into_bytes();
     }
 }
 
@@ -100,7 +111,9 @@ fn unknown_names_get_dockers_words() {
     let host = server.address.clone();
     let text = |name: &str| resolved(&server, name).unwrap_err().to_string();
     assert_eq!(text("a:no"), format!("manifest for {host}/a:no not found: manifest unknown: manifest unknown"));
-    assert!(text("secret").starts_with(&format!("pull access denied for {host}/secret, repository does not exist or may")));
+    assert!(
+        text("secret").starts_with(&format!("pull access denied for {host}/secret, repository does not exist or may"))
+    );
     assert!(text("nowhere").starts_with(&format!("repository {host}/nowhere not found: name unknown")));
 }
 
@@ -150,7 +163,9 @@ fn token_servers_are_distrusted() {
         let error = refusal(&server);
         assert!(error.contains(part) && !error.contains('\u{1b}'), "{error}");
     }
-    for realm in ["http://192.0.2.1/token", "ftp://HOST/token", "http://me:secret@HOST/token", "file:///token", "nonsense"] {
+    for realm in
+        ["http://192.0.2.1/token", "ftp://HOST/token", "http://me:secret@HOST/token", "file:///token", "nonsense"]
+    {
         let server = guarded(fixture(), realm, |_, _| Reply::new(200, r#"{"token":"good"}"#));
         let error = resolved(&server, "a/b").unwrap_err();
         assert!(matches!(error, RegistryError::Realm { .. }), "{realm}: {error}");
@@ -168,7 +183,9 @@ fn redirects_end_and_carry_no_token_away() {
     });
     let (fixture, to) = (fixture(), elsewhere.address.clone());
     let server = Scripted::start(move |seen, _| match seen.header("authorization") {
-        Some("Bearer good") if seen.is_blob() => Reply::new(307, "").with("Location", format!("http://{to}{}", seen.path)),
+        Some("Bearer good") if seen.is_blob() => {
+            Reply::new(307, "").with("Location", format!("http://{to}{}", seen.path))
+        }
         Some("Bearer good") => fixture.reply(seen),
         _ if seen.path.starts_with("/token") => Reply::new(200, r#"{"token":"good"}"#),
         _ => {
@@ -205,7 +222,8 @@ fn passing_failures_are_retried_and_lasting_ones_are_not() {
         resolved(&server, "a/b").unwrap();
         assert_eq!(server.count("/manifests/"), 3, "{status}");
     }
-    let down = Scripted::start(|_, _| Reply::new(503, r#"{"errors":[{"code":"UNAVAILABLE","message":"go\u001b[0m away"}]}"#));
+    let down =
+        Scripted::start(|_, _| Reply::new(503, r#"{"errors":[{"code":"UNAVAILABLE","message":"go\u001b[0m away"}]}"#));
     let error = refusal(&down);
     assert!(error.contains("503 Service Unavailable: UNAVAILABLE: go") && !error.contains('\u{1b}'), "{error}");
     assert_eq!(down.seen().len(), impatient().tries as usize);
@@ -266,11 +284,13 @@ fn a_config_must_be_what_the_manifest_says() {
         move |seen, _| if seen.is_blob() { Reply::new(200, "{}") } else { fixture.reply(seen) }
     });
     assert!(refusal(&wrong).contains("config arrived wrong: digest sha256:"));
-    let config = serde_json::json!({"architecture": "amd64", "os": "windows", "rootfs": {"type": "layers", "diff_ids": []}});
+    let config =
+        serde_json::json!({"architecture": "amd64", "os": "windows", "rootfs": {"type": "layers", "diff_ids": []}});
     let few = Fixture::with_config(&[(b"one", Compression::None)], false, &config);
     let windows = Scripted::start(move |seen, _| few.reply(seen));
     assert!(refusal(&windows).contains("it is made for windows"));
-    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+    let config =
+        serde_json::json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
     let few = Fixture::with_config(&[(b"one", Compression::None)], false, &config);
     let server = Scripted::start(move |seen, _| few.reply(seen));
     assert!(refusal(&server).contains("its config names 0 layers, its manifest 1"));
@@ -299,4 +319,53 @@ fn plain_http_is_not_tried_when_verification_is_asked_for() {
     });
     assert!(answer.unwrap().is_err());
     assert!(server.seen().iter().all(|seen| !seen.path.starts_with("/v2/")));
+}
+
+/// What a registry behind TLS answers to one way of trusting it.
+fn resolve_tls(server: &Scripted, access: Access<'_>) -> Result<Resolved, RegistryError> {
+    let reference = format!("{}/a", server.address).parse().unwrap();
+    let work = async {
+        let client = Client::connect(&reference, &access, impatient()).await?;
+        resolve(&client, None, &|_| None, &mut |_, _| {}).await
+    };
+    super::block_on(work).unwrap()
+}
+
+#[test]
+fn a_private_authority_is_trusted_when_named() {
+    let fixture = fixture();
+    let server = Scripted::start_tls(move |seen, _| fixture.reply(seen));
+    let directory = tempfile::tempdir().unwrap();
+    let access = |tls_verify, named| Access { tls_verify, cert_dir: if named { Some(directory.path()) } else { None } };
+    for verify in [None, Some(true)] {
+        let error = resolve_tls(&server, access(verify, false)).unwrap_err();
+        assert!(error.is_tls() && error.to_string().contains("UnknownIssuer"), "{error}");
+    }
+    assert!(server.seen().is_empty());
+    resolve_tls(&server, access(Some(false), false)).unwrap();
+
+    std::fs::write(directory.path().join("ca.crt"), include_bytes!("testdata/ca.crt")).unwrap();
+    std::fs::write(directory.path().join("client.key"), "not a certificate").unwrap();
+    for verify in [None, Some(true)] {
+        resolve_tls(&server, access(verify, true)).unwrap();
+    }
+    std::fs::write(directory.path().join("bad.crt"), "not a certificate").unwrap();
+    let error = resolve_tls(&server, access(None, true)).unwrap_err().to_string();
+    assert!(error.contains("bad.crt: no PEM certificate in it"), "{error}");
+    let missing = Access { tls_verify: None, cert_dir: Some(&directory.path().join("none")) };
+    assert!(resolve_tls(&server, missing).unwrap_err().to_string().contains("does not exist"));
+}
+
+#[test]
+fn nothing_leads_from_https_to_plain_http() {
+    let plain = Scripted::start(|_, _| Reply::new(200, r#"{"token":"good"}"#));
+    let access = Access { tls_verify: Some(false), cert_dir: None };
+    let to = plain.address.clone();
+    let redirecting =
+        Scripted::start_tls(move |seen, _| Reply::new(307, "").with("Location", format!("http://{to}{}", seen.path)));
+    assert!(matches!(resolve_tls(&redirecting, access), Err(RegistryError::Redirect { .. })));
+    let challenge = format!(r#"Bearer realm="http://{}/token""#, plain.address);
+    let asking = Scripted::start_tls(move |_, _| Reply::new(401, "").with("WWW-Authenticate", challenge.clone()));
+    assert!(matches!(resolve_tls(&asking, access), Err(RegistryError::Realm { .. })));
+    assert!(plain.seen().is_empty());
 }

@@ -159,7 +159,10 @@ mod tests {
     fn the_scope_is_ours_and_the_token_is_a_header() {
         let realm = Url::parse("https://a/token?account=x").unwrap();
         let url = request(&realm, Some("s&x=1"), "library/alpine");
-        assert_eq!(url.as_str(), "https://a/token?account=x&service=s%26x%3D1&scope=repository%3Alibrary%2Falpine%3Apull");
+        assert_eq!(
+            url.as_str(),
+            "https://a/token?account=x&service=s%26x%3D1&scope=repository%3Alibrary%2Falpine%3Apull"
+        );
         assert_eq!(authorization(br#"{"token":"abc","expires_in":1}"#).unwrap(), "Bearer abc");
         assert_eq!(authorization(br#"{"token":"","access_token":"abc"}"#).unwrap(), "Bearer abc");
         for bad in [&b"{}"[..], b"", b"[]", br#"{"token":"a\nb: c"}"#] {

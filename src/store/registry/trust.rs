@@ -27,12 +27,18 @@ pub fn http_client(
     let roots = extra_roots(domain, access.cert_dir)?;
     let builder = |only: bool| {
         let builder = base_builder(access, patience)?;
-        Ok::<_, RegistryError>(if only { builder.tls_certs_only(roots.clone()) } else { builder.tls_certs_merge(roots.clone()) })
+        Ok::<_, RegistryError>(if only {
+            builder.tls_certs_only(roots.clone())
+        } else {
+            builder.tls_certs_merge(roots.clone())
+        })
     };
     match builder(false)?.build() {
         Ok(client) => Ok(client),
         // Without system roots plain http still works, and https fails by its certificate.
-        Err(_) if candidates.iter().any(|url| url.scheme() == "http") => builder(true)?.build().map_err(|e| no_roots(&e)),
+        Err(_) if candidates.iter().any(|url| url.scheme() == "http") => {
+            builder(true)?.build().map_err(|e| no_roots(&e))
+        }
         Err(error) => Err(no_roots(&error)),
     }
 }
@@ -42,9 +48,10 @@ fn no_roots(error: &reqwest::Error) -> RegistryError {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
+    let why = innermost.to_string();
+    let why = printable(why.strip_prefix("unexpected error: ").unwrap_or(&why));
     RegistryError::Setup(format!(
-        "cannot verify any registry: {}: install the package ca-certificates or name a bundle in SSL_CERT_FILE",
-        printable(&innermost.to_string())
+        "cannot verify any registry: {why}: install the package ca-certificates or name a bundle in SSL_CERT_FILE"
     ))
 }
 
@@ -75,8 +82,9 @@ fn with_proxies(
     }
     for (name, make) in [("HTTP_PROXY", Proxy::http as fn(String) -> _), ("HTTPS_PROXY", Proxy::https)] {
         let Some(address) = lookup(name).or_else(|| lookup("ALL_PROXY")) else { continue };
-        let proxy = make(address)
-            .map_err(|_| RegistryError::Setup(format!("invalid {name} in the environment: expected http://HOST:PORT")))?;
+        let proxy = make(address).map_err(|_| {
+            RegistryError::Setup(format!("invalid {name} in the environment: expected http://HOST:PORT"))
+        })?;
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&except)));
     }
     Ok(builder)
@@ -107,7 +115,8 @@ fn per_registry_directories() -> Vec<PathBuf> {
 }
 
 fn read_directory(directory: &Path) -> Result<Option<Vec<Certificate>>, RegistryError> {
-    let failed = |path: &Path, why: String| RegistryError::Setup(format!("read certificates {}: {why}", path.display()));
+    let failed =
+        |path: &Path, why: String| RegistryError::Setup(format!("read certificates {}: {why}", path.display()));
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => return Ok(None),

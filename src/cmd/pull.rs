@@ -6,17 +6,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::builder::BoolishValueParser;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::Context;
+use super::create_options::CreateOptions;
+use super::format::text::warn;
 use super::progress::{Bars, Lines, Silent};
 use crate::sandbox::userns;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
-use crate::store::{Store, staging, unpack};
+use crate::store::{Store, unpack};
 
 /// Download images from a registry
 #[derive(clap::Args, Clone, Debug)]
@@ -28,34 +29,19 @@ pub struct Args {
     #[arg(short, long)]
     quiet: bool,
     /// Platform to choose where there are several, as in linux/arm64
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env = true)]
     platform: Option<Platform>,
-    #[command(flatten)]
-    registry: RegistryArgs,
-}
-
-/// Options of every command that talks to a registry.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub struct RegistryArgs {
     /// Verify the registry's certificate; =false also permits plain http
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        value_parser = BoolishValueParser::new())]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
     tls_verify: Option<bool>,
     /// Trust the *.crt files in this directory
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
 }
 
-impl RegistryArgs {
-    /// Options of a pull for `platform`.
-    pub fn pull_options(&self, platform: Option<Platform>) -> PullOptions {
-        PullOptions { platform, tls_verify: self.tls_verify, cert_dir: self.cert_dir.clone(), single_id: false }
-    }
-}
-
 /// Where a pull shows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+enum Output {
     /// Lines on stdout; bars on stderr when both are terminals.
     Stdout,
     /// Everything on stderr, for commands whose stdout is not their own.
@@ -66,35 +52,39 @@ pub enum Output {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let options = args.registry.pull_options(args.platform);
+    let options = PullOptions {
+        platform: args.platform,
+        tls_verify: args.tls_verify,
+        cert_dir: args.cert_dir,
+        ..PullOptions::default()
+    };
     let output = if args.quiet { Output::Quiet } else { Output::Stdout };
     for name in &args.images {
         let reference: ImageRef = name.parse()?;
         if !args.quiet && !names_version(name) {
-            writeln!(io::stdout(), "Using default tag: latest")?;
+            super::print_line("Using default tag: latest")?;
         }
         pull_image(context, &reference, &options, output)?;
-        writeln!(io::stdout(), "{reference}")?;
+        super::print_line(&reference.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What `run` and `create` do about an image that is not here: say so on stderr, then pull it.
-pub fn pull_missing_image(
-    context: &Context,
-    reference: &ImageRef,
-    options: &PullOptions,
-    quiet: bool,
-) -> Result<Pulled> {
-    if quiet {
-        return pull_image(context, reference, options, Output::Quiet);
+/// The pull before `run` and `create`; `missing` says first that the image is not here. All on
+/// stderr, for stdout is the container's.
+pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<Pulled> {
+    let reference: ImageRef = image.parse()?;
+    let output = if options.quiet { Output::Quiet } else { Output::Stderr };
+    if missing && !options.quiet {
+        writeln!(io::stderr(), "Unable to find image '{}' locally", reference.familiar())?;
     }
-    writeln!(io::stderr(), "Unable to find image '{}' locally", reference.familiar())?;
-    pull_image(context, reference, options, Output::Stderr)
+    let platform = options.platform.clone();
+    let options = PullOptions { platform, tls_verify: options.tls_verify, ..PullOptions::default() };
+    pull_image(context, &reference, &options, output)
 }
 
 /// Pulls one image and shows how it goes. The caller has one thread and keeps it.
-pub fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, output: Output) -> Result<Pulled> {
+fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, output: Output) -> Result<Pulled> {
     let store = context.store()?;
     let mut worker = unpack_worker(store)?;
     let pulled = {
@@ -104,8 +94,8 @@ pub fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions
     drop(worker);
     if pulled.is_err() {
         // Half a layer may hold files of mapped ids, which only the user namespace can remove. If
-        // even that fails, the next command's sweep does it: the pull's own error counts.
-        let _ = userns::run_inside(store, || Ok(staging::sweep(store).map(drop)?));
+        // even that fails, a later sweep does it: the pull's own error counts.
+        let _ = super::sweep_in_user_namespace(context);
     }
     let pulled = pulled?;
     match output {
@@ -169,7 +159,7 @@ fn unpack_worker(store: &Store) -> Result<UnpackProcess> {
         i32::from(unpack::serve(theirs).is_err())
     })?;
     if let Some(warning) = &forked.warning {
-        writeln!(io::stderr(), "rbox: {warning}")?;
+        warn(warning);
     }
     let worker = ends.take().map(|(ours, _)| unpack::Worker::new(ours));
     Ok(UnpackProcess { worker, pid: forked.pid })
@@ -189,7 +179,7 @@ mod tests {
 
     #[test]
     fn flags_are_podmans() {
-        let verify = |line: &[&str]| Tool::try_parse_from(line).map(|tool| tool.args.registry.tls_verify);
+        let verify = |line: &[&str]| Tool::try_parse_from(line).map(|tool| tool.args.tls_verify);
         assert_eq!(verify(&["pull", "a"]).unwrap(), None);
         assert_eq!(verify(&["pull", "--tls-verify", "a"]).unwrap(), Some(true));
         assert_eq!(verify(&["pull", "--tls-verify=false", "a"]).unwrap(), Some(false));

@@ -17,7 +17,7 @@ use crate::sandbox::userns;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
-use crate::store::{Store, unpack};
+use crate::store::{Store, staging, unpack};
 
 /// Download images from a registry
 #[derive(clap::Args, Clone, Debug)]
@@ -86,6 +86,7 @@ pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, mis
 /// Pulls one image and shows how it goes. The caller has one thread and keeps it.
 fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, output: Output) -> Result<Pulled> {
     let store = context.store()?;
+    sweep(context)?;
     let mut worker = unpack_worker(store)?;
     let pulled = {
         let mut progress = display(output);
@@ -93,9 +94,8 @@ fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, ou
     };
     drop(worker);
     if pulled.is_err() {
-        // Half a layer may hold files of mapped ids, which only the user namespace can remove. If
-        // even that fails, a later sweep does it: the pull's own error counts.
-        let _ = super::sweep_in_user_namespace(context);
+        // The pull's own error counts; a later sweep finds what this one cannot remove.
+        let _ = sweep(context);
     }
     let pulled = pulled?;
     match output {
@@ -104,6 +104,15 @@ fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, ou
         Output::Quiet => Ok(()),
     }?;
     Ok(pulled)
+}
+
+/// Removes what interrupted pulls left. Half a layer may hold files of mapped ids, which only the
+/// user namespace can remove.
+fn sweep(context: &Context) -> Result<()> {
+    match staging::count_abandoned(context.store()?).context("look for abandoned work")? {
+        0 => Ok(()),
+        _ => super::sweep_in_user_namespace(context),
+    }
 }
 
 /// Whether the typed name has a tag or a digest.

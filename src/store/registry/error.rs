@@ -98,7 +98,7 @@ impl RegistryError {
     /// How often the same request may be sent in all: 1 means never again.
     pub fn tries(&self, patient: u32) -> u32 {
         match self {
-            Self::Transport { fault: Fault::Refused | Fault::Name, .. } => patient.min(2),
+            Self::Transport { fault: Fault::Name, .. } => patient.min(2),
             Self::Transport { fault: Fault::Timeout | Fault::Broken, .. } => patient,
             Self::Status { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
                 patient

@@ -100,17 +100,57 @@ impl Blobs<'_> {
         Ok(digest)
     }
 
-    /// Starts or resumes writing the blob `digest`: takes the lock on its partial file, waiting for
-    /// another process that is writing the same blob, and re-hashes what is already there.
-    pub fn ingest(&self, digest: Digest) -> Result<Ingest> {
+    /// Takes the right to write the blob `digest`; None while another process or task holds it.
+    /// Never waits, so that an async caller can.
+    pub fn try_claim(&self, digest: Digest) -> Result<Option<Claim>> {
         let directory = self.store.path("blobs/partial");
-        fs::create_private_dir(&directory)?;
-        let path = directory.join(digest.hex());
-        let lock = FileLock::exclusive(&directory.join(format!("{}.lock", digest.hex())))?;
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        let (hasher, written) = hash(&mut file).context("read a partial download")?;
-        Ok(Ingest { destination: self.path(digest), digest, path, file, hasher, written, _lock: lock })
+        fs::create_private_dir(&directory).context("create the directory of partial downloads")?;
+        let partial = directory.join(digest.hex());
+        let lock_path = directory.join(format!("{}.lock", digest.hex()));
+        let lock = FileLock::try_exclusive(&lock_path).with_context(|| format!("lock blob {digest}"))?;
+        Ok(lock.map(|lock| Claim { destination: self.path(digest), digest, partial, lock_path, _lock: lock }))
+    }
+}
+
+/// The right to write one blob. Whoever drops it removes the lock file; waiters notice and make a
+/// new one.
+#[derive(Debug)]
+pub struct Claim {
+    destination: PathBuf,
+    digest: Digest,
+    partial: PathBuf,
+    lock_path: PathBuf,
+    _lock: FileLock,
+}
+
+impl Claim {
+    /// Whether the blob is here already, perhaps since the process that held the claim finished.
+    pub fn is_complete(&self) -> bool {
+        fs::exists(&self.destination)
+    }
+
+    /// Throws away what an interrupted download left.
+    pub fn discard_partial(&self) -> io::Result<()> {
+        match std::fs::remove_file(&self.partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts or resumes writing; re-hashes what is already there.
+    pub fn ingest(self) -> Result<Ingest> {
+        let context = || format!("open the partial download of blob {}", self.digest);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&self.partial).with_context(context)?;
+        let (hasher, written) = hash(&mut file).with_context(context)?;
+        Ok(Ingest { claim: self, file, hasher, written })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.lock_path);
     }
 }
 
@@ -148,13 +188,10 @@ fn hash(file: &mut File) -> io::Result<(Sha256, u64)> {
 /// A blob being written. Dropping it keeps the partial file for a later resume.
 #[derive(Debug)]
 pub struct Ingest {
-    destination: PathBuf,
-    digest: Digest,
-    path: PathBuf,
+    claim: Claim,
     file: File,
     hasher: Sha256,
     written: u64,
-    _lock: FileLock,
 }
 
 impl Ingest {
@@ -163,14 +200,9 @@ impl Ingest {
         self.written
     }
 
-    /// Whether another process finished this blob while we waited for the lock.
-    pub fn is_complete(&self) -> bool {
-        fs::exists(&self.destination)
-    }
-
     /// A second handle to read back what was written so far, from the start.
     pub fn reader(&self) -> io::Result<File> {
-        File::open(&self.path)
+        File::open(&self.claim.partial)
     }
 
     /// Throws away what is there, as after a corrupt or non-resumable download.
@@ -182,22 +214,27 @@ impl Ingest {
         Ok(())
     }
 
-    /// Removes the partial file, as after a wrong digest.
-    pub fn discard(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Digest {
+        Digest::from_sha256(self.hasher.clone().finalize().into())
     }
 
-    /// Verifies size and digest, syncs, and names the blob.
-    pub fn commit(self, size: u64) -> Result<()> {
-        let found = Digest::from_sha256(self.hasher.clone().finalize().into());
-        if self.written != size || found != self.digest {
-            let (digest, written) = (self.digest, self.written);
+    /// Removes the partial file, as after a wrong digest.
+    pub fn discard(self) -> io::Result<()> {
+        self.claim.discard_partial()
+    }
+
+    /// Verifies size and digest, syncs, and names the blob. The claim is still held.
+    pub fn commit(self, size: u64) -> Result<Claim> {
+        let (digest, found, written) = (self.claim.digest, self.digest(), self.written);
+        if written != size || found != digest {
             self.discard()?;
             bail!("blob {digest} arrived wrong: got {written} bytes with digest {found}, expected {size} bytes");
         }
-        self.file.sync_all()?;
-        fs::rename_durable(&self.path, &self.destination)?;
-        Ok(())
+        self.file.sync_all().with_context(|| format!("write blob {digest}"))?;
+        fs::rename_durable(&self.claim.partial, &self.claim.destination)
+            .with_context(|| format!("name blob {digest}"))?;
+        Ok(self.claim)
     }
 }
 

@@ -1,0 +1,213 @@
+//! Pulling an image: resolve it at its registry, then for each missing layer one streaming pass of
+//! download, digest, decompress and extract; names appear only when everything is in the store.
+//!
+//! One current-thread runtime does it all and no thread is started. What an interrupted pull leaves
+//! is partial blobs, which the next pull resumes, and staging entries, which the next sweep removes.
+
+mod error;
+mod feed;
+mod layer;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
+pub use super::unpack::{Compression, UnpackJob, UnpackLimits, UnpackStream, Unpacked};
+pub use error::PullError;
+use layer::{LayerJob, Pipeline};
+
+use super::registry::resolve::{self, Layer, Resolved};
+use super::registry::retry::patiently;
+use super::registry::{self, Access, Client, Patience, RegistryError};
+use super::{Store, gc};
+use crate::spec::digest::Digest;
+use crate::spec::platform::Platform;
+use crate::spec::reference::ImageRef;
+
+/// Layers in work at a time, as docker.
+const PARALLEL: usize = 3;
+
+/// Turns compressed layer bytes into a directory, in another process (inside the user namespace).
+pub trait Unpacker {
+    /// Starts one job; several may run at a time.
+    fn start(&mut self, job: &UnpackJob) -> io::Result<UnpackStream>;
+}
+
+/// How to reach the registry and what to take from it.
+#[derive(Clone, Debug, Default)]
+pub struct PullOptions {
+    /// The platform to select; None is the host's.
+    pub platform: Option<Platform>,
+    /// None: verified https, or plain http for loopback hosts. `Some(true)`: verified https only.
+    /// `Some(false)`: https without verification, else plain http.
+    pub tls_verify: Option<bool>,
+    /// A directory of `*.crt` files to trust instead of those in the `certs.d` directories.
+    pub cert_dir: Option<PathBuf>,
+    /// The user namespace maps one id only; see [`UnpackJob::single_id`].
+    pub single_id: bool,
+}
+
+/// What a pull brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The image id: the digest of its config.
+    pub config: Digest,
+    /// The digest of the platform's manifest.
+    pub manifest: Digest,
+    /// What the registry resolved the reference to: an index or a manifest.
+    pub resolved: Digest,
+    /// Whether the name is new or refers to another image than before.
+    pub changed: bool,
+}
+
+/// Told what happens, from the pulling process itself; must not block.
+pub trait Progress {
+    /// The image is resolved: the digests of its layers, bottom first. Called once.
+    fn layers(&mut self, reference: &ImageRef, layers: &[Digest]);
+    /// The layer at `index` of that list changed its state.
+    fn layer(&mut self, index: usize, state: LayerState);
+    /// A request outside any layer is repeated after a pause. The reason is safe to print.
+    fn retrying(&mut self, pause: Duration, reason: &str);
+}
+
+/// Where a layer is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerState {
+    PullingFsLayer,
+    /// Not yet its turn, or another process is fetching the same blob.
+    Waiting,
+    /// Bytes of the compressed layer that are here, and all of them.
+    Downloading {
+        current: u64,
+        total: u64,
+    },
+    Retrying {
+        pause: Duration,
+    },
+    Verifying,
+    DownloadComplete,
+    Extracting,
+    PullComplete,
+    AlreadyExists,
+}
+
+/// Pulls `reference` into `store` and names it. Names, layers and documents that are here already
+/// are not fetched again, but the registry is always asked what the reference means now.
+pub fn pull(
+    store: &Store,
+    reference: &ImageRef,
+    options: &PullOptions,
+    unpacker: &mut dyn Unpacker,
+    progress: &mut dyn Progress,
+) -> Result<Pulled, PullError> {
+    pull_patiently(store, reference, options, unpacker, progress, &Patience::default())
+}
+
+fn pull_patiently(
+    store: &Store,
+    reference: &ImageRef,
+    options: &PullOptions,
+    unpacker: &mut dyn Unpacker,
+    progress: &mut dyn Progress,
+    patience: &Patience,
+) -> Result<Pulled, PullError> {
+    let work = async {
+        let client = connect(reference, options, patience, progress).await?;
+        let resolved = resolve(store, &client, options, progress).await?;
+        let _lease = lease(store, &resolved)?;
+        let fetched = fetch(store, &client, &resolved.layers, options, unpacker, progress).await;
+        if matches!(fetched, Err(PullError::NoSpace(_))) {
+            discard_partials(store, &resolved.layers);
+        }
+        fetched?;
+        name(store, reference, &resolved)
+    };
+    registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
+}
+
+async fn connect(
+    reference: &ImageRef,
+    options: &PullOptions,
+    patience: &Patience,
+    progress: &mut dyn Progress,
+) -> Result<Client, RegistryError> {
+    let access = Access { tls_verify: options.tls_verify, cert_dir: options.cert_dir.as_deref() };
+    let notify = |pause, reason: &str| progress.retrying(pause, reason);
+    patiently(patience, notify, async || Client::connect(reference, &access, patience.clone()).await).await
+}
+
+async fn resolve(
+    store: &Store,
+    client: &Client,
+    options: &PullOptions,
+    progress: &mut dyn Progress,
+) -> Result<Resolved, RegistryError> {
+    let local = |digest| store.blobs().read(digest, registry::client::DOCUMENT_MAX).ok();
+    let mut notify = |pause, reason: &str| progress.retrying(pause, reason);
+    resolve::resolve(client, options.platform.as_ref(), &local, &mut notify).await
+}
+
+/// Keeps a concurrent clean-up away from what has no name yet.
+fn lease(store: &Store, resolved: &Resolved) -> Result<gc::Lease, PullError> {
+    let mut digests = vec![Digest::of(&resolved.manifest), Digest::of(&resolved.config)];
+    digests.extend(resolved.layers.iter().flat_map(|layer| [layer.blob.digest, layer.chain_id]));
+    gc::Lease::create(store, &digests).map_err(PullError::store(store))
+}
+
+async fn fetch(
+    store: &Store,
+    client: &Client,
+    layers: &[Layer],
+    options: &PullOptions,
+    unpacker: &mut dyn Unpacker,
+    progress: &mut dyn Progress,
+) -> Result<(), PullError> {
+    let digests: Vec<Digest> = layers.iter().map(|layer| layer.blob.digest).collect();
+    progress.layers(client.reference(), &digests);
+    let (unpacker, progress) = (RefCell::new(unpacker), RefCell::new(progress));
+    let pipeline = Pipeline { store, client, single_id: options.single_id, unpacker, progress };
+    let job = |(index, layer)| LayerJob { pipeline: &pipeline, index, layer };
+    let (here, missing): (Vec<_>, Vec<_>) = layers.iter().enumerate().map(job).partition(LayerJob::is_here);
+    here.iter().for_each(|job| job.tell(LayerState::AlreadyExists));
+    missing.iter().for_each(|job| job.tell(LayerState::PullingFsLayer));
+    missing.iter().skip(PARALLEL).for_each(|job| job.tell(LayerState::Waiting));
+    let mut running = futures_util::stream::iter(&missing).map(LayerJob::run).buffer_unordered(PARALLEL);
+    while let Some(finished) = running.next().await {
+        finished?;
+    }
+    Ok(())
+}
+
+/// A full disk is not left full for the sake of a later resume.
+fn discard_partials(store: &Store, layers: &[Layer]) {
+    for layer in layers {
+        if let Ok(Some(claim)) = store.blobs().try_claim(layer.blob.digest) {
+            let _ = claim.discard_partial();
+        }
+    }
+}
+
+/// Stores the documents, then the names: what was asked for if it was a tag, and the digest it
+/// resolved to.
+fn name(store: &Store, reference: &ImageRef, resolved: &Resolved) -> Result<Pulled, PullError> {
+    let put = |bytes: &[u8]| store.blobs().put(bytes).map_err(PullError::store(store));
+    let (config, manifest) = (put(&resolved.config)?, put(&resolved.manifest)?);
+    let by_digest = reference.at_digest(resolved.resolved);
+    let by_tag = reference.tag().filter(|_| reference.digest().is_none()).map(|tag| reference.at_tag(tag));
+    let mut changed = false;
+    for name in by_tag.iter().chain([&by_digest]) {
+        // A damaged record is no obstacle: it is replaced.
+        let known = store.images().by_name(name).ok().flatten();
+        if known.is_some_and(|record| (record.manifest, record.config) == (manifest, config)) {
+            continue;
+        }
+        changed = true;
+        store.images().tag(name, manifest, config).map_err(PullError::store(store))?;
+    }
+    Ok(Pulled { config, manifest, resolved: resolved.resolved, changed })
+}

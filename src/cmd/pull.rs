@@ -1,0 +1,223 @@
+//! `rbox pull`, and the pull that `run` and `create` begin with when an image is missing.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use super::Context;
+use super::create_options::CreateOptions;
+use super::format::text::warn;
+use super::progress::{Bars, Lines, Silent};
+use crate::sandbox::userns;
+use crate::spec::platform::Platform;
+use crate::spec::reference::ImageRef;
+use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
+use crate::store::{Store, staging, unpack};
+
+/// Download images from a registry
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Image to download, NAME[:TAG][@DIGEST]
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Print only the image's full name
+    #[arg(short, long)]
+    quiet: bool,
+    /// Platform to choose where there are several, as in linux/arm64
+    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env = true)]
+    platform: Option<Platform>,
+    /// Verify the registry's certificate; =false also permits plain http
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
+    tls_verify: Option<bool>,
+    /// Trust the *.crt files in this directory
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+}
+
+/// Where a pull shows itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// Lines on stdout; bars on stderr when both are terminals.
+    Stdout,
+    /// Everything on stderr, for commands whose stdout is not their own.
+    Stderr,
+    /// Nothing but errors.
+    Quiet,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let options = PullOptions {
+        platform: args.platform,
+        tls_verify: args.tls_verify,
+        cert_dir: args.cert_dir,
+        ..PullOptions::default()
+    };
+    let output = if args.quiet { Output::Quiet } else { Output::Stdout };
+    for name in &args.images {
+        let reference: ImageRef = name.parse()?;
+        if !args.quiet && !names_version(name) {
+            super::print_line("Using default tag: latest")?;
+        }
+        pull_image(context, &reference, &options, output)?;
+        super::print_line(&reference.to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pull before `run` and `create`; `missing` says first that the image is not here. All on
+/// stderr, for stdout is the container's.
+pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<Pulled> {
+    let reference: ImageRef = image.parse()?;
+    let output = if options.quiet { Output::Quiet } else { Output::Stderr };
+    if missing && !options.quiet {
+        writeln!(io::stderr(), "Unable to find image '{}' locally", reference.familiar())?;
+    }
+    let platform = options.platform.clone();
+    let options = PullOptions { platform, tls_verify: options.tls_verify, ..PullOptions::default() };
+    pull_image(context, &reference, &options, output)
+}
+
+/// Pulls one image and shows how it goes. The caller has one thread and keeps it.
+fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, output: Output) -> Result<Pulled> {
+    let store = context.store()?;
+    sweep(context)?;
+    let mut worker = unpack_worker(store)?;
+    let pulled = {
+        let mut progress = display(output);
+        pull::pull(store, reference, options, &mut worker, &mut *progress)
+    };
+    drop(worker);
+    if pulled.is_err() {
+        // The pull's own error counts; a later sweep finds what this one cannot remove.
+        let _ = sweep(context);
+    }
+    let pulled = pulled?;
+    match output {
+        Output::Stdout => summarise(io::stdout(), reference, &pulled),
+        Output::Stderr => summarise(io::stderr(), reference, &pulled),
+        Output::Quiet => Ok(()),
+    }?;
+    Ok(pulled)
+}
+
+/// Removes what interrupted pulls left. Half a layer may hold files of mapped ids, which only the
+/// user namespace can remove.
+fn sweep(context: &Context) -> Result<()> {
+    match staging::count_abandoned(context.store()?).context("look for abandoned work")? {
+        0 => Ok(()),
+        _ => super::sweep_in_user_namespace(context),
+    }
+}
+
+/// Whether the typed name has a tag or a digest.
+fn names_version(name: &str) -> bool {
+    name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
+fn display(output: Output) -> Box<dyn Progress> {
+    let watched = io::stderr().is_terminal();
+    match output {
+        Output::Quiet => Box::new(Silent),
+        Output::Stdout if watched && io::stdout().is_terminal() => Box::new(Bars::new(io::stdout())),
+        Output::Stdout => Box::new(Lines::new(io::stdout())),
+        Output::Stderr if watched => Box::new(Bars::new(io::stderr())),
+        Output::Stderr => Box::new(Lines::new(io::stderr())),
+    }
+}
+
+fn summarise(mut out: impl Write, reference: &ImageRef, pulled: &Pulled) -> io::Result<()> {
+    let status = if pulled.changed { "Downloaded newer image" } else { "Image is up to date" };
+    writeln!(out, "Digest: {}\nStatus: {status} for {}", pulled.resolved, reference.familiar())
+}
+
+/// The unpacking process in the user namespace. Dropping it closes its socket, which ends it, and
+/// reaps it.
+struct UnpackProcess {
+    worker: Option<unpack::Worker>,
+    pid: Pid,
+}
+
+impl Unpacker for UnpackProcess {
+    fn start(&mut self, job: &UnpackJob) -> io::Result<UnpackStream> {
+        self.worker.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.start(job)
+    }
+}
+
+impl Drop for UnpackProcess {
+    fn drop(&mut self) {
+        self.worker = None;
+        let _ = waitpid(Some(self.pid), WaitOptions::empty());
+    }
+}
+
+/// Forks the process that unpacks layers, before the pull opens anything it must not inherit.
+fn unpack_worker(store: &Store) -> Result<UnpackProcess> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .context("make a socket to the unpacking process")?;
+    let ends = Cell::new(Some((ours, theirs)));
+    let forked = userns::fork_into(store, || {
+        // Only the child's end stays open there: the end of ours must mean the end of the pull.
+        let Some((ours, theirs)) = ends.take() else { return 125 };
+        drop(ours);
+        i32::from(unpack::serve(theirs).is_err())
+    })?;
+    if let Some(warning) = &forked.warning {
+        warn(warning);
+    }
+    let worker = ends.take().map(|(ours, _)| unpack::Worker::new(ours));
+    Ok(UnpackProcess { worker, pid: forked.pid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::digest::Digest;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Tool {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn flags_are_podmans() {
+        let verify = |line: &[&str]| Tool::try_parse_from(line).map(|tool| tool.args.tls_verify);
+        assert_eq!(verify(&["pull", "a"]).unwrap(), None);
+        assert_eq!(verify(&["pull", "--tls-verify", "a"]).unwrap(), Some(true));
+        assert_eq!(verify(&["pull", "--tls-verify=false", "a"]).unwrap(), Some(false));
+        assert_eq!(verify(&["pull", "--tls-verify=0", "a", "b"]).unwrap(), Some(false));
+        for bad in [&["pull"][..], &["pull", "--tls-verify=maybe", "a"], &["pull", "--platform", "a b", "a"]] {
+            assert!(verify(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_tag_is_named_when_none_was_typed() {
+        for (name, expected) in
+            [("a", false), ("localhost:5000/a", false), ("a:1", true), ("h:1/a:2", true), ("a@sha256:00", true)]
+        {
+            assert_eq!(names_version(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_summary_is_dockers() {
+        let digest = Digest::of(b"x");
+        let mut pulled = Pulled { config: digest, manifest: digest, resolved: digest, changed: true };
+        let shown = |pulled: &Pulled| {
+            let mut out = Vec::new();
+            summarise(&mut out, &"busybox".parse().unwrap(), pulled).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(&pulled), format!("Digest: {digest}\nStatus: Downloaded newer image for busybox:latest\n"));
+        pulled.changed = false;
+        assert_eq!(shown(&pulled), format!("Digest: {digest}\nStatus: Image is up to date for busybox:latest\n"));
+    }
+}

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::sys::accounts;
 use crate::store::Store;
+use crate::sys::accounts;
 
 /// Options before the command's name.
 #[derive(clap::Args, Clone, Debug, Default)]

@@ -16,6 +16,7 @@ use super::pull;
 use crate::spec::config::{ContainerId, RootSource};
 use crate::spec::create::{self, Base, PullPolicy};
 use crate::spec::image::ImageConfig;
+use crate::spec::mount::{Mount, MountKind};
 use crate::spec::names;
 use crate::store::containers::{Container, CreateError};
 use crate::store::images::Image;
@@ -55,9 +56,8 @@ pub fn create(
 ) -> Result<Container> {
     let policy = options.pull_policy().or_exit(125)?;
     let request = options.request(context, image, command, detach).or_exit(125)?;
-    if options.name.as_deref().is_some_and(|name| names::container_name(name).is_err()) {
-        names::container_name(options.name.as_deref().unwrap_or_default()).or_exit(125)?;
-    }
+    options.name.as_deref().map(names::container_name).transpose().or_exit(125)?;
+    check_bind_sources(&request.mounts).or_exit(125)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
     let store = context.store().or_exit(125)?;
     let (root, config) = base(context, image, options, policy).or_exit(125)?;
@@ -73,6 +73,22 @@ pub fn create(
         cidfile.write(container.id()).or_exit(125)?;
     }
     Ok(container)
+}
+
+/// docker's words. Asked before an image is pulled for nothing.
+fn check_bind_sources(mounts: &[Mount]) -> Result<()> {
+    for mount in mounts {
+        if let MountKind::Bind(bind) = &mount.kind
+            && let Err(error) = std::fs::metadata(&bind.source)
+        {
+            let source = bind.source.display();
+            if error.kind() == std::io::ErrorKind::NotFound {
+                bail!("invalid mount config for type \"bind\": bind source path does not exist: {source}");
+            }
+            bail!("invalid mount config for type \"bind\": cannot use {source}: {error}");
+        }
+    }
+    Ok(())
 }
 
 /// The asked-for name, or a generated one that is free.

@@ -159,7 +159,9 @@ impl CreateOptions {
             mounts: self.mounts()?,
             cap_add: self.cap_add.clone(),
             cap_drop: self.cap_drop.clone(),
-            security: SecurityOptions::parse(&self.security_opt, &mut |path| read_text(path).map_err(|e| format!("{e:#}")))?,
+            security: SecurityOptions::parse(&self.security_opt, &mut |path| {
+                read_text(path).map_err(|e| format!("{e:#}"))
+            })?,
             stop_signal: self.stop_signal,
             stop_timeout: self.stop_timeout,
             ulimits: self.ulimit.clone(),

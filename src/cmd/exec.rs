@@ -74,8 +74,7 @@ fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPla
     if !container.is_running() {
         return Err(not_running());
     }
-    let (init, supervisor) =
-        container.state.init().zip(container.state.supervisor()).ok_or_else(not_running)?;
+    let (init, supervisor) = container.state.init().zip(container.state.supervisor()).ok_or_else(not_running)?;
     let bytes = std::fs::read(container.path("spec.json")).context("read the container's runtime Spec")?;
     let spec: Spec = serde_json::from_slice(&bytes).context("read the container's runtime Spec")?;
     let mut process = spec.process().clone().ok_or_else(|| anyhow!("the container's Spec has no process"))?;

@@ -120,9 +120,9 @@ impl Command {
 /// The command tree, for completions and man pages too. `-h` is `--hostname` for run and create.
 pub fn command() -> clap::Command {
     let free_h = |command: clap::Command| {
-        command.disable_help_flag(true).arg(
-            clap::Arg::new("help").long("help").help("Print help").action(clap::ArgAction::Help),
-        )
+        command
+            .disable_help_flag(true)
+            .arg(clap::Arg::new("help").long("help").help("Print help").action(clap::ArgAction::Help))
     };
     Cli::command().mut_subcommand("run", free_h).mut_subcommand("create", free_h)
 }

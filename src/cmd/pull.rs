@@ -5,19 +5,20 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::Context;
 use super::create_options::CreateOptions;
 use super::format::text::warn;
 use super::progress::{Bars, Lines, Silent};
+use super::{Context, error};
 use crate::sandbox::userns;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
 use crate::store::{Store, staging, unpack};
+use crate::sys::process::{self, Fork};
 
 /// Download images from a registry
 #[derive(clap::Args, Clone, Debug)]
@@ -71,8 +72,29 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 }
 
 /// The pull before `run` and `create`; `missing` says first that the image is not here. All on
-/// stderr, for stdout is the container's.
-pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<Pulled> {
+/// stderr, for stdout is the container's. It happens in a process of its own: the supervisor that is
+/// forked later must not carry what a network client leaves in memory.
+pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<()> {
+    match process::fork().context("fork")? {
+        Fork::Child => {
+            let code = match pull_on_stderr(context, image, options, missing) {
+                Ok(_) => 0,
+                Err(error) => {
+                    error::print(&error);
+                    1
+                }
+            };
+            process::exit_now(code)
+        }
+        Fork::Parent(child) => match waitpid(Some(child), WaitOptions::empty()).context("wait for the pull")? {
+            Some((_, status)) if status.exit_status() == Some(0) => Ok(()),
+            Some((_, status)) if status.exit_status() == Some(1) => Err(error::AlreadyReported(125).into()),
+            _ => bail!("the process that pulls {image} was killed"),
+        },
+    }
+}
+
+fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<Pulled> {
     let reference: ImageRef = image.parse()?;
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
     if missing && !options.quiet {
@@ -88,9 +110,10 @@ fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, ou
     let store = context.store()?;
     sweep(context)?;
     let mut worker = unpack_worker(store)?;
+    let options = PullOptions { single_id: userns::is_single(store)?, ..options.clone() };
     let pulled = {
         let mut progress = display(output);
-        pull::pull(store, reference, options, &mut worker, &mut *progress)
+        pull::pull(store, reference, &options, &mut worker, &mut *progress)
     };
     drop(worker);
     if pulled.is_err() {
@@ -138,7 +161,7 @@ fn summarise(mut out: impl Write, reference: &ImageRef, pulled: &Pulled) -> io::
 
 /// The unpacking process in the user namespace. Dropping it closes its socket, which ends it, and
 /// reaps it.
-struct UnpackProcess {
+pub struct UnpackProcess {
     worker: Option<unpack::Worker>,
     pid: Pid,
 }
@@ -157,7 +180,7 @@ impl Drop for UnpackProcess {
 }
 
 /// Forks the process that unpacks layers, before the pull opens anything it must not inherit.
-fn unpack_worker(store: &Store) -> Result<UnpackProcess> {
+pub fn unpack_worker(store: &Store) -> Result<UnpackProcess> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .context("make a socket to the unpacking process")?;
     let ends = Cell::new(Some((ours, theirs)));

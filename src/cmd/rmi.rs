@@ -41,7 +41,10 @@ fn remove(context: &Context, image: &str, force: bool) -> Result<()> {
         super::print_line(&step.to_string())?;
     }
     for record in &removal.collected.blocked_by {
-        warn(&format!("nothing was deleted from disk: the record of {} is damaged; run 'rbox system check --repair'", record.id));
+        warn(&format!(
+            "nothing was deleted from disk: the record of {} is damaged; run 'rbox system check --repair'",
+            record.id
+        ));
     }
     if removal.collected.needs_user_namespace { sweep_in_user_namespace(context) } else { Ok(()) }
 }

@@ -38,7 +38,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 }
 
 fn start(context: &Context, container: &Container, args: &Args) -> Result<ExitCode> {
-    let mut client = launching::launch(context, container, !args.detach).inspect_err(|_| discard(context, container))?;
+    let mut client =
+        launching::launch(context, container, !args.detach).inspect_err(|_| discard(context, container))?;
     launching::wait_started(&mut client)?;
     if args.detach {
         super::print_line(container.id().as_str())?;

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::Context;
+use super::{Context, error, pull, sweep_in_user_namespace};
+use crate::sandbox::userns;
+use crate::store::{check, staging};
 
 /// Manage the store
 #[derive(clap::Subcommand, Debug)]
@@ -29,7 +31,34 @@ pub struct CheckArgs {
     repair: bool,
 }
 
-fn check(_args: &CheckArgs, context: &Context) -> Result<ExitCode> {
-    context.store()?;
-    Ok(ExitCode::SUCCESS)
+/// Exit code 0 when nothing is wrong or everything was repaired, else 1.
+fn check(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
+    let store = context.store()?;
+    // What a crash left is no damage: it goes as with any other command.
+    if staging::count_abandoned(store).context("look for abandoned work")? > 0 {
+        sweep_in_user_namespace(context)?;
+    }
+    let findings = check::check(store)?;
+    if !args.repair || findings.is_empty() {
+        for finding in &findings {
+            super::print_line(&finding.to_string())?;
+        }
+        return Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let mut worker = pull::unpack_worker(store)?;
+    let mut failed = false;
+    for repair in check::repair(store, findings, &mut worker, userns::is_single(store)?) {
+        let outcome = match &repair.outcome {
+            Ok(done) => done.clone(),
+            Err(error) => {
+                failed = true;
+                format!("not repaired: {error:#}")
+            }
+        };
+        super::print_line(&format!("{}: {outcome}", repair.finding))?;
+    }
+    drop(worker);
+    sweep_in_user_namespace(context)?;
+    // A finding that could not be repaired was printed with its reason.
+    if failed { Err(error::AlreadyReported(1).into()) } else { Ok(ExitCode::SUCCESS) }
 }

@@ -18,7 +18,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let invalid = |reason: String| anyhow!("Error parsing reference: {:?} is not a valid repository/tag: {reason}", args.target);
+    let invalid =
+        |reason: String| anyhow!("Error parsing reference: {:?} is not a valid repository/tag: {reason}", args.target);
     let target: ImageRef = args.target.parse().map_err(|error| invalid(format!("{error}")))?;
     if target.digest().is_some() {
         return Err(invalid("refusing to create a tag with a digest reference".to_owned()));

@@ -41,7 +41,9 @@ fn wait(context: &Context, name: &str) -> Result<i32> {
     stop::wait_recorded(&mut container)?;
     if container.is_running() {
         // It removed itself (--rm), and its last words are in the files we hold.
-        return records.exit_code().ok_or_else(|| anyhow!("container {name} was removed before its exit code was read"));
+        return records
+            .exit_code()
+            .ok_or_else(|| anyhow!("container {name} was removed before its exit code was read"));
     }
     Ok(container.state.exit_code)
 }

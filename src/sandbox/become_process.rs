@@ -29,8 +29,6 @@ pub struct Identity<'a> {
     pub user: &'a ResolvedUser,
     /// None when unconfined.
     pub seccomp: Option<&'a Filter>,
-    /// The process dies with its parent, a supervisor.
-    pub tied: bool,
 }
 
 /// How our code leaves the process.
@@ -64,8 +62,10 @@ pub fn run(
     assume_identity(&identity)?;
     if entered_as_root.is_err() {
         let cwd = spec.cwd().display().to_string();
-        rustix::process::chdir(spec.cwd())
-            .map_err(|error| SetupError { code: 126, text: format!("cannot enter the working directory {cwd}: {error}") })?;
+        rustix::process::chdir(spec.cwd()).map_err(|error| SetupError {
+            code: 126,
+            text: format!("cannot enter the working directory {cwd}: {error}"),
+        })?;
     }
     check_working_directory()?;
     if no_new_privileges {
@@ -85,7 +85,9 @@ fn load_filter(identity: &Identity<'_>) -> Result<(), SetupError> {
 /// A new session; the terminal, or the pipes, as descriptors 0 to 2.
 fn arrange_stdio(terminal: Option<OwnedFd>, stdio: [Option<OwnedFd>; 3], uid: u32) -> Result<(), SetupError> {
     let what = "arrange the standard streams";
-    rustix::process::setsid().or_else(|error| if error == Errno::PERM { Ok(rustix::process::getpid()) } else { Err(error) }).doing("start a session")?;
+    rustix::process::setsid()
+        .or_else(|error| if error == Errno::PERM { Ok(rustix::process::getpid()) } else { Err(error) })
+        .doing("start a session")?;
     if let Some(terminal) = terminal {
         rustix::process::ioctl_tiocsctty(&terminal).doing("take the terminal")?;
         rustix::stdio::dup2_stdin(&terminal).doing(what)?;
@@ -156,17 +158,17 @@ fn assume_identity(identity: &Identity<'_>) -> Result<(), SetupError> {
     rustix::thread::set_thread_res_gid(gid, gid, gid).doing(format_args!("become group {}", user.gid))?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).doing(format_args!("become user {}", user.uid))?;
     rustix::thread::set_keep_capabilities(false).doing("keep capabilities")?;
-    if identity.tied {
-        // Changed ids make a process forget this.
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).doing("tie the process")?;
-    }
+    // Tied to its supervisor; changed ids made the process forget it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).doing("tie the process")?;
     sets.apply().doing("set capabilities")
 }
 
 /// The Spec's sets, fitted to the user that was looked up only now: root holds the whole bounding
 /// set, anybody else only what was explicitly added (the ambient set).
 fn capability_sets(identity: &Identity<'_>) -> Result<caps::Sets, SetupError> {
-    let Some(capabilities) = identity.process.capabilities() else { return Err(SetupError::new("the Spec has no capabilities")) };
+    let Some(capabilities) = identity.process.capabilities() else {
+        return Err(SetupError::new("the Spec has no capabilities"));
+    };
     let sets = caps::Sets::from_oci(capabilities).doing("read the Spec's capabilities")?;
     let none = rustix::thread::CapabilitySet::empty();
     Ok(if identity.user.uid == 0 {

@@ -206,11 +206,21 @@ fn prepare_mount(
         // Without a network namespace of its own, or inside another container, a container gets no
         // sysfs; an empty directory is better than the host's.
         Some("sysfs") => mounts::new_filesystem("sysfs", &options)
-            .or_else(|_| mounts::new_filesystem("tmpfs", &mounts::parse_options(&["nosuid", "nodev", "noexec", "mode=755"].map(str::to_owned))))
+            .or_else(|_| {
+                mounts::new_filesystem(
+                    "tmpfs",
+                    &mounts::parse_options(&["nosuid", "nodev", "noexec", "mode=755"].map(str::to_owned)),
+                )
+            })
             .doing("mount /sys")
             .map(directory),
         Some("cgroup" | "cgroup2") => mounts::new_filesystem("cgroup2", &Options { data: Vec::new(), ..options })
-            .or_else(|_| mounts::new_filesystem("tmpfs", &mounts::parse_options(&["ro", "nosuid", "nodev", "noexec"].map(str::to_owned))))
+            .or_else(|_| {
+                mounts::new_filesystem(
+                    "tmpfs",
+                    &mounts::parse_options(&["ro", "nosuid", "nodev", "noexec"].map(str::to_owned)),
+                )
+            })
             .doing("mount /sys/fs/cgroup")
             .map(directory),
         Some("mqueue") => mounts::new_filesystem("mqueue", &options)
@@ -234,14 +244,11 @@ fn mapped_gid(option: &str, maps: &IdMaps) -> bool {
 }
 
 /// A procfs shows the pid namespace of the process that makes it, so a child of the init's pid
-/// namespace makes it. With the host's pid namespace only the host's own /proc can be shown.
+/// namespace makes it.
 fn new_proc(plan: &Plan, options: &Options, child: &Cloned) -> Result<OwnedFd, SetupError> {
-    if plan.is_host(Namespace::Pid) {
-        let options = Options { bind: true, recursive: true, attributes: options.attributes, ..Options::default() };
-        return mounts::clone_tree(Path::new("/proc"), &options).doing("bind the host's /proc");
-    }
     if plan.is_private(Namespace::Pid) {
-        process::join_namespaces(child.pidfd.as_fd(), libc::CLONE_NEWPID).doing("enter the container's pid namespace")?;
+        process::join_namespaces(child.pidfd.as_fd(), libc::CLONE_NEWPID)
+            .doing("enter the container's pid namespace")?;
     }
     process::with_shared_child(|| mounts::new_filesystem("proc", options)).doing("mount /proc")?.doing("mount /proc")
 }
@@ -362,24 +369,22 @@ fn ensure_workdir(root: &Root, spec: &Spec) -> Result<(), SetupError> {
     let cwd = process.cwd();
     match root.ensure_directory(cwd) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            Err(SetupError { code: 126, text: format!("cannot use {} as working directory: not a directory", cwd.display()) })
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(SetupError {
+            code: 126,
+            text: format!("cannot use {} as working directory: not a directory", cwd.display()),
+        }),
         // A read-only volume there is found out when the init enters it.
         Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Ok(()),
         Err(error) => Err(SetupError::new(format!("cannot make the working directory {}: {error}", cwd.display()))),
     }
 }
 
-fn open_terminal(
-    root: &Root,
-    supervisor: &Channel,
-    user: &ResolvedUser,
-    maps: &IdMaps,
-) -> Result<OwnedFd, SetupError> {
+fn open_terminal(root: &Root, supervisor: &Channel, user: &ResolvedUser, maps: &IdMaps) -> Result<OwnedFd, SetupError> {
     let terminal = devices::open_terminal(root, true)?;
     let group = Some(devices::TTY_GROUP).filter(|&gid| maps.has_gid(gid));
     devices::give_terminal(&terminal.user, user.uid, group).doing("hand over the terminal")?;
-    supervisor.send(&Report::Console, &[terminal.controller.as_fd(), terminal.user.as_fd()]).doing("reach the supervisor")?;
+    supervisor
+        .send(&Report::Console, &[terminal.controller.as_fd(), terminal.user.as_fd()])
+        .doing("reach the supervisor")?;
     Ok(terminal.user)
 }

@@ -16,7 +16,8 @@ use rustix::io::Errno;
 /// 0:0) and opaque directories (`user.overlay.opaque`). Owners, modes, times, xattrs and hard links
 /// within a directory's files are kept as far as ids are mapped.
 pub fn merge(lower: &Path, upper: &Path) -> io::Result<()> {
-    let open = |path| rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let open =
+        |path| rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     merge_directory(open(lower)?.as_fd(), open(upper)?.as_fd(), upper)
 }
 
@@ -53,7 +54,8 @@ fn merge_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, to_path: &
             merge_directory(source.as_fd(), open_directory(to, name)?.as_fd(), &target_path)
         }
         FileType::RegularFile => {
-            let source = rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            let source =
+                rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let target = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
             io::copy(&mut File::from(source.try_clone()?), &mut File::from(target.try_clone()?))?;

@@ -39,8 +39,10 @@ fn node(name: &str, major: u32, minor: u32) -> Result<Detached, SetupError> {
     let path = Path::new("/dev").join(name);
     let options = Options { attributes: attr::NOSUID | attr::NOEXEC, bind: true, ..Options::default() };
     let mount = mounts::clone_tree(&path, &options).doing(format_args!("bind {}", path.display()))?;
-    let stat = rustix::fs::statat(&mount, c"", AtFlags::EMPTY_PATH).doing(format_args!("inspect {}", path.display()))?;
-    let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(major, minor);
+    let stat =
+        rustix::fs::statat(&mount, c"", AtFlags::EMPTY_PATH).doing(format_args!("inspect {}", path.display()))?;
+    let device =
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(major, minor);
     if !device {
         return Err(SetupError::new(format!("the host's {} is not the device {major}:{minor}", path.display())));
     }
@@ -99,8 +101,9 @@ pub fn open_terminal(root: &Root, console: bool) -> Result<Terminal, SetupError>
         .doing("open the container's terminal multiplexer")?;
     check_is_multiplexer(&controller).doing("check the container's terminal multiplexer")?;
     rustix::pty::unlockpt(&controller).doing("unlock the terminal")?;
-    let user = rustix::pty::ioctl_tiocgptpeer(&controller, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-        .doing("open the terminal")?;
+    let user =
+        rustix::pty::ioctl_tiocgptpeer(&controller, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .doing("open the terminal")?;
     if console {
         show_as_console(root, &user)?;
     }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use nix::libc;
 use oci_spec::runtime::{LinuxNamespaceType as Namespace, Process, Spec};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions};
 
 use super::become_process::{self, Executable, Identity};
 use super::channel::{Channel, Received};
@@ -60,14 +60,17 @@ pub fn exec(plan: ExecPlan) -> anyhow::Result<Client> {
 fn supervise(plan: &ExecPlan, socket: OwnedFd) {
     match start(plan) {
         Ok((mut session, pid)) => {
-            let attached = session.attach(socket, true);
+            let attached = session.attach(socket, !plan.detached);
             session.tell(Kind::Started, &pid.to_le_bytes());
-            if attached.is_ok() && !plan.detached {
-                let code = session.run().unwrap_or(255);
-                session.finish(code);
+            if attached.is_err() || plan.detached {
+                session.drop_clients();
             }
+            let code = session.run().unwrap_or(255);
+            session.finish(code);
         }
         Err(error) => {
+            // What failed is our child: left alone it would stay a zombie of the container's init.
+            while rustix::process::wait(WaitOptions::empty()).is_ok_and(|child| child.is_some()) {}
             let mut payload = vec![error.code];
             payload.extend_from_slice(error.text.as_bytes());
             payload.truncate(super::message::PAYLOAD_MAX);
@@ -215,11 +218,6 @@ fn become_member(
     if has_user_namespace(&plan.spec) {
         process::join_namespaces(init.as_fd(), libc::CLONE_NEWUSER).doing("enter the container's user namespace")?;
     }
-    let identity = Identity {
-        process: &plan.process,
-        user: &user,
-        seccomp: plan.seccomp.as_ref(),
-        tied: !plan.detached,
-    };
+    let identity = Identity { process: &plan.process, user: &user, seccomp: plan.seccomp.as_ref() };
     become_process::run(identity, Executable { sealed, as_init: false }, terminal, stdio, reports)
 }

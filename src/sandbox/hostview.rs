@@ -57,7 +57,8 @@ pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<(), SetupEr
     let options = Options { bind: true, attributes: attr::NODEV, ..Options::default() };
     let base_mount = mounts::clone_tree(&base, &options).doing("mount the root directory")?;
     let target = Root::open(merged).doing("open the mount point of the root")?;
-    super::tree::attach(std::os::fd::AsFd::as_fd(&base_mount), std::os::fd::AsFd::as_fd(&target)).doing("mount the root directory")?;
+    super::tree::attach(std::os::fd::AsFd::as_fd(&base_mount), std::os::fd::AsFd::as_fd(&target))
+        .doing("mount the root directory")?;
     let root = Root::open(merged).doing("open the root directory")?;
     for part in &parts {
         mount_part(part, &host, &root, directory).doing("lay out the root file system")?;
@@ -91,12 +92,7 @@ fn split(host: &Path, obstacles: &BTreeSet<PathBuf>) -> io::Result<Vec<Part>> {
     Ok(parts)
 }
 
-fn split_directory(
-    host: &Path,
-    inside: &Path,
-    obstacles: &BTreeSet<PathBuf>,
-    parts: &mut Vec<Part>,
-) -> io::Result<()> {
+fn split_directory(host: &Path, inside: &Path, obstacles: &BTreeSet<PathBuf>, parts: &mut Vec<Part>) -> io::Result<()> {
     let outside = host.join(inside.strip_prefix("/").unwrap_or(inside));
     let Ok(entries) = std::fs::read_dir(&outside) else { return Ok(()) };
     for entry in entries {

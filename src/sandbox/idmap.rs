@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 /// One line of a map.
@@ -31,7 +32,16 @@ impl IdMaps {
 
     /// Reads the maps of this process's own user namespace.
     pub fn of_self() -> io::Result<Self> {
-        let read = |name: &str| std::fs::read_to_string(Path::new("/proc/self").join(name)).map(|text| parse_map(&text));
+        Self::read(Path::new("/proc/self"))
+    }
+
+    /// Reads the maps of another process's user namespace.
+    pub fn of(pid: Pid) -> io::Result<Self> {
+        Self::read(&PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero())))
+    }
+
+    fn read(process: &Path) -> io::Result<Self> {
+        let read = |name: &str| std::fs::read_to_string(process.join(name)).map(|text| parse_map(&text));
         Ok(Self { uids: read("uid_map")?, gids: read("gid_map")? })
     }
 
@@ -105,7 +115,8 @@ mod tests {
 
     #[test]
     fn child_extents_stay_within_the_parents() {
-        let maps = IdMaps { uids: with_ranges(1000, &[(100_000, 65_536), (300_000, 10)]), gids: with_ranges(1000, &[]) };
+        let maps =
+            IdMaps { uids: with_ranges(1000, &[(100_000, 65_536), (300_000, 10)]), gids: with_ranges(1000, &[]) };
         assert_eq!(format_map(&maps.uids), "0 1000 1\n1 100000 65536\n65537 300000 10\n");
         assert_eq!(format_map(&maps.identity_below().uids), "0 0 1\n1 1 65536\n65537 65537 10\n");
         assert!(maps.has_uid(65_546) && !maps.has_uid(65_547) && !maps.has_gid(1));

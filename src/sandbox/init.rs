@@ -39,7 +39,8 @@ fn prepare(
         process::unshare(unshare_flags).doing("create the container's namespaces")?;
         builder.send(&(), &[]).doing("reach the builder")?;
     }
-    let Some(Received { message: ready, descriptors }) = builder.receive::<Ready>().doing("wait for the builder")? else {
+    let Some(Received { message: ready, descriptors }) = builder.receive::<Ready>().doing("wait for the builder")?
+    else {
         // The builder failed and has said why.
         process::exit_now(125);
     };
@@ -50,12 +51,7 @@ fn prepare(
     process::unshare(libc::CLONE_NEWNS).doing("take the container's mount namespace")?;
 
     let spec = plan.spec.process().as_ref().ok_or_else(|| SetupError::new("the Spec has no process"))?;
-    let identity = Identity {
-        process: spec,
-        user: &ready.user,
-        seccomp: plan.seccomp.as_ref(),
-        tied: true,
-    };
+    let identity = Identity { process: spec, user: &ready.user, seccomp: plan.seccomp.as_ref() };
     let executable = Executable { sealed, as_init: plan.init };
     become_process::run(identity, executable, terminal, stdio, supervisor)
 }

@@ -63,9 +63,15 @@ pub fn parse_options(options: &[String]) -> Options {
             "strictatime" => parsed.attributes |= MountAttrFlags::MOUNT_ATTR_STRICTATIME.bits() as u64,
             "noatime" => parsed.attributes |= MountAttrFlags::MOUNT_ATTR_NOATIME.bits() as u64,
             "relatime" | "defaults" | "newinstance" => {}
-            "private" | "rprivate" => parsed.propagation = Some(rustix::mount::MountPropagationFlags::PRIVATE.bits() as u64),
-            "slave" | "rslave" => parsed.propagation = Some(rustix::mount::MountPropagationFlags::DOWNSTREAM.bits() as u64),
-            "shared" | "rshared" => parsed.propagation = Some(rustix::mount::MountPropagationFlags::SHARED.bits() as u64),
+            "private" | "rprivate" => {
+                parsed.propagation = Some(rustix::mount::MountPropagationFlags::PRIVATE.bits() as u64)
+            }
+            "slave" | "rslave" => {
+                parsed.propagation = Some(rustix::mount::MountPropagationFlags::DOWNSTREAM.bits() as u64)
+            }
+            "shared" | "rshared" => {
+                parsed.propagation = Some(rustix::mount::MountPropagationFlags::SHARED.bits() as u64)
+            }
             "unbindable" | "runbindable" => {
                 parsed.propagation = Some(rustix::mount::MountPropagationFlags::UNBINDABLE.bits() as u64);
             }
@@ -98,7 +104,8 @@ pub fn clone_tree(source: &Path, options: &Options) -> io::Result<OwnedFd> {
 
 fn clone_tree_at(at: BorrowedFd<'_>, source: &Path, options: &Options) -> io::Result<OwnedFd> {
     let recursive = if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | recursive;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | recursive;
     let tree = open_tree(at, source, flags)?;
     let read_only = options.attributes & attr::RDONLY;
     let others = options.attributes & !attr::RDONLY;
@@ -124,8 +131,7 @@ pub fn prepare(mount: &Mount) -> Result<Detached, SetupError> {
         return Ok(Detached { target, mount: filesystem, directory: true });
     }
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
-    let tree = clone_tree(source, &options)
-        .doing(format_args!("bind {} to {}", source.display(), target.display()))?;
+    let tree = clone_tree(source, &options).doing(format_args!("bind {} to {}", source.display(), target.display()))?;
     let directory = tree::is_directory(tree.as_fd()).doing(format_args!("inspect {}", source.display()))?;
     Ok(Detached { target, mount: tree, directory })
 }
@@ -133,8 +139,7 @@ pub fn prepare(mount: &Mount) -> Result<Detached, SetupError> {
 impl Detached {
     /// Attaches the mount inside `root`, making its target where it is missing.
     pub fn attach(&self, root: &Root) -> Result<(), SetupError> {
-        let target =
-            if self.directory { root.ensure_directory(&self.target) } else { root.ensure_file(&self.target) };
+        let target = if self.directory { root.ensure_directory(&self.target) } else { root.ensure_file(&self.target) };
         let target = target.doing(format_args!("make the mount point {}", self.target.display()))?;
         tree::attach(self.mount.as_fd(), target.as_fd()).doing(format_args!("mount on {}", self.target.display()))
     }

@@ -55,18 +55,8 @@ pub struct Join {
 impl Plan {
     /// Whether the container gets a namespace of its own of this kind.
     pub fn is_private(&self, kind: LinuxNamespaceType) -> bool {
-        self.namespace(kind).is_some_and(|path| path.is_none())
-    }
-
-    /// Whether it uses the namespace rbox itself runs in.
-    pub fn is_host(&self, kind: LinuxNamespaceType) -> bool {
-        self.namespace(kind).is_none()
-    }
-
-    /// None: the host's. Some(None): a new one. Some(Some(path)): the one at that path.
-    fn namespace(&self, kind: LinuxNamespaceType) -> Option<Option<&PathBuf>> {
-        let namespaces = self.spec.linux().as_ref()?.namespaces().as_ref()?;
-        namespaces.iter().find(|namespace| namespace.typ() == kind).map(|namespace| namespace.path().as_ref())
+        let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        namespaces.into_iter().flatten().any(|namespace| namespace.typ() == kind && namespace.path().is_none())
     }
 
     /// Whether the process gets a terminal.

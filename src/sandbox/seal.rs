@@ -23,7 +23,8 @@ const SELF: &str = "/proc/self/exe";
 pub fn needed(stays: bool) -> bool {
     // Read where ids are still the host's would be clearer, but unmapped root reads as the overflow
     // id here, which is what is asked: whoever is not that could be mapped.
-    let foreign = |uid| std::fs::read_to_string("/proc/sys/kernel/overflowuid").is_ok_and(|text| text.trim().parse() == Ok(uid));
+    let foreign =
+        |uid| std::fs::read_to_string("/proc/sys/kernel/overflowuid").is_ok_and(|text| text.trim().parse() == Ok(uid));
     let safe = std::fs::metadata(SELF).is_ok_and(|metadata| foreign(metadata.uid()) && metadata.mode() & 0o022 == 0);
     stays || !safe
 }

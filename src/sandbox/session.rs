@@ -87,7 +87,13 @@ pub fn block_signals() -> io::Result<SignalFd> {
 
 impl Session {
     /// Watches the process behind `pidfd`, a child of ours.
-    pub fn new(pidfd: OwnedFd, streams: Streams, log: Option<LogFile>, signals: SignalFd, rule: StopRule) -> io::Result<Self> {
+    pub fn new(
+        pidfd: OwnedFd,
+        streams: Streams,
+        log: Option<LogFile>,
+        signals: SignalFd,
+        rule: StopRule,
+    ) -> io::Result<Self> {
         let all = [&streams.terminal, &streams.stdin, &streams.stdout, &streams.stderr];
         for stream in all.into_iter().flatten() {
             rustix::io::ioctl_fionbio(stream, true)?;
@@ -246,9 +252,11 @@ impl Session {
         if self.exit.is_some() {
             return Ok(());
         }
-        if let Some(status) = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)? {
+        if let Some(status) = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?
+        {
             let killed = status.terminating_signal().map(|signal| 128 + signal);
-            self.exit = Some(status.exit_status().map(|code| code as i32).or(killed.map(|code| code as i32)).unwrap_or(255));
+            self.exit =
+                Some(status.exit_status().map(|code| code as i32).or(killed.map(|code| code as i32)).unwrap_or(255));
         }
         Ok(())
     }
@@ -352,7 +360,8 @@ impl Session {
         let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
         let Ok(socket) = rustix::net::accept_with(listener, flags) else { return };
         // Only the same user may attach, whatever the socket's mode says (invariant I12).
-        let own = rustix::net::sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.uid == rustix::process::geteuid());
+        let own =
+            rustix::net::sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.uid == rustix::process::geteuid());
         if own {
             let _ = self.attach(socket, false);
         }

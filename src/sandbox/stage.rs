@@ -53,7 +53,9 @@ fn execute(path: &CStr, argv: &[CString]) -> ! {
             CString::new(entry.into_vec()).ok()
         })
         .collect();
-    let error = nix::unistd::execve(path, argv, &environment).err().map_or_else(|| io::ErrorKind::Other.into(), io::Error::from);
+    let error = nix::unistd::execve(path, argv, &environment)
+        .err()
+        .map_or_else(|| io::ErrorKind::Other.into(), io::Error::from);
     let name = argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let failure = exec_error(&name, error);
     report_failure(&failure);
@@ -100,7 +102,9 @@ fn reap_children(command: Pid) -> Option<i32> {
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == command => {
-                return Some(status.exit_status().or_else(|| status.terminating_signal().map(|n| 128 + n)).unwrap_or(255));
+                return Some(
+                    status.exit_status().or_else(|| status.terminating_signal().map(|n| 128 + n)).unwrap_or(255),
+                );
             }
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) | Err(_) => return None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::libc;
-use oci_spec::runtime::LinuxNamespaceType as Namespace;
+use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType as Namespace};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
@@ -116,11 +116,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn start(
-        plan: &Plan,
-        container: &mut Container,
-        size: Option<(u16, u16)>,
-    ) -> Result<Self, SetupError> {
+    fn start(plan: &Plan, container: &mut Container, size: Option<(u16, u16)>) -> Result<Self, SetupError> {
         let signals = session::block_signals().doing("block signals")?;
         leave_the_invocation().doing("leave the invocation's session")?;
         let (mut streams, inside) = make_streams(plan).doing("make the standard streams")?;
@@ -183,12 +179,7 @@ struct Built {
 }
 
 /// Follows the builder and the init until the command was executed or something failed.
-fn build(
-    plan: &Plan,
-    channel: &Channel,
-    streams: &mut Streams,
-    size: Option<(u16, u16)>,
-) -> Result<Built, SetupError> {
+fn build(plan: &Plan, channel: &Channel, streams: &mut Streams, size: Option<(u16, u16)>) -> Result<Built, SetupError> {
     let (mut pidfd, mut user) = (None, None);
     while let Some(Received { message, descriptors }) = channel.receive::<Report>().doing("hear from the builder")? {
         let mut descriptors = descriptors.into_iter();
@@ -224,7 +215,8 @@ fn write_maps(init: &OwnedFd) -> Result<(), SetupError> {
     let maps = idmap::IdMaps::of_self().doing("read the id maps")?.identity_below();
     let pid = session::host_pid(init).doing("find the init")?;
     let write = |name: &str, extents: &[idmap::Extent]| {
-        userns::write_proc(pid, name, &idmap::format_map(extents)).map_err(|error| SetupError::new(format!("{error:#}")))
+        userns::write_proc(pid, name, &idmap::format_map(extents))
+            .map_err(|error| SetupError::new(format!("{error:#}")))
     };
     write("gid_map", &maps.gids)?;
     write("uid_map", &maps.uids)
@@ -262,6 +254,13 @@ fn host_self() -> io::Result<rustix::process::Pid> {
 
 fn save_spec(plan: &Plan, user: &ResolvedUser) -> io::Result<()> {
     let mut spec = plan.spec.clone();
+    if plan.is_private(Namespace::User)
+        && let Some(linux) = spec.linux_mut()
+    {
+        let maps = idmap::IdMaps::of_self()?.identity_below();
+        linux.set_uid_mappings(Some(oci_mappings(&maps.uids)?));
+        linux.set_gid_mappings(Some(oci_mappings(&maps.gids)?));
+    }
     if let Some(process) = spec.process_mut() {
         let own = process.user_mut();
         own.set_uid(user.uid);
@@ -273,6 +272,14 @@ fn save_spec(plan: &Plan, user: &ResolvedUser) -> io::Result<()> {
     let temporary = plan.directory.join(".spec.json");
     std::fs::write(&temporary, serde_json::to_vec(&spec)?)?;
     std::fs::rename(temporary, path)
+}
+
+fn oci_mappings(extents: &[idmap::Extent]) -> io::Result<Vec<LinuxIdMapping>> {
+    let mapping = |extent: &idmap::Extent| {
+        let builder = LinuxIdMappingBuilder::default().container_id(extent.inside).host_id(extent.outside);
+        builder.size(extent.count).build().map_err(io::Error::other)
+    };
+    extents.iter().map(mapping).collect()
 }
 
 /// `ctl` in the container's directory. Reached through the directory's descriptor, whose /proc path
@@ -287,7 +294,8 @@ fn control_socket(directory: &Path) -> io::Result<OwnedFd> {
         rustix::fs::Mode::empty(),
     )?;
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/ctl", handle.as_fd().as_raw_fd()))?;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     bind(&socket, &address)?;
     listen(&socket, 16)?;
     Ok(socket)

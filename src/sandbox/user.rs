@@ -33,7 +33,9 @@ fn read(root: &Root, path: &str) -> Result<String, SetupError> {
     // NONBLOCK: a FIFO in its place must not hang us.
     let file = match root.open_at(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Ok(file) => std::fs::File::from(file),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(String::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(String::new());
+        }
         Err(error) => return Err(SetupError::new(format!("cannot open the container's {path}: {error}"))),
     };
     if !file.metadata().doing(format_args!("inspect the container's {path}"))?.is_file() {
@@ -80,11 +82,13 @@ fn resolve_in(asked: &str, passwd: &str, group: &str) -> Result<ResolvedUser, Se
     };
     let user = if user.is_empty() { "0" } else { user };
     let line = match number(user)? {
-        Some(uid) => passwd_lines(passwd).find(|line| line.uid == uid).or(Some(PasswdLine { name: "", uid, gid: 0, home: "" })),
+        Some(uid) => {
+            passwd_lines(passwd).find(|line| line.uid == uid).or(Some(PasswdLine { name: "", uid, gid: 0, home: "" }))
+        }
         None => passwd_lines(passwd).find(|line| line.name == user),
     };
-    let line = line
-        .ok_or_else(|| SetupError::new(format!("unable to find user {user}: no matching entries in passwd file")))?;
+    let line =
+        line.ok_or_else(|| SetupError::new(format!("unable to find user {user}: no matching entries in passwd file")))?;
     let home = if line.home.starts_with('/') { line.home.to_owned() } else { "/".to_owned() };
     let (gid, mut groups) = match explicit_group {
         Some(name) => (find_group(name, group)?, Vec::new()),
@@ -110,7 +114,10 @@ fn memberships(user: &str, group: &str) -> Vec<u32> {
     if user.is_empty() {
         return Vec::new();
     }
-    group_lines(group).filter(|(_, _, members)| members.split(',').any(|member| member == user)).map(|(_, gid, _)| gid).collect()
+    group_lines(group)
+        .filter(|(_, _, members)| members.split(',').any(|member| member == user))
+        .map(|(_, gid, _)| gid)
+        .collect()
 }
 
 /// All digits is a number within u32, anything else a name.
@@ -150,7 +157,18 @@ mod tests {
 
     #[test]
     fn what_is_no_user_is_refused() {
-        for bad in ["nosuch", " 0", "-1", "+1", "4294967295", "4294967296", "99999999999999999999", "0x0", "web:nosuch", "root\n"] {
+        for bad in [
+            "nosuch",
+            " 0",
+            "-1",
+            "+1",
+            "4294967295",
+            "4294967296",
+            "99999999999999999999",
+            "0x0",
+            "web:nosuch",
+            "root\n",
+        ] {
             assert!(user(bad).is_err(), "{bad:?}");
         }
         assert_eq!(user("nosuch").unwrap_err(), "unable to find user nosuch: no matching entries in passwd file");

@@ -36,15 +36,26 @@ pub fn fork_into(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
     if rustix::process::geteuid().is_root() {
         return Ok(Forked { pid: fork_running(|| Ok(()), work)?, warning: None });
     }
-    if let Some(namespace) = find(store)? {
-        return Ok(Forked { pid: fork_running(|| join(&namespace), work)?, warning: None });
+    if let Some(member) = find(store)? {
+        return Ok(Forked { pid: fork_running(|| join(&member.user), work)?, warning: None });
     }
     let lock = FileLock::exclusive(&store.runtime_path("userns.lock")?).context("lock the user namespace")?;
-    if let Some(namespace) = find(store)? {
+    if let Some(member) = find(store)? {
         drop(lock);
-        return Ok(Forked { pid: fork_running(|| join(&namespace), work)?, warning: None });
+        return Ok(Forked { pid: fork_running(|| join(&member.user), work)?, warning: None });
     }
     create(store, work)
+}
+
+/// Whether U maps one id only, for want of subordinate ids. Known while a process in it lives.
+pub fn is_single(store: &Store) -> Result<bool> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(IdMaps::of_self()?.is_single());
+    }
+    match find(store)? {
+        Some(member) => Ok(IdMaps::of(member.pid)?.is_single()),
+        None => Ok(false),
+    }
 }
 
 /// Runs `work` in U and waits for it. Errors cross as text.
@@ -175,7 +186,8 @@ fn map_single(pid: Pid, uid: u32, gid: u32) -> Result<()> {
 pub fn write_proc(pid: Pid, name: &str, text: &str) -> Result<()> {
     let path = PathBuf::from(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
     // One write(2) with the whole map, as the kernel demands; std::fs::write truncates, procfs allows it.
-    let mut file = std::fs::OpenOptions::new().write(true).open(&path).with_context(|| format!("open {}", path.display()))?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).open(&path).with_context(|| format!("open {}", path.display()))?;
     file.write_all(text.as_bytes()).with_context(|| format!("write {text:?} to {}", path.display()))
 }
 
@@ -198,11 +210,17 @@ fn finish_helper(name: &str, child: io::Result<Child>) -> Result<()> {
     Ok(())
 }
 
-/// A process in U, by facts that a reused pid cannot match.
-struct Member {
+/// A process said to be in U, by facts that a reused pid cannot match.
+struct Record {
     pid: Pid,
     start: u64,
     namespace: u64,
+}
+
+/// A process that is in U, and U.
+struct Member {
+    pid: Pid,
+    user: File,
 }
 
 fn record(store: &Store, pid: Pid) -> Result<()> {
@@ -215,10 +233,10 @@ fn record(store: &Store, pid: Pid) -> Result<()> {
     std::fs::rename(&temporary, &path).with_context(|| format!("write {}", path.display()))
 }
 
-fn recorded(store: &Store) -> Option<Member> {
+fn recorded(store: &Store) -> Option<Record> {
     let text = std::fs::read_to_string(store.runtime_path("userns").ok()?).ok()?;
     let mut fields = text.split_ascii_whitespace();
-    Some(Member {
+    Some(Record {
         pid: Pid::from_raw(fields.next()?.parse().ok()?)?,
         start: fields.next()?.parse().ok()?,
         namespace: fields.next()?.parse().ok()?,
@@ -226,24 +244,24 @@ fn recorded(store: &Store) -> Option<Member> {
 }
 
 /// U, if some process in it lives.
-fn find(store: &Store) -> Result<Option<File>> {
-    if let Some(namespace) = recorded(store).and_then(|member| open_member(&member)) {
-        return Ok(Some(namespace));
+fn find(store: &Store) -> Result<Option<Member>> {
+    if let Some(member) = recorded(store).and_then(|record| open_member(&record)) {
+        return Ok(Some(member));
     }
     for supervisor in store.containers().supervisors()? {
-        let Ok(namespace) = open_namespace(supervisor.pid) else { continue };
+        let Ok(user) = open_namespace(supervisor.pid) else { continue };
         if process::start_time(supervisor.pid).ok() == Some(supervisor.start) {
             record(store, supervisor.pid)?;
-            return Ok(Some(namespace));
+            return Ok(Some(Member { pid: supervisor.pid, user }));
         }
     }
     Ok(None)
 }
 
-fn open_member(member: &Member) -> Option<File> {
-    let namespace = open_namespace(member.pid).ok()?;
-    let same = namespace.metadata().ok()?.ino() == member.namespace && process::start_time(member.pid).ok()? == member.start;
-    same.then_some(namespace)
+fn open_member(record: &Record) -> Option<Member> {
+    let user = open_namespace(record.pid).ok()?;
+    let same = user.metadata().ok()?.ino() == record.namespace && process::start_time(record.pid).ok()? == record.start;
+    same.then_some(Member { pid: record.pid, user })
 }
 
 fn open_namespace(pid: Pid) -> io::Result<File> {

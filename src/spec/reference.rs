@@ -154,7 +154,10 @@ impl FromStr for ImageRef {
 fn parse_digest(text: &str) -> Result<Digest, InvalidReference> {
     text.parse().map_err(|_| {
         let known_shape = text.split_once(':').is_some_and(|(algorithm, hex)| {
-            algorithm != "sha256" && !algorithm.is_empty() && hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+            algorithm != "sha256"
+                && !algorithm.is_empty()
+                && hex.len() >= 32
+                && hex.bytes().all(|b| b.is_ascii_hexdigit())
         });
         if known_shape { InvalidReference::Digest(text.to_owned()) } else { InvalidReference::Format }
     })
@@ -268,7 +271,11 @@ mod tests {
     fn docker_normalisation() {
         for (input, canonical, familiar) in [
             ("nginx", "docker.io/library/nginx:latest", "nginx:latest"),
-            ("dockerinaction/hello_world", "docker.io/dockerinaction/hello_world:latest", "dockerinaction/hello_world:latest"),
+            (
+                "dockerinaction/hello_world",
+                "docker.io/dockerinaction/hello_world:latest",
+                "dockerinaction/hello_world:latest",
+            ),
             ("quay.io/a/b:1", "quay.io/a/b:1", "quay.io/a/b:1"),
             ("index.docker.io/library/alpine:3", "docker.io/library/alpine:3", "alpine:3"),
             ("localhost:5000/a", "localhost:5000/a:latest", "localhost:5000/a:latest"),
@@ -286,7 +293,9 @@ mod tests {
 
     #[test]
     fn malformed_references_are_named() {
-        for bad in ["", ":", "a:", "a//b", "/a", "a/", "a b", "a..b", "a___b", "-a", "a@sha256:00", "a:b:c/", "a\u{1b}[0m"] {
+        for bad in
+            ["", ":", "a:", "a//b", "/a", "a/", "a b", "a..b", "a___b", "-a", "a@sha256:00", "a:b:c/", "a\u{1b}[0m"]
+        {
             assert_eq!(parse(bad), Err(InvalidReference::Format), "{bad:?}");
         }
         assert_eq!(parse("UPPER"), Err(InvalidReference::Uppercase("library/UPPER".into())));

@@ -92,9 +92,7 @@ pub fn with_shared_child<T, F: FnOnce() -> T>(work: F) -> io::Result<T> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
     // SAFETY: the stack is aligned, large enough and lives until the child has ended; CLONE_VFORK
     // keeps this process asleep while the child uses the shared memory.
-    let child = unsafe {
-        libc::clone(run::<T, F>, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut job).cast())
-    };
+    let child = unsafe { libc::clone(run::<T, F>, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut job).cast()) };
     if child < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -112,12 +112,20 @@ impl Client {
     /// one new token.
     pub async fn get(&self, target: &Target, accept: &str) -> Result<Response, RegistryError> {
         let (url, offset) = self.address(target)?;
-        let mut response = self.follow(url.clone(), accept, offset).await?;
-        if response.status() == StatusCode::UNAUTHORIZED && endpoint::same_origin(response.url(), &self.base) {
-            let headers = response.headers().clone();
-            self.renew_token(&headers).await?;
-            response = self.follow(url, accept, offset).await?;
-        }
+        let mut renewed = false;
+        let response = loop {
+            let token = self.token.borrow().clone();
+            let response = self.follow(url.clone(), accept, offset, token.as_ref()).await?;
+            let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
+            if renewed || !unauthorized || !endpoint::same_origin(response.url(), &self.base) {
+                break response;
+            }
+            // Another request may have brought a newer token since this one was sent.
+            if *self.token.borrow() == token {
+                self.renew_token(response.headers()).await?;
+                renewed = true;
+            }
+        };
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
             _ => Err(self.failure(target, response).await),
@@ -151,12 +159,18 @@ impl Client {
 
     /// GET with redirects. The token goes to the registry's own origin only, and no more once a
     /// redirect left it.
-    async fn follow(&self, mut url: Url, accept: &str, offset: u64) -> Result<Response, RegistryError> {
+    async fn follow(
+        &self,
+        mut url: Url,
+        accept: &str,
+        offset: u64,
+        token: Option<&HeaderValue>,
+    ) -> Result<Response, RegistryError> {
         let mut at_home = true;
         for _ in 0..=REDIRECTS_MAX {
             at_home &= endpoint::same_origin(&url, &self.base);
             let mut request = self.http.get(url.clone()).header(ACCEPT, accept);
-            if let Some(token) = self.token.borrow().as_ref().filter(|_| at_home) {
+            if let Some(token) = token.filter(|_| at_home) {
                 request = request.header(AUTHORIZATION, token.clone());
             }
             if offset > 0 {
@@ -215,7 +229,6 @@ impl Client {
 
     /// Gets a token as the challenge asks. Anonymous: nothing secret is sent.
     async fn renew_token(&self, headers: &HeaderMap) -> Result<(), RegistryError> {
-        self.token.replace(None);
         let Challenge::Bearer { realm, service } = token::challenge(headers) else {
             return Err(RegistryError::AuthenticationRequired(self.host()));
         };

@@ -181,7 +181,7 @@ fn an_interrupted_download_is_resumed() {
         let (server, bench) = (honest(&one_layer(&content)), Bench::new());
         bench.leave_partial(&content, &content[..kept]);
         bench.pull(&server, "a").0.unwrap();
-        assert_eq!(bench.contents(), [content.clone()]);
+        assert_eq!(bench.contents(), std::slice::from_ref(&content));
         let digest = Digest::of(&content).to_string();
         let asked: Vec<_> = server.seen().into_iter().filter(|seen| seen.path.ends_with(&digest)).collect();
         let ranges: Vec<_> = asked.iter().map(|seen| seen.range()).collect();
@@ -244,7 +244,7 @@ fn a_damaged_partial_download_is_fetched_anew() {
         let (server, bench) = (honest(&one_layer(&content)), Bench::new());
         bench.leave_partial(&content, &partial);
         bench.pull(&server, "a").0.unwrap();
-        assert_eq!(bench.contents(), [content.clone()]);
+        assert_eq!(bench.contents(), std::slice::from_ref(&content));
     }
 }
 
@@ -343,7 +343,7 @@ fn two_pulls_of_one_image_share_the_work() {
     let (server, bench) = (honest(&fixture), Bench::new());
     std::thread::scope(|scope| {
         let pulls: Vec<_> = (0..3).map(|_| scope.spawn(|| bench.pull(&server, "a").0)).collect();
-        pulls.into_iter().for_each(|pull| drop(pull.join().unwrap().unwrap()));
+        pulls.into_iter().for_each(|pull| assert!(pull.join().unwrap().is_ok()));
     });
     assert_eq!(bench.contents().len(), 5);
     for layer in &fixture.layers {

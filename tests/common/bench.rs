@@ -1,9 +1,8 @@
 //! A store of one's own, and the check that nothing is left of it.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::command::{Cmd, Running, program};
@@ -14,7 +13,7 @@ use super::{comes_true, names_in, proc, rbox_program, scratch, unprivileged};
 /// and then fails the test if a process, a staging entry or damage is left.
 pub struct Bench {
     directory: PathBuf,
-    damaged: Cell<bool>,
+    damaged: AtomicBool,
 }
 
 impl Bench {
@@ -26,7 +25,7 @@ impl Bench {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = scratch().join(format!("rbox-it-{}-{number}", std::process::id()));
         std::fs::create_dir_all(directory.join("files")).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
-        Self { directory, damaged: Cell::new(false) }
+        Self { directory, damaged: AtomicBool::new(false) }
     }
 
     /// A new store that holds the small image; its reference.
@@ -166,14 +165,14 @@ impl Bench {
 
     /// The store was damaged on purpose: leave the closing check of its contents out.
     pub fn expect_damage(&self) {
-        self.damaged.set(true);
+        self.damaged.store(true, Ordering::Relaxed);
     }
 
     fn finish(&self) {
         if !self.root().join("version").exists() {
             return;
         }
-        if !self.damaged.get() {
+        if !self.damaged.load(Ordering::Relaxed) {
             let containers = self.ok(&["ps", "-aq", "--no-trunc"]);
             let ids: Vec<&str> = containers.split_whitespace().collect();
             if !ids.is_empty() {

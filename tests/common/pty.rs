@@ -1,0 +1,185 @@
+//! A real terminal: a program on the inner side of a pty with its own session, and a hand and an
+//! eye on the outer side.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
+
+use super::Bench;
+
+/// A terminal with a program in it.
+pub struct Terminal {
+    outer: File,
+    inner: OwnedFd,
+    child: Child,
+    seen: Arc<(Mutex<Vec<u8>>, Condvar)>,
+    /// How far [`Terminal::expect`] has read.
+    read: usize,
+}
+
+impl Terminal {
+    /// Runs a shell script, in which `rbox` is the program under test, as the leader of a session
+    /// whose controlling terminal this is (24 rows, 80 columns).
+    #[track_caller]
+    pub fn shell(bench: &Bench, script: &str) -> Self {
+        let prepared = bench.mkdir("bin");
+        let link = prepared.join("rbox");
+        if !link.exists() {
+            std::os::unix::fs::symlink(super::rbox_program(), &link).expect("a link");
+        }
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", prepared.display());
+        let environment = [
+            ("RBOX_ROOT", bench.root().into_os_string()),
+            ("RBOX_RUNROOT", bench.runroot().into_os_string()),
+            ("PATH", path.into()),
+            ("TERM", "xterm".into()),
+        ];
+        Self::spawn(&["bash", "--norc", "-c", script], &environment)
+    }
+
+    /// Runs `rbox ARGS...` on a terminal.
+    #[track_caller]
+    pub fn rbox(bench: &Bench, args: &[&str]) -> Self {
+        let program = super::rbox_program();
+        let program = program.to_str().expect("a path of text");
+        let environment = [
+            ("RBOX_ROOT", bench.root().into_os_string()),
+            ("RBOX_RUNROOT", bench.runroot().into_os_string()),
+            ("TERM", "xterm".into()),
+        ];
+        Self::spawn(&[&[program], args].concat(), &environment)
+    }
+
+    fn spawn(command: &[&str], environment: &[(&str, std::ffi::OsString)]) -> Self {
+        let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
+        grantpt(&outer).and_then(|()| unlockpt(&outer)).expect("a pty");
+        let name = ptsname(&outer, Vec::new()).expect("a pty").into_string().expect("text");
+        // Without O_NOCTTY it could become the terminal of the test program; std sets no such flag.
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+        let inner = rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).expect("the inner side");
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&inner, size).expect("a terminal");
+        let stdio = || Stdio::from(inner.try_clone().expect("a descriptor"));
+        // setsid makes its standard input the controlling terminal, then becomes the program.
+        let child = Command::new("setsid")
+            .arg("--ctty")
+            .args(command)
+            .envs(environment.iter().map(|(name, value)| (OsStr::new(name), value)))
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .expect("setsid of util-linux");
+        let outer = File::from(outer);
+        let seen = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let shared = Arc::clone(&seen);
+        let mut stream = outer.try_clone().expect("a descriptor");
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // EIO when the other side is closed for good.
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                shared.0.lock().expect("no panic while held").extend_from_slice(&buffer[..count]);
+                shared.1.notify_all();
+            }
+        });
+        Self { outer, inner, child, seen, read: 0 }
+    }
+
+    /// Types.
+    #[track_caller]
+    pub fn send(&mut self, keys: &str) {
+        self.outer.write_all(keys.as_bytes()).expect("a terminal");
+    }
+
+    /// Types a line.
+    #[track_caller]
+    pub fn line(&mut self, text: &str) {
+        self.send(&format!("{text}\n"));
+    }
+
+    /// Waits until `text` appears after what was expected before.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) {
+        self.expect_within(text, Duration::from_secs(20));
+    }
+
+    /// The same with a time limit.
+    #[track_caller]
+    pub fn expect_within(&mut self, text: &str, limit: Duration) {
+        let start = self.read;
+        let find = |seen: &[u8]| {
+            let position = seen[start..].windows(text.len()).position(|window| window == text.as_bytes())?;
+            Some(start + position + text.len())
+        };
+        let guard = self.seen.0.lock().expect("no panic while held");
+        let (guard, _) = self.seen.1.wait_timeout_while(guard, limit, |seen| find(seen).is_none()).expect("no panic");
+        let found = find(&guard);
+        let screen = String::from_utf8_lossy(&guard).into_owned();
+        drop(guard);
+        self.read = found.unwrap_or_else(|| panic!("no {text:?} on the terminal within {limit:?}:\n{screen}\n---"));
+    }
+
+    /// All that was shown.
+    pub fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.seen.0.lock().expect("no panic while held")).into_owned()
+    }
+
+    /// Makes the terminal another size.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.outer, size).expect("a terminal");
+    }
+
+    /// The terminal's settings.
+    pub fn settings(&self) -> Termios {
+        tcgetattr(&self.inner).expect("a terminal")
+    }
+
+    /// The settings that raw mode changes, for comparisons.
+    pub fn modes(&self) -> [u32; 4] {
+        let settings = self.settings();
+        [
+            settings.input_modes.bits(),
+            settings.output_modes.bits(),
+            settings.control_modes.bits(),
+            settings.local_modes.bits(),
+        ]
+    }
+
+    /// The process on the terminal.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
+    }
+
+    /// Waits for the program's end; its exit code.
+    #[track_caller]
+    pub fn wait(mut self) -> i32 {
+        use std::os::unix::process::ExitStatusExt as _;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                return status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+            }
+            if Instant::now() > deadline {
+                panic!("the program on the terminal did not end in 30 s:\n{}\n---", self.screen());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -60,6 +60,7 @@ pub fn create(
     check_bind_sources(&request.mounts).or_exit(125)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
     let store = context.store().or_exit(125)?;
+    super::sweep_abandoned(context).or_exit(125)?;
     let (root, config) = base(context, image, options, policy).or_exit(125)?;
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let make = |name: String| -> Result<Result<Container, CreateError>> {

@@ -81,7 +81,7 @@ fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPla
 
     let mut environment_list = process.env().clone().unwrap_or_default();
     // HOME is that of the user looked up for this command.
-    environment_list.retain(|entry| !entry.starts_with("HOME=") && !(entry.starts_with("TERM=") && !args.tty));
+    environment_list.retain(|entry| !entry.starts_with("HOME=") && (args.tty || !entry.starts_with("TERM=")));
     if args.tty && !environment_list.iter().any(|entry| entry.starts_with("TERM=")) {
         environment_list.push("TERM=xterm".to_owned());
     }

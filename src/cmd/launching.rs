@@ -74,7 +74,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
     let config = &container.config;
     let joins = joins(store, config)?;
     let spec = oci::runtime_spec(config, &host_facts(container, &joins)?)?;
-    let architecture = config.platform.parse::<Platform>().map_or_else(|_| Platform::host(), |platform| platform);
+    let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host());
     let effective = caps::effective(&config.capabilities, config.privileged);
     let seccomp = seccomp::filter_for(&effective, &config.seccomp, &architecture.architecture, &store.path("seccomp"))?;
     write_etc(container)?;

@@ -235,6 +235,14 @@ fn finish_cleanup(context: &Context, cleanup: Cleanup) -> Result<()> {
     }
 }
 
+/// Removes what crashes left in staging, if anything.
+fn sweep_abandoned(context: &Context) -> Result<()> {
+    match staging::count_abandoned(context.store()?)? {
+        0 => Ok(()),
+        _ => sweep_in_user_namespace(context),
+    }
+}
+
 fn sweep_in_user_namespace(context: &Context) -> Result<()> {
     let store = context.store()?;
     userns::run_inside(store, || Ok(staging::sweep(store).map(drop)?))

@@ -12,12 +12,12 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use super::create_options::CreateOptions;
 use super::format::text::warn;
 use super::progress::{Bars, Lines, Silent};
-use super::{Context, error};
+use super::{Context, error, sweep_abandoned};
 use crate::sandbox::userns;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
-use crate::store::{Store, staging, unpack};
+use crate::store::{Store, unpack};
 use crate::sys::process::{self, Fork};
 
 /// Download images from a registry
@@ -108,7 +108,7 @@ fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missi
 /// Pulls one image and shows how it goes. The caller has one thread and keeps it.
 fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, output: Output) -> Result<Pulled> {
     let store = context.store()?;
-    sweep(context)?;
+    sweep_abandoned(context)?;
     let mut worker = unpack_worker(store)?;
     let options = PullOptions { single_id: userns::is_single(store)?, ..options.clone() };
     let pulled = {
@@ -118,7 +118,7 @@ fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, ou
     drop(worker);
     if pulled.is_err() {
         // The pull's own error counts; a later sweep finds what this one cannot remove.
-        let _ = sweep(context);
+        let _ = sweep_abandoned(context);
     }
     let pulled = pulled?;
     match output {
@@ -127,15 +127,6 @@ fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, ou
         Output::Quiet => Ok(()),
     }?;
     Ok(pulled)
-}
-
-/// Removes what interrupted pulls left. Half a layer may hold files of mapped ids, which only the
-/// user namespace can remove.
-fn sweep(context: &Context) -> Result<()> {
-    match staging::count_abandoned(context.store()?).context("look for abandoned work")? {
-        0 => Ok(()),
-        _ => super::sweep_in_user_namespace(context),
-    }
 }
 
 /// Whether the typed name has a tag or a digest.

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::{Context, error, pull, sweep_in_user_namespace};
+use super::{Context, error, finish_cleanup, pull, sweep_abandoned, sweep_in_user_namespace};
 use crate::sandbox::userns;
-use crate::store::{check, staging};
+use crate::store::check;
+use crate::store::containers::{RemoveError, Status};
 
 /// Manage the store
 #[derive(clap::Subcommand, Debug)]
@@ -31,13 +32,26 @@ pub struct CheckArgs {
     repair: bool,
 }
 
+/// A --rm container whose supervisor was killed has nobody else to remove it.
+fn remove_orphans(context: &Context) -> Result<()> {
+    let containers = context.store()?.containers();
+    let (all, _) = containers.list()?;
+    for orphan in all.iter().filter(|one| one.config.auto_remove && one.status() == Status::Exited) {
+        match containers.remove(orphan.id()) {
+            // It was only about to remove itself.
+            Err(RemoveError::NotFound(_)) => {}
+            removed => finish_cleanup(context, removed?)?,
+        }
+    }
+    Ok(())
+}
+
 /// Exit code 0 when nothing is wrong or everything was repaired, else 1.
 fn check(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
     let store = context.store()?;
     // What a crash left is no damage: it goes as with any other command.
-    if staging::count_abandoned(store).context("look for abandoned work")? > 0 {
-        sweep_in_user_namespace(context)?;
-    }
+    remove_orphans(context)?;
+    sweep_abandoned(context)?;
     let findings = check::check(store)?;
     if !args.repair || findings.is_empty() {
         for finding in &findings {

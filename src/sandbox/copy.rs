@@ -100,8 +100,8 @@ fn copy_link_metadata(at: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Resul
 fn times(stat: &Stat) -> Timestamps {
     let stamp = |sec: i64, nsec: u64| Timespec { tv_sec: sec, tv_nsec: nsec as _ };
     Timestamps {
-        last_access: stamp(stat.st_atime as i64, stat.st_atime_nsec as u64),
-        last_modification: stamp(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+        last_access: stamp(stat.st_atime, stat.st_atime_nsec),
+        last_modification: stamp(stat.st_mtime, stat.st_mtime_nsec),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<(), SetupEr
     let driver = directory.join("driver");
     let (upper, work) = (directory.join("upper"), directory.join("work"));
     if let [Part::Overlay(_)] = parts[..] {
-        let layout = Layout { lowers: &[host.clone()], upper: &upper, work: &work, merged };
+        let layout = Layout { lowers: std::slice::from_ref(&host), upper: &upper, work: &work, merged };
         return rootfs::mount(&layout, &driver).doing(format_args!("mount {} below an overlay", host.display()));
     }
 

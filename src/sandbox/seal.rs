@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -35,7 +35,7 @@ pub fn open() -> Result<OwnedFd, SetupError> {
     read_only_mount(&path).or_else(|_| memory_copy()).doing("seal our own executable")
 }
 
-fn read_only_mount(path: &PathBuf) -> io::Result<OwnedFd> {
+fn read_only_mount(path: &Path) -> io::Result<OwnedFd> {
     let options = Options { attributes: attr::RDONLY | attr::NOSUID | attr::NODEV, bind: true, ..Options::default() };
     let clone = mounts::clone_tree(path, &options)?;
     let stat = rustix::fs::statat(&clone, c"", rustix::fs::AtFlags::EMPTY_PATH)?;

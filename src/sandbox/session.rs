@@ -255,8 +255,7 @@ impl Session {
         if let Some(status) = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?
         {
             let killed = status.terminating_signal().map(|signal| 128 + signal);
-            self.exit =
-                Some(status.exit_status().map(|code| code as i32).or(killed.map(|code| code as i32)).unwrap_or(255));
+            self.exit = Some(status.exit_status().or(killed).unwrap_or(255));
         }
         Ok(())
     }

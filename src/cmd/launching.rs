@@ -13,7 +13,7 @@ use crate::sandbox::launch::{self, Attachment};
 use crate::sandbox::plan::{Join, Plan, RootPlan};
 use crate::sandbox::{seccomp, terminal};
 use crate::spec::caps;
-use crate::spec::config::{ContainerConfig, ContainerId, NamespaceMode, NetworkMode, RootSource};
+use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode, RootSource};
 use crate::spec::oci::{self, HostFacts, JoinedNamespaces};
 use crate::spec::platform::Platform;
 use crate::store::Store;
@@ -113,15 +113,21 @@ fn joins(store: &Store, config: &ContainerConfig) -> Result<Vec<Join>> {
     let mut joins = Vec::new();
     for (kind, mode) in wanted {
         if let NamespaceMode::Container(id) = mode {
-            let ProcessIdentity { pid, start } = running_init(store, id)?;
+            let donor = store.containers().get(id)?;
+            if kind == Namespace::Ipc && matches!(donor.config.ipc, NamespaceMode::Private | NamespaceMode::None) {
+                bail!(
+                    "cannot join IPC of container {}: non-shareable IPC (hint: use --ipc shareable for the donor container)",
+                    donor.config.name
+                );
+            }
+            let ProcessIdentity { pid, start } = running_init(&donor)?;
             joins.push(Join { kind, pid, start });
         }
     }
     Ok(joins)
 }
 
-fn running_init(store: &Store, id: &ContainerId) -> Result<ProcessIdentity> {
-    let donor = store.containers().get(id)?;
+fn running_init(donor: &Container) -> Result<ProcessIdentity> {
     let init = donor.state.init().filter(|_| donor.is_running());
     init.ok_or_else(|| anyhow!("cannot join container {}: it is not running", donor.config.name))
 }

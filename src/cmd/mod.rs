@@ -124,7 +124,9 @@ pub fn command() -> clap::Command {
             .disable_help_flag(true)
             .arg(clap::Arg::new("help").long("help").help("Print help").action(clap::ArgAction::Help))
     };
-    Cli::command().mut_subcommand("run", free_h).mut_subcommand("create", free_h)
+    // Of a flag given twice the last one counts.
+    let last_wins = |command: clap::Command| command.args_override_self(true);
+    Cli::command().mut_subcommands(last_wins).mut_subcommand("run", free_h).mut_subcommand("create", free_h)
 }
 
 fn parse() -> Result<Cli, clap::Error> {

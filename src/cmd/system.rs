@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Context, error, finish_cleanup, pull, sweep_abandoned, sweep_in_user_namespace};
 use crate::sandbox::userns;
@@ -51,6 +51,7 @@ fn check(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
     let store = context.store()?;
     // What a crash left is no damage: it goes as with any other command.
     remove_orphans(context)?;
+    store.containers().free_dangling_names().context("free names without containers")?;
     sweep_abandoned(context)?;
     let findings = check::check(store)?;
     if !args.repair || findings.is_empty() {

@@ -89,6 +89,10 @@ impl Client {
             self.send_size();
         }
         let mut reading = attach.stdin;
+        // Frames that came together with the news of the start.
+        if let Some(outcome) = self.take_frames(attach, warn)? {
+            return Ok(outcome);
+        }
         loop {
             let ready = self.wait(&signals, reading)?;
             if ready.signals {
@@ -162,6 +166,10 @@ impl Client {
             Err(Errno::INTR | Errno::AGAIN) => return Ok(None),
             Err(_) => return Ok(Some(Outcome::Lost)),
         }
+        self.take_frames(attach, warn)
+    }
+
+    fn take_frames(&mut self, attach: &Attach, warn: &mut dyn FnMut(&str)) -> io::Result<Option<Outcome>> {
         while let Some((kind, payload)) = self.decoder.next_frame()? {
             match kind {
                 Kind::Stdout if attach.stdout => write_out(&mut io::stdout().lock(), payload)?,

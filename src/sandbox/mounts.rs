@@ -28,6 +28,10 @@ pub struct Detached {
     pub directory: bool,
 }
 
+/// What programs trust by these very names: an image may not lead them elsewhere
+/// (CVE-2019-16884 and kin).
+const REAL: [&str; 3] = ["/proc", "/sys", "/dev"];
+
 /// A mount's options, sorted by meaning.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -139,7 +143,11 @@ pub fn prepare(mount: &Mount) -> Result<Detached, SetupError> {
 impl Detached {
     /// Attaches the mount inside `root`, making its target where it is missing.
     pub fn attach(&self, root: &Root) -> Result<(), SetupError> {
-        let target = if self.directory { root.ensure_directory(&self.target) } else { root.ensure_file(&self.target) };
+        let target = match (self.directory, REAL.iter().any(|real| self.target == Path::new(real))) {
+            (true, true) => root.ensure_real_directory(&self.target),
+            (true, false) => root.ensure_directory(&self.target),
+            (false, _) => root.ensure_file(&self.target),
+        };
         let target = target.doing(format_args!("make the mount point {}", self.target.display()))?;
         tree::attach(self.mount.as_fd(), target.as_fd()).doing(format_args!("mount on {}", self.target.display()))
     }

@@ -47,6 +47,8 @@ pub fn main() -> ! {
 }
 
 fn execute(path: &CStr, argv: &[CString]) -> ! {
+    // The runtime of our own start ignores SIGPIPE again.
+    process::reset_signals();
     let environment: Vec<CString> = std::env::vars_os()
         .filter_map(|(key, value)| {
             let entry: OsString = [key, OsString::from("="), value].into_iter().collect();
@@ -72,7 +74,6 @@ fn reap(path: &CStr, argv: &[CString]) -> ! {
             // A group of its own in the terminal's foreground, so that ctrl-c reaches it once.
             let _ = rustix::process::setpgid(None, None);
             let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
-            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
             execute(path, argv)
         }
         Ok(Fork::Parent(child)) => child,

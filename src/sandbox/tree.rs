@@ -69,6 +69,21 @@ impl Root {
         }
     }
 
+    /// Like [`Self::ensure_directory`] for a directory right below the root that must be no symbolic
+    /// link.
+    pub fn ensure_real_directory(&self, path: &Path) -> io::Result<OwnedFd> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        match rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, name, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOTDIR | Errno::LOOP => io::Error::other("it is not a directory in this image"),
+            error => error.into(),
+        })
+    }
+
     /// The non-directory `path`, made as an empty file (mode 0644) where it is missing.
     pub fn ensure_file(&self, path: &Path) -> io::Result<OwnedFd> {
         match self.handle(path) {

@@ -27,7 +27,7 @@ pub fn container_name(text: &str) -> Result<&str, InvalidName> {
     let name = text.strip_prefix('/').unwrap_or(text);
     let word = |byte: u8| byte.is_ascii_alphanumeric();
     let allowed = |byte: u8| word(byte) || b"_.-".contains(&byte);
-    if name.len() < 2 || !name.as_bytes().first().copied().is_some_and(word) || !name.bytes().all(allowed) {
+    if !name.as_bytes().first().copied().is_some_and(word) || !name.bytes().all(allowed) {
         return Err(InvalidName::Container(printable(text)));
     }
     if name.len() > CONTAINER_MAX {
@@ -92,12 +92,17 @@ mod tests {
 
     #[test]
     fn container_names() {
-        for (text, name) in
-            [("web", "web"), ("/web", "web"), ("a1", "a1"), ("A_b.c-d", "A_b.c-d"), ("deadbeef", "deadbeef")]
-        {
+        for (text, name) in [
+            ("web", "web"),
+            ("/web", "web"),
+            ("a", "a"),
+            ("a1", "a1"),
+            ("A_b.c-d", "A_b.c-d"),
+            ("deadbeef", "deadbeef"),
+        ] {
             assert_eq!(container_name(text), Ok(name));
         }
-        for text in ["", "a", "/", "-a", ".a", "_a", "a b", "a/b", "//ab", "ä1", "a\n", "a:b"] {
+        for text in ["", "/", "-a", ".a", "_a", "a b", "a/b", "//ab", "ä1", "a\n", "a:b"] {
             assert!(matches!(container_name(text), Err(InvalidName::Container(_))), "{text:?}");
         }
         let message = container_name("a b").unwrap_err().to_string();

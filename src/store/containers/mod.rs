@@ -95,6 +95,11 @@ impl Containers<'_> {
         FileLock::exclusive(&self.directory(id).join("lock"))
     }
 
+    /// Frees the names of containers that crashes left without one.
+    pub fn free_dangling_names(&self) -> io::Result<()> {
+        names::remove_all_dangling(self.store)
+    }
+
     /// The ids of all container directories, readable or not.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
         let path = self.store.path("containers");

@@ -57,10 +57,12 @@ impl From<PullError> for Interrupted {
 }
 
 impl LayerJob<'_> {
-    /// Whether the layer is in the store, its record undamaged.
+    /// Whether the layer is in the store, its record undamaged, and the blob it can be rebuilt from.
+    /// The same layer may have come from another blob, compressed in another way.
     pub fn is_here(&self) -> bool {
         let (layers, chain_id) = (self.store().layers(), self.layer.chain_id);
-        layers.contains(chain_id) && layers.get(chain_id).is_ok()
+        let blob = self.store().blobs().contains(self.layer.blob.digest);
+        blob && layers.contains(chain_id) && layers.get(chain_id).is_ok()
     }
 
     /// Tells the progress display.

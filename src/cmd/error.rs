@@ -52,7 +52,8 @@ pub fn print(error: &anyhow::Error) {
 
 /// Whether the error is only that nobody reads our output any more, which is no failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
+    let inner = error.downcast_ref::<Coded>().map_or(error, |coded| &coded.0);
+    inner.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     })
 }

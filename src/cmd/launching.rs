@@ -58,6 +58,8 @@ pub fn attach(client: Client, config: &ContainerConfig, stdin: bool, signal_prox
     match client.pump(&attach, &mut super::warn)? {
         Outcome::Exited(code) => Ok(exit_code(code)),
         Outcome::Detached => Ok(ExitCode::SUCCESS),
+        // As a shell has it for SIGHUP; the supervisor stops the container now.
+        Outcome::HungUp => Ok(ExitCode::from(129)),
         Outcome::Lost => {
             super::warn("the container's supervisor was killed, and the container with it");
             Ok(ExitCode::from(137))

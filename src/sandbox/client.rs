@@ -45,6 +45,8 @@ pub enum Outcome {
     Detached,
     /// The supervisor died.
     Lost,
+    /// Our own terminal went away, and the person with it.
+    HungUp,
 }
 
 impl Client {
@@ -102,6 +104,10 @@ impl Client {
                 push_to(&mut self.out, Kind::Detach, &[]);
                 self.flush_blocking();
                 return Ok(Outcome::Detached);
+            }
+            // Raw mode has no end-of-file key: an end is a hang-up.
+            if raw.is_some() && !reading {
+                return Ok(Outcome::HungUp);
             }
             self.flush()?;
             if ready.socket

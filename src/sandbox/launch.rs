@@ -1,5 +1,6 @@
 //! Starting a container from an invocation: fork the supervisor into U and hear how it went.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, bail};
@@ -50,14 +51,14 @@ pub fn launch(
         foreground: attachment.foreground,
         size: attachment.size,
     };
-    // Both processes get the charge by the fork; ours is dropped, the lock lives on in the other.
-    let mut charge = Some(charge);
-    let mut in_child = Some(&ours);
+    // Both processes get everything by the fork. The supervisor must not keep our end, or it would
+    // never see us go; we must not keep the lock, which lives on in it.
+    let end = Cell::new(Some(ours));
     let forked = userns::fork_into(store, || {
-        in_child.take();
-        charge.take().map_or(125, supervisor::enter)
+        drop(end.take());
+        supervisor::enter(charge)
     })?;
-    drop(charge);
+    let ours = end.take().context("the socket to the supervisor is gone")?;
     let status = waitpid(Some(forked.pid), WaitOptions::empty()).context("wait for the fork of the supervisor")?;
     if status.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
         bail!("cannot start a supervisor in the user namespace");

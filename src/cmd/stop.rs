@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::{Context, each};
 use crate::spec::signal::Signal;
 use crate::store::containers::Container;
+use crate::store::lock::AliveLock;
 use crate::sys::process::signal_from_number;
 
 /// Stop one or more running containers
@@ -68,12 +69,16 @@ pub fn send(process: &OwnedFd, signal: Signal) -> Result<()> {
     }
 }
 
-/// Waits until the supervisor has recorded the end and is gone, so that what comes next sees it.
+/// Waits until the end is recorded, so that what comes next sees it: first for the init, then for
+/// the supervisor to let go of its lock. The supervisor itself may live on for a client that does not
+/// read.
 pub fn wait_recorded(container: &mut Container) -> Result<()> {
-    if let Some(supervisor) = container.state.supervisor()
-        && let Some(supervisor) = supervisor.open().context("find the supervisor")?
-    {
-        wait_readable(&supervisor, None)?;
+    const PAUSE: Duration = Duration::from_millis(2);
+    if let Some(init) = open_init(container)? {
+        wait_readable(&init, None)?;
+    }
+    while AliveLock::is_held(&container.path("alive")).context("look at the container's lock")? {
+        std::thread::sleep(PAUSE);
     }
     // A --rm container is gone by now, and with it its state.
     let _ = container.refresh();

@@ -120,7 +120,7 @@ pub struct CreateOptions {
     /// User namespace to use (host)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub userns: String,
-    /// UTS namespace to use (host)
+    /// UTS namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub uts: String,
     /// Bind mount a directory or a file

@@ -12,10 +12,24 @@ use crate::sys::accounts;
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct GlobalOptions {
     /// Directory of images, layers and containers
-    #[arg(long, global = true, value_name = "DIR", env = "RBOX_ROOT", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "DIR",
+        env = "RBOX_ROOT",
+        hide_env_values = true
+    )]
     pub root: Option<PathBuf>,
-    /// Directory of what must vanish at boot
-    #[arg(long, global = true, value_name = "DIR", env = "RBOX_RUNROOT", hide_env = true)]
+    /// Directory of run-time files, which vanish at boot
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "DIR",
+        env = "RBOX_RUNROOT",
+        hide_env_values = true
+    )]
     pub runroot: Option<PathBuf>,
 }
 

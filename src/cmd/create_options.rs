@@ -24,19 +24,19 @@ pub struct CreateOptions {
     /// Add a line to /etc/hosts (NAME:IP)
     #[arg(long, value_name = "NAME:IP")]
     pub add_host: Vec<String>,
-    /// Add Linux capabilities
+    /// Add a Linux capability, or ALL
     #[arg(long, value_name = "CAP")]
     pub cap_add: Vec<String>,
-    /// Drop Linux capabilities
+    /// Drop a Linux capability, or ALL
     #[arg(long, value_name = "CAP")]
     pub cap_drop: Vec<String>,
-    /// Write the container ID to the file
+    /// Write the container ID to the file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub cidfile: Option<PathBuf>,
-    /// Overwrite the default ENTRYPOINT of the image
+    /// Overwrite the ENTRYPOINT of the image; empty removes it
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
-    /// Set environment variables
+    /// Set an environment variable; without a value, pass on the caller's
     #[arg(short = 'e', long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
     /// Read in a file of environment variables
@@ -46,7 +46,7 @@ pub struct CreateOptions {
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
     /// Run an init inside the container that forwards signals and reaps processes
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
     pub init: bool,
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
@@ -54,28 +54,28 @@ pub struct CreateOptions {
     /// IPC mode to use (private, shareable, none, host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub ipc: String,
-    /// Set meta data on a container
+    /// Set a label
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
-    /// Read in a line delimited file of labels
+    /// Read in a file of labels, one a line
     #[arg(long, value_name = "FILE")]
     pub label_file: Vec<PathBuf>,
-    /// Attach a filesystem mount to the container
+    /// Attach a filesystem mount (type=bind|tmpfs,source=PATH,target=PATH,...)
     #[arg(long, value_name = "SPEC")]
     pub mount: Vec<String>,
-    /// Assign a name to the container
+    /// Assign a name to the container; one is made up by default
     #[arg(long)]
     pub name: Option<String>,
-    /// Connect a container to a network (none, host)
+    /// Network to use (none, host)
     #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
     pub network: String,
     /// PID namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub pid: String,
-    /// Set platform if the image is multi-platform
-    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env = true)]
+    /// Platform to choose where the image has several, as in linux/arm64
+    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true)]
     pub platform: Option<Platform>,
-    /// Give extended privileges to this container, within its own user namespace
+    /// Give all capabilities, devices and no seccomp filter, within the container's own user namespace
     #[arg(long)]
     pub privileged: bool,
     /// Pull image before running (always, missing, never)
@@ -84,49 +84,49 @@ pub struct CreateOptions {
     /// Suppress the pull output
     #[arg(short, long)]
     pub quiet: bool,
-    /// Mount the container's root filesystem as read only
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    /// Mount the container's root file system read-only
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
     pub read_only: bool,
     /// Automatically remove the container when it exits
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
     pub rm: bool,
-    /// Security options (no-new-privileges, seccomp=FILE|unconfined)
+    /// Security option (no-new-privileges, seccomp=FILE|builtin|unconfined)
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<String>,
-    /// Size of /dev/shm
+    /// Size of /dev/shm, 64m by default
     #[arg(long, value_name = "BYTES", value_parser = size::parse_bytes)]
     pub shm_size: Option<u64>,
-    /// Signal to stop the container
+    /// Signal that stops the container; by default the image's, or SIGTERM
     #[arg(long, value_name = "SIGNAL")]
     pub stop_signal: Option<Signal>,
-    /// Seconds to wait before killing the container; -1 waits for ever
+    /// Seconds from the stop signal to SIGKILL, 10 by default; -1 waits for ever
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub stop_timeout: Option<i64>,
-    /// Require HTTPS with a verified certificate when pulling
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
+    /// Verify the registry's certificate when pulling; =false also permits plain http
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
     pub tls_verify: Option<bool>,
-    /// Mount a tmpfs directory
+    /// Mount a tmpfs (PATH[:OPTIONS])
     #[arg(long, value_name = "PATH")]
     pub tmpfs: Vec<String>,
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
     pub tty: bool,
-    /// Ulimit options
+    /// Resource limit, as in nofile=1024:4096
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<Ulimit>,
-    /// Username or UID (NAME|UID[:GROUP|GID])
-    #[arg(short, long)]
+    /// User and group to run as
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub user: Option<String>,
     /// User namespace to use (host)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub userns: String,
-    /// UTS namespace to use (host)
+    /// UTS namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub uts: String,
     /// Bind mount a directory or a file
     #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
     pub volume: Vec<String>,
-    /// Working directory inside the container
+    /// Working directory inside the container, made when missing
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
 }

@@ -18,29 +18,29 @@ use crate::spec::platform::Platform;
 use crate::spec::security::SeccompChoice;
 use crate::store::containers::Container;
 
-/// Execute a command in a running container
+/// Run a command in a running container
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Detached mode: run command in the background
+    /// Run the command in the background
     #[arg(short, long)]
     detach: bool,
-    /// Set environment variables
+    /// Set an environment variable; without a value, pass on the caller's
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// Read in a file of environment variables
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// Keep STDIN open even if not attached
+    /// Pass STDIN on to the command
     #[arg(short, long)]
     interactive: bool,
-    /// Give extended privileges to the command, within the container's user namespace
+    /// Give all capabilities and no seccomp filter, within the container's user namespace
     #[arg(long)]
     privileged: bool,
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
     tty: bool,
-    /// Username or UID (NAME|UID[:GROUP|GID])
-    #[arg(short, long)]
+    /// User and group to run as
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     user: Option<String>,
     /// Working directory inside the container
     #[arg(short, long, value_name = "DIR")]

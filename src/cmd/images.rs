@@ -24,17 +24,17 @@ use crate::store::images::Image;
 /// List images
 #[derive(clap::Args, Debug, Default)]
 pub struct Args {
-    /// Show all images (default hides intermediate images)
+    /// Accepted for compatibility: there are no intermediate images
     #[arg(short, long)]
     all: bool,
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Filter output based on conditions provided
-    #[arg(short, long, value_name = "filter")]
+    /// Show only what matches (before, since, reference, label, dangling, until)
+    #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template
-    #[arg(long, value_name = "string")]
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Don't truncate output
     #[arg(long)]

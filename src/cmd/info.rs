@@ -19,8 +19,8 @@ use crate::store::containers::Status;
 /// Display system-wide information
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Format output using a custom template: 'json' or a Go template
-    #[arg(short, long, value_name = "string")]
+    /// Format output: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 }
 

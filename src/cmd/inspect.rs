@@ -21,19 +21,19 @@ use crate::store::Store;
 use crate::store::containers::{self, Container};
 use crate::store::images;
 
-/// Return low-level information on objects
+/// Show everything about containers and images, as JSON
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Format output using a custom template: 'json' or a Go template
-    #[arg(short, long, value_name = "string")]
+    /// Format output: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Display total file sizes if the type is container
+    /// Show how much disk containers take
     #[arg(short, long)]
     size: bool,
-    /// Only inspect objects of the given type
-    #[arg(long = "type", value_name = "string")]
+    /// Look among these only
+    #[arg(long = "type", value_name = "TYPE")]
     kind: Option<Kind>,
-    /// Names or ids of objects
+    /// Containers and images by name, id or unique prefix
     #[arg(required = true, value_name = "NAME|ID")]
     names: Vec<String>,
 }

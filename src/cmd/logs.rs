@@ -23,25 +23,25 @@ use crate::store::logs::{LogEntry, LogQuery, Stream};
 /// Fetch the logs of a container
 #[derive(clap::Args, Debug, Default)]
 pub struct Args {
-    /// Show extra details provided to logs
+    /// Accepted for compatibility: this version logs no details
     #[arg(long)]
     details: bool,
     /// Follow log output
     #[arg(short, long)]
     follow: bool,
-    /// Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
-    #[arg(long, value_name = "string", allow_hyphen_values = true)]
+    /// Show logs since a moment (2026-01-02T13:23:37Z) or for a time (42m)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
-    /// Number of lines to show from the end of the logs
-    #[arg(short = 'n', long, value_name = "string", default_value = "all", allow_hyphen_values = true)]
+    /// Number of lines to show from the end
+    #[arg(short = 'n', long, value_name = "N", default_value = "all", allow_hyphen_values = true)]
     tail: String,
     /// Show timestamps
     #[arg(short, long)]
     timestamps: bool,
-    /// Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
-    #[arg(long, value_name = "string", allow_hyphen_values = true)]
+    /// Show logs until a moment (2026-01-02T13:23:37Z) or a time ago (42m)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
-    /// The container's name or id
+    /// Container by name, id or unique prefix
     #[arg(value_name = "CONTAINER")]
     container: String,
 }

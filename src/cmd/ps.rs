@@ -22,19 +22,19 @@ use crate::store::containers::Container;
 /// List containers
 #[derive(clap::Args, Debug, Default)]
 pub struct Args {
-    /// Show all containers (default shows just running)
+    /// Show all containers, not only those that run
     #[arg(short, long)]
     all: bool,
-    /// Filter output based on conditions provided
-    #[arg(short, long, value_name = "filter")]
+    /// Show only what matches (name, id, status, label, ancestor, exited, network, volume, before, since)
+    #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template
-    #[arg(long, value_name = "string")]
+    /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Show n last created containers (includes all states)
-    #[arg(short = 'n', long, value_name = "int", default_value_t = -1, allow_negative_numbers = true)]
+    /// Show the N last created containers, in any state
+    #[arg(short = 'n', long, value_name = "N", default_value_t = -1, hide_default_value = true, allow_negative_numbers = true)]
     last: i64,
-    /// Show the latest created container (includes all states)
+    /// Show the last created container, in any state
     #[arg(short, long)]
     latest: bool,
     /// Don't truncate output

@@ -30,10 +30,10 @@ pub struct Args {
     #[arg(short, long)]
     quiet: bool,
     /// Platform to choose where there are several, as in linux/arm64
-    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env = true)]
+    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true)]
     platform: Option<Platform>,
     /// Verify the registry's certificate; =false also permits plain http
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
     tls_verify: Option<bool>,
     /// Trust the *.crt files in this directory
     #[arg(long, value_name = "DIR")]

@@ -15,7 +15,7 @@ pub struct Args {
     /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
-    /// Remove anonymous volumes associated with the container
+    /// Accepted for compatibility: this version makes no volumes
     #[arg(short, long)]
     volumes: bool,
     /// Containers by name, id or unique prefix

@@ -10,7 +10,7 @@ use crate::store::images::{LookupError, RemoveError};
 /// Remove one or more images
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Force removal of the image
+    /// Remove also what stopped containers use or several names refer to
     #[arg(short, long)]
     force: bool,
     /// Images by reference, id or unique prefix

@@ -12,14 +12,14 @@ use crate::store::containers::Container;
 /// Create and run a new container from an image
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    #[command(flatten)]
-    options: CreateOptions,
     /// Run container in background and print container ID
     #[arg(short, long)]
     detach: bool,
-    /// Proxy received signals to the process
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    /// Pass received signals on to the container, the default
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
     sig_proxy: bool,
+    #[command(flatten)]
+    options: CreateOptions,
     /// Image to use, or rootfs:DIRECTORY
     image: String,
     /// Command to run and its arguments

@@ -11,10 +11,10 @@ use crate::store::containers::Container;
 /// Start one or more stopped containers
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Attach STDOUT/STDERR and forward signals
+    /// Attach STDOUT and STDERR, pass signals on, and exit with the container's code
     #[arg(short, long)]
     attach: bool,
-    /// Attach container's STDIN
+    /// Attach STDIN as well
     #[arg(short, long)]
     interactive: bool,
     /// Containers by name, id or unique prefix

@@ -17,10 +17,10 @@ use crate::sys::process::signal_from_number;
 /// Stop one or more running containers
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Signal to send to the container
+    /// Signal to send first, by default the container's own
     #[arg(short, long)]
     signal: Option<Signal>,
-    /// Seconds to wait before killing the container; -1 waits for ever
+    /// Seconds until SIGKILL, by default the container's own; -1 waits for ever
     #[arg(short = 't', long, alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
     timeout: Option<i64>,
     /// Containers by name, id or unique prefix

@@ -24,10 +24,10 @@ impl Command {
     }
 }
 
-/// Verify every blob, layer and record of the store
+/// Verify the store: every blob, layer and record
 #[derive(clap::Args, Debug)]
 pub struct CheckArgs {
-    /// Remove what is corrupt and extract missing layers again
+    /// Remove corrupt blobs, extract missing layers again, set bad records aside
     #[arg(long)]
     repair: bool,
 }

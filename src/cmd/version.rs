@@ -19,8 +19,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Show the rbox version information
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Format output using a custom template: 'json' or a Go template
-    #[arg(short, long, value_name = "string")]
+    /// Format output: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     let mut walk = Walk { levels: vec![Level::new(directory, name.to_owned())?] };
     while let Some(finished) = walk.empty_deepest()? {
         match walk.levels.last().and_then(|level| level.directory.as_ref()) {
-            Some(above) => remove_emptied(above.fd.as_fd(), &finished)?,
+            Some(above) => remove_emptied(above.fd()?, &finished)?,
             None => return remove_emptied(parent, &finished),
         }
     }
@@ -74,25 +74,13 @@ struct Level {
     /// Device and inode, to know the directory again when it is reached through `..`.
     identity: (u64, u64),
     /// None while the level is too far above the bottom to stay open.
-    directory: Option<Open>,
-}
-
-struct Open {
-    fd: OwnedFd,
-    entries: Dir,
+    directory: Option<Dir>,
 }
 
 impl Level {
     fn new(fd: OwnedFd, name: CString) -> io::Result<Self> {
         let identity = identity(fd.as_fd())?;
-        Ok(Self { name, identity, directory: Some(Open::new(fd)?) })
-    }
-}
-
-impl Open {
-    fn new(fd: OwnedFd) -> io::Result<Self> {
-        let entries = Dir::read_from(&fd)?;
-        Ok(Self { fd, entries })
+        Ok(Self { name, identity, directory: Some(Dir::new(fd)?) })
     }
 }
 
@@ -123,12 +111,12 @@ impl Walk {
             && parent.directory.is_none()
         {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = rustix::fs::openat(&open.fd, "..", flags, Mode::empty())?;
+            let fd = rustix::fs::openat(open.fd()?, "..", flags, Mode::empty())?;
             // Somebody moved the directory: what is above it now is none of our business.
             if identity(fd.as_fd())? != parent.identity {
                 return Err(Errno::STALE.into());
             }
-            parent.directory = Some(Open::new(fd)?);
+            parent.directory = Some(Dir::new(fd)?);
         }
         Ok(Some(left.name))
     }
@@ -140,8 +128,8 @@ fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
 }
 
 /// Deletes entries until one is a directory that has content; returns it opened.
-fn next_directory(open: &mut Open) -> io::Result<Option<(OwnedFd, CString)>> {
-    while let Some(entry) = open.entries.read() {
+fn next_directory(open: &mut Dir) -> io::Result<Option<(OwnedFd, CString)>> {
+    while let Some(entry) = open.read() {
         let entry = match entry {
             Err(Errno::NOENT) => return Ok(None),
             entry => entry?,
@@ -151,13 +139,13 @@ fn next_directory(open: &mut Open) -> io::Result<Option<(OwnedFd, CString)>> {
             continue;
         }
         let gone = match entry.file_type() {
-            FileType::Directory => remove_directory(open.fd.as_fd(), name)?,
-            _ => unlink(open.fd.as_fd(), name)? || remove_directory(open.fd.as_fd(), name)?,
+            FileType::Directory => remove_directory(open.fd()?, name)?,
+            _ => unlink(open.fd()?, name)? || remove_directory(open.fd()?, name)?,
         };
         if gone {
             continue;
         }
-        if let Some(fd) = open_directory(open.fd.as_fd(), name)? {
+        if let Some(fd) = open_directory(open.fd()?, name)? {
             return Ok(Some((fd, name.to_owned())));
         }
     }
@@ -186,8 +174,7 @@ fn remove_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
 /// Empties a directory that refilled, one level deep at a time.
 fn empty_again(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     let Some(fd) = open_directory(parent, name)? else { return Ok(()) };
-    let mut open = Open::new(fd)?;
-    match next_directory(&mut open)? {
+    match next_directory(&mut Dir::new(fd)?)? {
         None => Ok(()),
         Some(_) => Err(Errno::NOTEMPTY.into()),
     }

@@ -102,7 +102,8 @@ impl Applier {
             return self.settle_directory(parent, name, child, &entry.meta);
         }
         if let Kind::HardLink(source) = &entry.kind
-            && self.is_file(source, &occupant)?
+            && !is_directory(&occupant)
+            && self.is_same(source, &occupant)?
         {
             return Ok(());
         }
@@ -116,13 +117,18 @@ impl Applier {
         Ok(())
     }
 
-    /// Removes what has the name. Cached directories are dropped when names may lead elsewhere.
+    /// Removes what has the name.
     fn vacate(&mut self, parent: &[u8], name: &[u8], occupant: &Stat) -> Result<()> {
-        if is_directory(occupant) || FileType::from_raw_mode(occupant.st_mode) == FileType::Symlink {
+        let leads_on = is_directory(occupant) || FileType::from_raw_mode(occupant.st_mode) == FileType::Symlink;
+        if leads_on {
             self.directories.forget()?;
         }
         let directory = self.directories.open(parent)?;
-        remove::remove_at(directory.as_fd(), &CString::new(name)?).context("replace an earlier entry")
+        remove::remove_at(directory.as_fd(), &CString::new(name)?).context("replace an earlier entry")?;
+        if leads_on && !self.directories.still_leads_to(parent, &directory)? {
+            bail!("the entry replaces what its own name goes through");
+        }
+        Ok(())
     }
 
     /// Makes the entry; false when the name is taken.
@@ -214,7 +220,7 @@ impl Applier {
     }
 
     /// Whether the last component of `path` itself is the file of `stat`.
-    fn is_file(&mut self, path: &EntryPath, stat: &Stat) -> Result<bool> {
+    fn is_same(&mut self, path: &EntryPath, stat: &Stat) -> Result<bool> {
         let EntryPath::Below { parent, name } = path else { return Ok(false) };
         let directory = self.directories.open_existing(parent)?;
         let found = rustix::fs::statat(&*directory, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);

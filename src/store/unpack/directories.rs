@@ -103,7 +103,7 @@ impl Directories {
         }
     }
 
-    /// Lets go of all but the root: names lead elsewhere after a directory or link was removed.
+    /// Lets go of all but the root, as names lead elsewhere once a directory or link is removed.
     pub fn forget(&mut self) -> Result<()> {
         self.open.drain(1..).try_for_each(Directory::let_go)
     }
@@ -111,6 +111,13 @@ impl Directories {
     /// Puts the last times back.
     pub fn finish(self) -> Result<()> {
         self.open.into_iter().try_for_each(Directory::let_go)
+    }
+
+    /// Whether `path`, resolved anew, is the directory that was opened by it before.
+    pub fn still_leads_to(&self, path: &[u8], directory: &OwnedFd) -> Result<bool> {
+        let Ok(now) = self.resolve(path) else { return Ok(false) };
+        let (now, before) = (rustix::fs::fstat(now)?, rustix::fs::fstat(directory)?);
+        Ok((now.st_dev, now.st_ino) == (before.st_dev, before.st_ino))
     }
 
     fn look_up(&mut self, path: &[u8], whiteouts: Whiteouts) -> Result<Option<Rc<OwnedFd>>> {

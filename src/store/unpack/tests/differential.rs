@@ -36,7 +36,7 @@ with open(os.path.join(top, 'sparse'), 'wb') as f:
 try:
     os.setxattr(os.path.join(top, 'big'), 'user.note', b'a\nb=c')
 except OSError: pass
-if os.geteuid() == 0: os.chown(os.path.join(top, 'etc/empty'), 1000, 70000, follow_symlinks=False)
+if os.geteuid() == 0: os.chown(os.path.join(top, 'etc/empty'), 1000, 60000, follow_symlinks=False)
 ns = 1500000000123456789
 for d, dirs, files in os.walk(top, topdown=False):
     for n in files + ['.']: os.utime(os.path.join(d, n), ns=(ns, ns), follow_symlinks=False); ns += 1000000007

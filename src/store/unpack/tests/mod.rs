@@ -6,4 +6,5 @@ mod benign;
 mod differential;
 mod hostile;
 mod limits;
+mod model;
 mod worker;

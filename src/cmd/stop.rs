@@ -68,12 +68,20 @@ pub fn send(process: &OwnedFd, signal: Signal) -> Result<()> {
     }
 }
 
-/// Waits until the supervisor has recorded the end and is gone, so that what comes next sees it.
+/// How long a supervisor that ends may take to deliver the last output before it is asked whether
+/// it has recorded the end.
+const PARTING: Duration = Duration::from_millis(20);
+
+/// Waits until the supervisor has recorded the end, so that what comes next sees it. Mostly it is
+/// gone right after; one whose client does not take its output stays, and is not waited for.
 pub fn wait_recorded(container: &mut Container) -> Result<()> {
+    if let Some(init) = open_init(container)? {
+        wait_readable(&init, None)?;
+    }
     if let Some(supervisor) = container.state.supervisor()
         && let Some(supervisor) = supervisor.open().context("find the supervisor")?
     {
-        wait_readable(&supervisor, None)?;
+        while !wait_readable(&supervisor, Some(PARTING))? && container.is_supervised()? {}
     }
     // A --rm container is gone by now, and with it its state.
     let _ = container.refresh();

@@ -1,6 +1,6 @@
 //! From a container of the store to a running process: shared by `run` and `start`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -60,6 +60,7 @@ pub fn attach(client: Client, config: &ContainerConfig, stdin: bool, signal_prox
         Outcome::Detached => Ok(ExitCode::SUCCESS),
         // As a shell has it for SIGHUP; the supervisor stops the container now.
         Outcome::HungUp => Ok(ExitCode::from(129)),
+        Outcome::Interrupted(signal) => Ok(exit_code(128 + signal)),
         Outcome::Lost => {
             super::warn("the container's supervisor was killed, and the container with it");
             Ok(ExitCode::from(137))
@@ -168,9 +169,9 @@ fn kernel_version() -> (u32, u32) {
 fn thermal_throttles() -> Vec<String> {
     (0..)
         .map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}"))
-        .take_while(|directory| std::path::Path::new(directory).exists())
+        .take_while(|directory| Path::new(directory).exists())
         .map(|directory| format!("{directory}/thermal_throttle"))
-        .filter(|path| std::path::Path::new(path).exists())
+        .filter(|path| Path::new(path).exists())
         .collect()
 }
 
@@ -181,10 +182,7 @@ fn write_etc(container: &Container) -> Result<()> {
     let shares_host = config.network == NetworkMode::Host;
     let write = |name: &str, text: &str| {
         let path = container.path(name);
-        // No fsync: they are made anew at each start. 0644, as every program inside reads them.
-        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).context("set file modes")
+        replace(&path, text).with_context(|| format!("write {}", path.display()))
     };
     let host_file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     write("hostname", &format!("{}\n", config.hostname))?;
@@ -193,6 +191,20 @@ fn write_etc(container: &Container) -> Result<()> {
     let extra: String = config.extra_hosts.iter().map(|(name, address)| format!("{address}\t{name}\n")).collect();
     let own = if shares_host { String::new() } else { format!("127.0.1.1\t{}\n", config.hostname) };
     write("hosts", &format!("{base}{extra}{own}"))
+}
+
+/// Writes a file of a container's /etc anew: the last run may have taken every right to the old one.
+/// No fsync, as each start does this; 0644, as every program inside reads them.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::File::create_new(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 const DEFAULT_HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\

@@ -1,13 +1,16 @@
 //! `rm`: remove containers.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::{Context, each, finish_cleanup, stop};
 use crate::spec::signal::Signal;
-use crate::store::containers::LookupError;
+use crate::store::containers::{LookupError, RemoveError};
+
+/// How long a container that is being started may take to run, so that it can be killed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Remove one or more containers
 #[derive(clap::Args, Debug)]
@@ -34,15 +37,22 @@ fn remove(context: &Context, name: &str, force: bool) -> Result<()> {
         Err(LookupError::NotFound(_)) if force => return Ok(()),
         found => found?,
     };
-    if force
-        && let Ok(container) = containers.get(&id)
-        && container.is_running()
-    {
-        stop::stop(container, Signal::from_number(9), Some(Duration::from_secs(10)))?;
+    if !force {
+        return finish_cleanup(context, containers.remove(&id)?);
     }
-    match containers.remove(&id) {
-        // A --rm container removed itself when it was stopped.
-        Err(crate::store::containers::RemoveError::NotFound(_)) if force => Ok(()),
-        removed => finish_cleanup(context, removed?),
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(container) = containers.get(&id)
+            && container.is_running()
+        {
+            stop::stop(container, Signal::from_number(9), Some(Duration::from_secs(10)))?;
+        }
+        match containers.remove(&id) {
+            // A --rm container removed itself when it was stopped.
+            Err(RemoveError::NotFound(_)) => return Ok(()),
+            // It was being started when we looked.
+            Err(RemoveError::Running { .. }) if Instant::now() < deadline => {}
+            removed => return finish_cleanup(context, removed?),
+        }
     }
 }

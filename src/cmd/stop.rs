@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use super::{Context, each};
 use crate::spec::signal::Signal;
 use crate::store::containers::Container;
-use crate::store::lock::AliveLock;
 use crate::sys::process::signal_from_number;
 
 /// Stop one or more running containers
@@ -69,16 +68,20 @@ pub fn send(process: &OwnedFd, signal: Signal) -> Result<()> {
     }
 }
 
-/// Waits until the end is recorded, so that what comes next sees it: first for the init, then for
-/// the supervisor to let go of its lock. The supervisor itself may live on for a client that does not
-/// read.
+/// How long a supervisor that ends may take to deliver the last output before it is asked whether
+/// it has recorded the end.
+const PARTING: Duration = Duration::from_millis(20);
+
+/// Waits until the supervisor has recorded the end, so that what comes next sees it. Mostly it is
+/// gone right after; one whose client does not take its output stays, and is not waited for.
 pub fn wait_recorded(container: &mut Container) -> Result<()> {
-    const PAUSE: Duration = Duration::from_millis(2);
     if let Some(init) = open_init(container)? {
         wait_readable(&init, None)?;
     }
-    while AliveLock::is_held(&container.path("alive")).context("look at the container's lock")? {
-        std::thread::sleep(PAUSE);
+    if let Some(supervisor) = container.state.supervisor()
+        && let Some(supervisor) = supervisor.open().context("find the supervisor")?
+    {
+        while !wait_readable(&supervisor, Some(PARTING))? && container.is_supervised()? {}
     }
     // A --rm container is gone by now, and with it its state.
     let _ = container.refresh();

@@ -60,6 +60,10 @@ pub fn run(
         load_filter(&identity)?;
     }
     assume_identity(&identity)?;
+    // Whoever died before that call cannot have been noticed by it.
+    if reports.is_closed().doing("ask for the supervisor")? {
+        return Err(SetupError::new("the supervisor is gone"));
+    }
     if entered_as_root.is_err() {
         let cwd = spec.cwd().display().to_string();
         rustix::process::chdir(spec.cwd()).map_err(|error| SetupError {
@@ -295,7 +299,7 @@ pub fn exec_error(command: &str, error: io::Error) -> SetupError {
 /// Tells the supervisor of a failure after the last closing of descriptors.
 pub fn report_failure(error: &SetupError) {
     if let Ok(channel) = process::inherited_descriptor(CHANNEL_SLOT) {
-        let _ = Channel::from_descriptor(channel).send(&Report::Failed(error.clone()), &[]);
+        let _ = Channel::from_descriptor(channel).send(&Report::failed(error.clone()), &[]);
     }
 }
 

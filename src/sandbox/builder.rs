@@ -29,14 +29,22 @@ use crate::sys::process::{self, Cloned};
 
 /// Runs in the builder process; returns its exit code.
 pub fn run(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> i32 {
+    raise_file_limit();
     match build(plan, supervisor, stdio) {
         Ok(()) => 0,
         Err(error) => {
             // A supervisor that is gone needs no report.
-            let _ = supervisor.send(&Report::Failed(error), &[]);
+            let _ = supervisor.send(&Report::failed(error), &[]);
             1
         }
     }
+}
+
+/// A root file system takes a descriptor a layer. The container's own limit is set before its command
+/// is executed; what cannot be raised shows later.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let _ = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
 }
 
 fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<(), SetupError> {
@@ -52,11 +60,22 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     enter_namespaces(plan, &child)?;
     let view = HostView::prepare(plan, &maps, &child)?;
     // The supervisor wrote the maps meanwhile; mounts below need no more than U.
-    supervisor.receive::<Mapped>().doing("wait for the id maps")?;
-    enter_root(plan)?;
+    if supervisor.receive::<Mapped>().doing("wait for the id maps")?.is_none() {
+        return Err(SetupError::new("the supervisor is gone"));
+    }
+    let parts = enter_root(plan)?;
+    // What is made from here on belongs to the container, not to the store: open to its users.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     let root = Root::open(Path::new("/")).doing("open the new root")?;
     view.attach(&root, plan)?;
-    finish(plan, supervisor, &to_init, &root, &maps, view.sealed)
+    let user = prepare_process(plan, supervisor, &root, &maps)?;
+    let terminal = plan.has_terminal().then(|| open_terminal(&root, supervisor, &user, &maps)).transpose()?;
+    if plan.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
+        make_read_only(&root, &parts).doing("make the root read-only")?;
+    }
+    let ready = Ready { user, terminal: terminal.is_some(), sealed: view.sealed.is_some() };
+    let descriptors: Vec<BorrowedFd<'_>> = [&terminal, &view.sealed].into_iter().flatten().map(AsFd::as_fd).collect();
+    to_init.send(&ready, &descriptors).doing("start the init")
 }
 
 /// Enters the namespaces of other containers that this one shares. A pid namespace joined here is
@@ -158,8 +177,8 @@ impl HostView {
             mounts.push(prepare_mount(plan, mount, maps, child)?);
         }
         apply_sysctls(plan, &mounts, maps)?;
-        let mut nodes = devices::prepare()?;
-        if is_privileged(&plan.spec) {
+        let mut nodes = if has_own_dev(&plan.spec) { devices::prepare()? } else { Vec::new() };
+        if is_privileged(&plan.spec) && !nodes.is_empty() {
             nodes.extend(devices::prepare_all());
         }
         let sealed = seal::needed(plan.init).then(seal::open).transpose()?;
@@ -169,7 +188,7 @@ impl HostView {
     fn attach(&self, root: &Root, plan: &Plan) -> Result<(), SetupError> {
         for mount in &self.mounts {
             mount.attach(root)?;
-            if mount.target == Path::new("/dev") {
+            if mount.target == Path::new("/dev") && !self.devices.is_empty() {
                 for device in &self.devices {
                     device.attach(root)?;
                 }
@@ -185,6 +204,13 @@ impl HostView {
         }
         Ok(())
     }
+}
+
+/// Whether /dev is a new file system; a directory bound there is the user's and stays as it is.
+fn has_own_dev(spec: &Spec) -> bool {
+    let binds = |options: &Option<Vec<String>>| options.iter().flatten().any(|word| word == "bind" || word == "rbind");
+    let mut mounts = spec.mounts().iter().flatten();
+    mounts.any(|mount| mount.destination() == Path::new("/dev") && !binds(mount.options()))
 }
 
 /// A Spec without masks is that of a privileged container.
@@ -297,23 +323,25 @@ fn write_below(directory: BorrowedFd<'_>, path: &Path, value: &str) -> rustix::i
 }
 
 /// Mounts the root file system and makes it the root of this mount namespace; the host's tree is
-/// detached and out of reach.
-fn enter_root(plan: &Plan) -> Result<(), SetupError> {
+/// detached and out of reach. Returns the mounts the root has of its own below it.
+fn enter_root(plan: &Plan) -> Result<Vec<OwnedFd>, SetupError> {
     let (upper, work) = (plan.directory.join("upper"), plan.directory.join("work"));
     let merged = plan.directory.join("merged");
     make_layer_directories(plan, &upper, &work, &merged).doing("make the container's writable layer")?;
-    match &plan.root {
+    let parts = match &plan.root {
         RootPlan::Layers(lowers) => {
             let layout = Layout { lowers, upper: &upper, work: &work, merged: &merged };
             rootfs::mount(&layout, &plan.directory.join("driver")).doing("mount the container's root file system")?;
+            Vec::new()
         }
         RootPlan::Directory(host) => hostview::mount(host, &plan.directory, &merged)?,
-    }
+    };
     rustix::process::chdir(&merged).doing("enter the container's root")?;
     rustix::process::pivot_root(".", ".").doing("pivot to the container's root")?;
     // The old root now covers the new one at the same place; the topmost goes.
     unmount(".", UnmountFlags::DETACH).doing("detach the host's file systems")?;
-    rustix::process::chdir("/").doing("enter the container's root")
+    rustix::process::chdir("/").doing("enter the container's root")?;
+    Ok(parts)
 }
 
 /// On first start. The writable layer's directory is the container's `/`, so it looks like the
@@ -341,26 +369,20 @@ fn make_layer_directories(plan: &Plan, upper: &Path, work: &Path, merged: &Path)
     std::fs::rename(&new, upper)
 }
 
-/// The last steps inside the new root, then the init may go.
-fn finish(
-    plan: &Plan,
-    supervisor: &Channel,
-    to_init: &Channel,
-    root: &Root,
-    maps: &IdMaps,
-    sealed: Option<OwnedFd>,
-) -> Result<(), SetupError> {
+/// Looks up the user and makes the working directory.
+fn prepare_process(plan: &Plan, supervisor: &Channel, root: &Root, maps: &IdMaps) -> Result<ResolvedUser, SetupError> {
     let user = user::resolve(root, &plan.user, maps)?;
     supervisor.send(&Report::User(user.clone()), &[]).doing("reach the supervisor")?;
     ensure_workdir(root, &plan.spec)?;
-    let terminal = plan.has_terminal().then(|| open_terminal(root, supervisor, &user, maps)).transpose()?;
-    if plan.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
-        let top = root.handle(Path::new("/")).doing("open the root")?;
-        sys::mount::set_attributes(&top, sys::mount::attr::RDONLY, 0, false).doing("make the root read-only")?;
-    }
-    let ready = Ready { user, terminal: terminal.is_some(), sealed: sealed.is_some() };
-    let descriptors: Vec<BorrowedFd<'_>> = [&terminal, &sealed].into_iter().flatten().map(AsFd::as_fd).collect();
-    to_init.send(&ready, &descriptors).doing("start the init")
+    Ok(user)
+}
+
+/// The root and the `parts` it was laid out of; what else is mounted has its own options.
+fn make_read_only(root: &Root, parts: &[OwnedFd]) -> std::io::Result<()> {
+    let top = root.handle(Path::new("/"))?;
+    std::iter::once(&top)
+        .chain(parts)
+        .try_for_each(|mount| sys::mount::set_attributes(mount, sys::mount::attr::RDONLY, 0, false))
 }
 
 /// The working directory is made where it is missing, as docker does.

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -53,6 +54,13 @@ impl Channel {
         }
         sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
         Ok(())
+    }
+
+    /// Whether the other end is gone.
+    pub fn is_closed(&self) -> io::Result<bool> {
+        let mut descriptors = [PollFd::new(&self.0, PollFlags::empty())];
+        poll(&mut descriptors, Some(&Timespec::default()))?;
+        Ok(descriptors[0].revents().contains(PollFlags::HUP))
     }
 
     /// Waits for a message; None when the other end is gone.

@@ -2,7 +2,7 @@
 //! signals and the terminal's size on, and learns the end.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
@@ -43,6 +43,8 @@ pub struct Attach {
 pub enum Outcome {
     Exited(i32),
     Detached,
+    /// This invocation got a signal that it does not pass on.
+    Interrupted(i32),
     /// The supervisor died.
     Lost,
     /// Our own terminal went away, and the person with it.
@@ -97,8 +99,10 @@ impl Client {
         }
         loop {
             let ready = self.wait(&signals, reading)?;
-            if ready.signals {
-                self.take_signals(&signals, attach)?;
+            if ready.signals
+                && let Some(outcome) = self.take_signals(&signals, attach)?
+            {
+                return Ok(outcome);
             }
             if ready.stdin && self.read_stdin(&mut reading, &mut keys)? {
                 push_to(&mut self.out, Kind::Detach, &[]);
@@ -178,8 +182,8 @@ impl Client {
     fn take_frames(&mut self, attach: &Attach, warn: &mut dyn FnMut(&str)) -> io::Result<Option<Outcome>> {
         while let Some((kind, payload)) = self.decoder.next_frame()? {
             match kind {
-                Kind::Stdout if attach.stdout => write_out(&mut io::stdout().lock(), payload)?,
-                Kind::Stderr if attach.stderr => write_out(&mut io::stderr().lock(), payload)?,
+                Kind::Stdout if attach.stdout => write_out(rustix::stdio::stdout(), payload)?,
+                Kind::Stderr if attach.stderr => write_out(rustix::stdio::stderr(), payload)?,
                 Kind::Exited => return Ok(Some(Outcome::Exited(message::number(payload)?))),
                 Kind::Warning => warn(&String::from_utf8_lossy(payload)),
                 _ => {}
@@ -188,18 +192,22 @@ impl Client {
         Ok(None)
     }
 
-    fn take_signals(&mut self, signals: &SignalFd, attach: &Attach) -> io::Result<()> {
+    /// Ends the attachment rather than the process at a signal that is not passed on: a terminal in
+    /// raw mode must be put right first.
+    fn take_signals(&mut self, signals: &SignalFd, attach: &Attach) -> io::Result<Option<Outcome>> {
         while let Some(signal) = signals.read_signal()? {
             let number = signal.ssi_signo as i32;
             if number == NixSignal::SIGWINCH as i32 {
                 if attach.terminal {
                     self.send_size();
                 }
-            } else {
+            } else if attach.signal_proxy {
                 push_to(&mut self.out, Kind::Signal, &number.to_le_bytes());
+            } else {
+                return Ok(Some(Outcome::Interrupted(number)));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn send_size(&mut self) {
@@ -242,28 +250,33 @@ fn push_to(out: &mut VecDeque<u8>, kind: Kind, payload: &[u8]) {
 }
 
 /// Output is passed on at once: the container decides about lines, not we.
-fn write_out(out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
-    out.write_all(bytes)?;
-    out.flush()
+fn write_out(out: impl AsFd, bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match rustix::io::write(&out, rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::INTR) => {}
+            // Another program made the stream we share with it non-blocking.
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&out, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The signals an attached invocation handles itself or passes on. SIGPIPE, SIGCHLD, SIGURG and the
 /// job-control signals of its own terminal keep their meaning for it.
 fn block_signals(proxy: bool) -> io::Result<SignalFd> {
     let mut mask = SigSet::empty();
-    mask.add(NixSignal::SIGWINCH);
+    for signal in [NixSignal::SIGWINCH, NixSignal::SIGTERM, NixSignal::SIGINT, NixSignal::SIGHUP, NixSignal::SIGQUIT] {
+        mask.add(signal);
+    }
     if proxy {
-        for signal in [
-            NixSignal::SIGTERM,
-            NixSignal::SIGINT,
-            NixSignal::SIGHUP,
-            NixSignal::SIGQUIT,
-            NixSignal::SIGUSR1,
-            NixSignal::SIGUSR2,
-            NixSignal::SIGALRM,
-            NixSignal::SIGVTALRM,
-            NixSignal::SIGPROF,
-        ] {
+        for signal in
+            [NixSignal::SIGUSR1, NixSignal::SIGUSR2, NixSignal::SIGALRM, NixSignal::SIGVTALRM, NixSignal::SIGPROF]
+        {
             mask.add(signal);
         }
     }

@@ -1,7 +1,6 @@
 //! `exec`: a further process in a running container. The invocation forks a small supervisor of its
 //! own for it; the container's supervisor is not involved.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -58,6 +57,8 @@ pub fn exec(plan: ExecPlan) -> anyhow::Result<Client> {
 }
 
 fn supervise(plan: &ExecPlan, socket: OwnedFd) {
+    // Our arguments may hold secrets, and everybody could read them for as long as the process runs.
+    let _ = process::set_title("rbox exec supervisor");
     match start(plan) {
         Ok((mut session, pid)) => {
             let attached = session.attach(socket, !plan.detached);
@@ -95,7 +96,7 @@ fn start(plan: &ExecPlan) -> Result<(Session, i32), SetupError> {
     if process::clone(0).doing("fork")?.is_none() {
         drop(ours);
         if let Err(error) = enter(plan, &theirs, inside) {
-            let _ = theirs.send(&Report::Failed(error), &[]);
+            let _ = theirs.send(&Report::failed(error), &[]);
         }
         process::exit_now(0);
     }
@@ -148,9 +149,8 @@ fn enter(plan: &ExecPlan, reports: &Channel, stdio: [Option<OwnedFd>; 3]) -> Res
     let gone = || SetupError::new("the container is not running any more");
     let pidfd = plan.init.open().doing("find the container's init")?.ok_or_else(gone)?;
     if !rustix::process::geteuid().is_root() {
-        let path = format!("/proc/{}/ns/user", plan.supervisor.pid.as_raw_nonzero());
-        let namespace = File::open(path).map_err(|_| gone())?;
-        process::join_namespaces(namespace.as_fd(), libc::CLONE_NEWUSER).doing("enter the user namespace")?;
+        let supervisor = plan.supervisor.open().doing("find the container's supervisor")?.ok_or_else(gone)?;
+        process::join_namespaces(supervisor.as_fd(), libc::CLONE_NEWUSER).doing("enter the user namespace")?;
     }
     let maps = IdMaps::of_self().doing("read the id maps")?;
     let sealed = if seal::needed(false) {
@@ -165,7 +165,7 @@ fn enter(plan: &ExecPlan, reports: &Channel, stdio: [Option<OwnedFd>; 3]) -> Res
     let Some(child) = process::clone(libc::CLONE_PARENT).doing("fork inside the container")? else {
         let result = become_member(plan, reports, stdio, &pidfd, &maps, sealed);
         if let Err(error) = result {
-            let _ = reports.send(&Report::Failed(error), &[]);
+            let _ = reports.send(&Report::failed(error), &[]);
         }
         process::exit_now(125);
     };

@@ -6,7 +6,10 @@
 //! overlays of their own. Kernel interfaces, homes and the store never appear.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,8 +40,9 @@ enum Part {
     Overlay(PathBuf),
 }
 
-/// Mounts the view of `host` at `merged`; `directory` keeps its writable layers.
-pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<(), SetupError> {
+/// Mounts the view of `host` at `merged`; `directory` keeps its writable layers. What is mounted
+/// below `merged` is returned: read-only must reach it too.
+pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<Vec<OwnedFd>, SetupError> {
     let host = std::fs::canonicalize(host).doing(format_args!("use the root file system {}", host.display()))?;
     if !host.is_dir() {
         return Err(SetupError::new(format!("{} is not a directory", host.display())));
@@ -49,7 +53,8 @@ pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<(), SetupEr
     let (upper, work) = (directory.join("upper"), directory.join("work"));
     if let [Part::Overlay(_)] = parts[..] {
         let layout = Layout { lowers: std::slice::from_ref(&host), upper: &upper, work: &work, merged };
-        return rootfs::mount(&layout, &driver).doing(format_args!("mount {} below an overlay", host.display()));
+        rootfs::mount(&layout, &driver).doing(format_args!("mount {} below an overlay", host.display()))?;
+        return Ok(Vec::new());
     }
 
     let base = upper.join("base");
@@ -60,10 +65,11 @@ pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<(), SetupEr
     super::tree::attach(std::os::fd::AsFd::as_fd(&base_mount), std::os::fd::AsFd::as_fd(&target))
         .doing("mount the root directory")?;
     let root = Root::open(merged).doing("open the root directory")?;
+    let mut mounted = Vec::new();
     for part in &parts {
-        mount_part(part, &host, &root, directory).doing("lay out the root file system")?;
+        mounted.extend(mount_part(part, &host, &root, directory).doing("lay out the root file system")?);
     }
-    Ok(())
+    Ok(mounted)
 }
 
 /// What one overlay must not cover: other mounts, hidden directories, the container's own files.
@@ -117,33 +123,33 @@ fn split_directory(host: &Path, inside: &Path, obstacles: &BTreeSet<PathBuf>, pa
     Ok(())
 }
 
-fn mount_part(part: &Part, host: &Path, root: &Root, directory: &Path) -> io::Result<()> {
+fn mount_part(part: &Part, host: &Path, root: &Root, directory: &Path) -> io::Result<Option<OwnedFd>> {
     match part {
-        Part::Plain(path) => root.ensure_directory(path).map(drop),
+        Part::Plain(path) => root.ensure_directory(path).map(|_| None),
         Part::Empty(path) => {
             let made = root.ensure_directory(path)?;
             if matches!(path.to_str(), Some("/tmp" | "/var/tmp")) {
                 let made = root.open_at(path, rustix::fs::OFlags::RDONLY).unwrap_or(made);
                 rustix::fs::fchmod(&made, Mode::from_raw_mode(0o1777))?;
             }
-            Ok(())
+            Ok(None)
         }
         Part::Link(path, target) => {
             let parent = root.ensure_directory(path.parent().unwrap_or(Path::new("/")))?;
             let name = path.file_name().unwrap_or_default();
             match rustix::fs::symlinkat(target, &parent, name) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+                Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(None),
                 Err(error) => Err(error.into()),
             }
         }
-        Part::Overlay(path) => mount_overlay(path, host, root, directory),
+        Part::Overlay(path) => mount_overlay(path, host, root, directory).map(Some),
     }
 }
 
-fn mount_overlay(path: &Path, host: &Path, root: &Root, directory: &Path) -> io::Result<()> {
+fn mount_overlay(path: &Path, host: &Path, root: &Root, directory: &Path) -> io::Result<OwnedFd> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     let lower = host.join(relative);
-    let name = relative.to_string_lossy().replace('%', "%25").replace('/', "%2f");
+    let name = layer_name(relative);
     let (upper, work) = (directory.join("upper").join(&name), directory.join("work").join(&name));
     let metadata = std::fs::metadata(&lower)?;
     if !upper.exists() {
@@ -153,13 +159,28 @@ fn mount_overlay(path: &Path, host: &Path, root: &Root, directory: &Path) -> io:
         }
     }
     make_directory(&work, 0o700)?;
-    let staging = directory.join("work").join(format!("{name}.mnt"));
+    let mut staging = name.clone();
+    staging.push("%mount");
+    let staging = directory.join("work").join(staging);
     make_directory(&staging, 0o700)?;
     let layout = Layout { lowers: &[lower], upper: &upper, work: &work, merged: &staging };
     rootfs::mount(&layout, &directory.join("driver"))?;
     let tree = mounts::clone_tree(&staging, &Options { bind: true, ..Options::default() })?;
     let mount = Detached { target: path.to_owned(), mount: tree, directory: true };
-    mount.attach(root).map_err(io::Error::other)
+    mount.attach(root).map_err(io::Error::other)?;
+    Ok(mount.mount)
+}
+
+/// The name of a part's directories: no two paths share one, and none has that of the root's own
+/// (`base`) or of a mount point, as a bare `%` occurs in no escaped path.
+fn layer_name(relative: &Path) -> OsString {
+    let escape = |byte: &u8| match byte {
+        b'%' => b"%25".to_vec(),
+        b'/' => b"%2f".to_vec(),
+        byte => vec![*byte],
+    };
+    let bytes = relative.as_os_str().as_bytes().iter().flat_map(escape);
+    OsString::from_vec(b"%part-".iter().copied().chain(bytes).collect())
 }
 
 fn make_directory(path: &Path, mode: u32) -> io::Result<()> {

@@ -20,7 +20,7 @@ pub fn run(
     stdio: [Option<OwnedFd>; 3],
 ) -> ! {
     if let Err(error) = prepare(plan, supervisor, builder, unshare_flags, stdio) {
-        let _ = supervisor.send(&Report::Failed(error), &[]);
+        let _ = supervisor.send(&Report::failed(error), &[]);
     }
     process::exit_now(125)
 }

@@ -16,6 +16,7 @@ mod hostview;
 pub mod idmap;
 mod init;
 pub mod launch;
+mod leftover;
 mod logfile;
 mod message;
 mod mounts;

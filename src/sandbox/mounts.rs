@@ -149,6 +149,11 @@ impl Detached {
             (false, _) => root.ensure_file(&self.target),
         };
         let target = target.doing(format_args!("make the mount point {}", self.target.display()))?;
+        // A link of the image may lead there: nothing but a mask may cover a part of procfs.
+        let procfs = tree::is_procfs(target.as_fd()).doing(format_args!("inspect {}", self.target.display()))?;
+        if procfs {
+            return Err(SetupError::new(format!("cannot mount on {}: it leads into /proc", self.target.display())));
+        }
         tree::attach(self.mount.as_fd(), target.as_fd()).doing(format_args!("mount on {}", self.target.display()))
     }
 }

@@ -59,10 +59,18 @@ pub fn mount(layout: &Layout<'_>, memory: &Path) -> io::Result<()> {
                 let _ = std::fs::write(memory, driver.name());
                 return Ok(());
             }
+            // Another driver is for where this one cannot work at all, and it is kept for good.
+            Err(error) if is_shortage(&error) => return Err(error),
             Err(error) => first_error.get_or_insert(error),
         };
     }
     Err(first_error.unwrap_or_else(|| io::ErrorKind::Unsupported.into()))
+}
+
+/// Whether something ran out that may be there next time.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOSPC | Errno::DQUOT))
 }
 
 impl Driver for Overlay {
@@ -91,8 +99,10 @@ struct Handle {
 impl Handle {
     fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::openat(CWD, path, flags, Mode::empty())
-            .map_err(|error| io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", path.display())))?;
+        let descriptor = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|error| match error {
+            Errno::MFILE | Errno::NFILE => error.into(),
+            _ => io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", path.display())),
+        })?;
         let path = CString::new(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))?;
         Ok(Self { descriptor, path })
     }

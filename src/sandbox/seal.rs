@@ -6,11 +6,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
 use super::mounts::{self, Options};
 use super::setup::{Doing, SetupError};
@@ -43,7 +43,10 @@ fn read_only_mount(path: &Path) -> io::Result<OwnedFd> {
     if (stat.st_dev, stat.st_ino) != (own.dev(), own.ino()) {
         return Err(io::Error::other("the executable was replaced"));
     }
-    Ok(clone)
+    // The clone's own descriptor keeps it a mount, whose attributes a process with CAP_SYS_ADMIN in
+    // its own namespaces may change. Closing it leaves a mount that nothing can be done to but read.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(format!("/proc/self/fd/{}", clone.as_raw_fd()), flags, Mode::empty())?)
 }
 
 fn memory_copy() -> io::Result<OwnedFd> {

@@ -23,6 +23,9 @@ const HIGH_WATER: usize = 256 * 1024;
 /// Unread bytes above which a client that only looks on is dropped.
 const SPECTATOR_MAX: usize = 4 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
+/// The most that is taken from the streams after the process has ended: more than all pipes hold.
+/// What it left running may write for ever.
+const LEFTOVER_MAX: usize = 4 * 1024 * 1024;
 
 /// The process's side of its standard streams.
 #[derive(Debug, Default)]
@@ -72,6 +75,8 @@ pub struct Session {
     kill_at: Option<Instant>,
     stopping: bool,
     exit: Option<i32>,
+    /// What may still be read from the streams once `exit` is known.
+    leftover: usize,
     chunk: Vec<u8>,
 }
 
@@ -111,6 +116,7 @@ impl Session {
             kill_at: None,
             stopping: false,
             exit: None,
+            leftover: LEFTOVER_MAX,
             chunk: vec![0; CHUNK],
         })
     }
@@ -147,7 +153,7 @@ impl Session {
             let timeout = if self.exit.is_some() { Some(Duration::ZERO) } else { self.until_kill() };
             let progressed = self.turn(timeout)?;
             if let Some(code) = self.exit
-                && !progressed
+                && (!progressed || self.leftover == 0)
             {
                 if let Some(log) = &mut self.log {
                     log.finish();
@@ -178,7 +184,7 @@ impl Session {
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let ready = self.wait(timeout)?;
         let mut progressed = false;
-        for source in ready {
+        for (source, events) in ready {
             match source {
                 Source::Process => self.reap()?,
                 Source::Signals => self.take_signals()?,
@@ -187,16 +193,16 @@ impl Session {
                 Source::Stderr => progressed |= self.read_stream(Stream::Stderr, false),
                 Source::StdinRoom => self.serve_stdin(),
                 Source::Listener => self.accept(),
-                Source::Client(index) => self.serve(index),
+                Source::Client(index) => self.serve(index, events),
             }
         }
         self.drop_gone_clients();
         Ok(progressed)
     }
 
-    fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<Source>> {
+    fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<(Source, PollFlags)>> {
         let owner_full = self.clients.iter().any(|client| client.owner && client.out.len() > HIGH_WATER);
-        // What is left after the end fits in memory: it is at most what pipes hold.
+        // What is left after the end fits in memory.
         let read_output = !owner_full || self.exit.is_some();
         let output = if read_output { PollFlags::IN } else { PollFlags::empty() };
         let pending = if self.stdin.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
@@ -240,12 +246,14 @@ impl Session {
             watch(Source::Client(index), client.socket.as_fd(), flags);
         }
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        match poll(&mut descriptors, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        // Nothing ready must mean just that: it ends the reading of a process that has ended.
+        while let Err(error) = poll(&mut descriptors, timeout.as_ref()) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
         }
-        let fired = descriptors.iter().map(|descriptor| !descriptor.revents().is_empty());
-        Ok(sources.into_iter().zip(fired).filter_map(|(source, fired)| fired.then_some(source)).collect())
+        let events = descriptors.iter().map(PollFd::revents);
+        Ok(sources.into_iter().zip(events).filter(|(_, events)| !events.is_empty()).collect())
     }
 
     fn reap(&mut self) -> io::Result<()> {
@@ -307,6 +315,9 @@ impl Session {
         let Some(descriptor) = slot else { return false };
         match rustix::io::read(descriptor, &mut self.chunk[..]) {
             Ok(count) if count > 0 => {
+                if self.exit.is_some() {
+                    self.leftover = self.leftover.saturating_sub(count);
+                }
                 let kind = if stream == Stream::Stdout { Kind::Stdout } else { Kind::Stderr };
                 if let Some(log) = &mut self.log {
                     log.write(stream, &self.chunk[..count]);
@@ -366,9 +377,13 @@ impl Session {
         }
     }
 
-    fn serve(&mut self, index: usize) {
+    fn serve(&mut self, index: usize, events: PollFlags) {
         let Some(client) = self.clients.get_mut(index) else { return };
         client.flush();
+        // Room for output alone is no reason to take input while the process has much unread.
+        if !events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            return;
+        }
         match rustix::io::read(&client.socket, &mut self.chunk[..]) {
             Ok(0) => client.gone = true,
             Ok(count) => client.decoder.extend(&self.chunk[..count]),
@@ -469,6 +484,8 @@ impl Client {
 pub fn host_pid(pidfd: &OwnedFd) -> io::Result<Pid> {
     use std::os::fd::AsRawFd;
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()).and_then(Pid::from_raw);
+    let number = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok());
+    // -1 once it was reaped, 0 where this /proc cannot show it.
+    let pid = number.filter(|number| *number > 0).and_then(Pid::from_raw);
     pid.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }

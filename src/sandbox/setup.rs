@@ -20,6 +20,20 @@ impl SetupError {
     }
 }
 
+/// A failure's text may quote a command line of any length; the characters that are reported.
+const TEXT_MAX: usize = 4096;
+
+impl Report {
+    /// The report of a failure, short enough for a message whatever it quotes.
+    pub fn failed(mut error: SetupError) -> Self {
+        if let Some((end, _)) = error.text.char_indices().nth(TEXT_MAX) {
+            error.text.truncate(end);
+            error.text.push_str("...");
+        }
+        Self::Failed(error)
+    }
+}
+
 /// Names the operation that failed.
 pub trait Doing<T> {
     /// `what` completes "cannot ...".

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use nix::libc;
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType as Namespace};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions, waitpid};
 
 use super::channel::{Channel, Received};
+use super::leftover::Mark;
 use super::logfile::LogFile;
 use super::message::Kind;
 use super::plan::Plan;
@@ -44,8 +45,14 @@ pub fn enter(charge: Charge) -> i32 {
     // A container that shares its pid namespace must be reachable from ours, so then we stay in the
     // host's; the init's parent-death signal ties it to us instead.
     let own = if charge.plan.is_private(Namespace::Pid) { libc::CLONE_NEWPID } else { 0 };
+    let store = charge.store.clone();
     match process::clone(libc::CLONE_PARENT | own) {
-        Ok(Some(_)) => 0,
+        // On record before this process ends, so that at no time U is there but not to be found. What
+        // is lost with it is a hint.
+        Ok(Some(supervisor)) => {
+            let _ = userns::record(&store, supervisor.pid);
+            0
+        }
         Ok(None) => {
             supervise(charge);
             process::exit_now(0)
@@ -56,6 +63,8 @@ pub fn enter(charge: Charge) -> i32 {
 
 fn supervise(charge: Charge) {
     let Charge { store, plan, mut container, alive, socket, foreground, size } = charge;
+    // Our arguments are those of `run`, environment of the container and all. A title is a nicety.
+    let _ = process::set_title(&format!("rbox supervisor {}", plan.id.short()));
     let mut supervisor = match Supervisor::start(&plan, &mut container, size) {
         Ok(supervisor) => supervisor,
         Err(error) => return report_failure(&store, &plan, &mut container, &alive, socket, &error),
@@ -66,6 +75,9 @@ fn supervise(charge: Charge) {
         supervisor.session.drop_clients();
     }
     let code = supervisor.session.run().unwrap_or(255);
+    if let Some(mark) = supervisor.mark {
+        mark.kill_all();
+    }
     // The last write of the state comes before the lock is free, the lock before anybody is told.
     let recorded = container.update_state(|state| {
         state.status = Status::Exited;
@@ -111,6 +123,8 @@ fn report_failure(
 
 struct Supervisor {
     session: Session,
+    /// What its processes are found by, where no pid namespace ends them with the init.
+    mark: Option<Mark>,
     /// The init in the host's pid namespace.
     pid: i32,
 }
@@ -123,13 +137,17 @@ impl Supervisor {
         let log = LogFile::open(&plan.log).doing(format_args!("open the log {}", plan.log.display()))?;
 
         let (ours, theirs) = Channel::pair().doing("make a channel")?;
-        if process::clone(libc::CLONE_NEWNS).doing("create a mount namespace")?.is_none() {
+        let Some(builder) = process::clone(libc::CLONE_NEWNS).doing("create a mount namespace")? else {
             drop(ours);
             let code = builder::run(plan, &theirs, inside);
             process::exit_now(code);
-        }
+        };
         drop((theirs, inside));
-        let built = build(plan, &ours, &mut streams, size)?;
+        let built = build(plan, &ours, &mut streams, size);
+        // It ends by itself; unreaped it would stay a zombie for as long as the container runs.
+        let _ = waitpid(Some(builder.pid), WaitOptions::empty());
+        let built = built?;
+        let mark = mark(plan, &built);
         let pid = record_start(plan, container, &built)?;
         let rule = StopRule {
             signal: process::signal_from_number(plan.stop_signal.number()).unwrap_or(Signal::TERM),
@@ -140,8 +158,16 @@ impl Supervisor {
         if let Ok(listener) = control_socket(&plan.directory) {
             session.listen(listener);
         }
-        Ok(Self { session, pid })
+        Ok(Self { session, mark, pid })
     }
+}
+
+fn mark(plan: &Plan, built: &Built) -> Option<Mark> {
+    if plan.is_private(Namespace::Pid) {
+        return None;
+    }
+    let pid = session::host_pid(&built.pidfd).ok()?;
+    Mark::of(pid, plan.is_private(Namespace::User)).ok()
 }
 
 /// A session of its own and no stream of the invocation's: `$(rbox run -d ...)` must not wait for us.

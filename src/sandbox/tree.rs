@@ -114,6 +114,11 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     Ok(move_mount(mount, c"", target, c"", flags)?)
 }
 
+/// Whether the file behind `handle` lies in a procfs.
+pub fn is_procfs(handle: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(rustix::fs::fstatfs(handle)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
+}
+
 /// Whether the file behind `handle` is a directory.
 pub fn is_directory(handle: BorrowedFd<'_>) -> io::Result<bool> {
     let stat = rustix::fs::statat(handle, c"", AtFlags::EMPTY_PATH)?;

@@ -44,7 +44,7 @@ pub fn fork_into(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
         drop(lock);
         return Ok(Forked { pid: fork_running(|| join(&member.user), work)?, warning: None });
     }
-    create(store, work)
+    create(store, lock, work)
 }
 
 /// Whether U maps one id only, for want of subordinate ids. Known while a process in it lives.
@@ -108,8 +108,9 @@ fn be_dumpable() -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?)
 }
 
-/// Makes U: the child unshares, this process has its ids mapped, then the child goes on.
-fn create(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
+/// Makes U: the child unshares, this process has its ids mapped, then the child goes on. `lock` is
+/// held until a process that is in U is on record.
+fn create(store: &Store, lock: FileLock, work: impl FnOnce() -> i32) -> Result<Forked> {
     let (ours, theirs) = pair()?;
     let child_end = theirs.try_clone()?;
     let enter = move || {
@@ -122,8 +123,8 @@ fn create(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
     let pid = match process::fork().context("fork")? {
         Fork::Parent(pid) => pid,
         Fork::Child => {
-            drop(ours);
-            drop(theirs);
+            // A lock that a supervisor inherits would be held for as long as its container runs.
+            drop((ours, theirs, lock));
             let code = match enter() {
                 Ok(()) => work(),
                 Err(_) => 125,
@@ -142,6 +143,7 @@ fn create(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
     }
     let warning = map_ids(pid)?;
     record(store, pid)?;
+    drop(lock);
     channel.write_all(b"g").context("start the process in the user namespace")?;
     Ok(Forked { pid, warning })
 }
@@ -223,7 +225,8 @@ struct Member {
     user: File,
 }
 
-fn record(store: &Store, pid: Pid) -> Result<()> {
+/// Makes `pid`, a process in U, the one that later invocations find U by.
+pub fn record(store: &Store, pid: Pid) -> Result<()> {
     let path = store.runtime_path("userns")?;
     let namespace = std::fs::metadata(format!("/proc/{}/ns/user", pid.as_raw_nonzero()))?.ino();
     let start = process::start_time(pid)?;

@@ -109,6 +109,36 @@ pub fn join_namespaces(pidfd: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<
     }
 }
 
+/// The namespace that a user or pid namespace lies in (ioctl_ns(2)); EPERM beyond the caller's own.
+pub fn parent_namespace(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const NS_GET_PARENT: libc::c_ulong = 0xb702;
+    // SAFETY: the request takes no argument; on success the result is a fresh descriptor of ours.
+    unsafe {
+        match libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) {
+            -1 => Err(io::Error::last_os_error()),
+            parent => Ok(OwnedFd::from_raw_fd(parent)),
+        }
+    }
+}
+
+/// What `ps` shows of this process instead of its arguments, which may hold secrets and stay for as
+/// long as it runs. Cut to the room the arguments have.
+pub fn set_title(title: &str) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    // Fields 48 and 49 of proc_pid_stat(5): where the arguments lie.
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let mut fields =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().skip(45)).into_iter().flatten();
+    let mut address = || fields.next().and_then(|field| field.parse::<u64>().ok());
+    let (Some(start), Some(end)) = (address(), address()) else { return Err(io::ErrorKind::InvalidData.into()) };
+    let room = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+    let mut text = title.as_bytes().to_vec();
+    text.resize(room.saturating_sub(1), 0);
+    text.resize(room, 0);
+    // The strings that began there are gone for this process: nothing reads its arguments any more.
+    std::fs::OpenOptions::new().write(true).open("/proc/self/mem")?.write_all_at(&text, start)
+}
+
 /// unshare(2).
 pub fn unshare(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: plain system call; CLONE_FILES and friends that affect memory are not used with it.

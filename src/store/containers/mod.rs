@@ -181,6 +181,11 @@ impl Container {
         AliveLock::try_acquire(&self.path("alive"))
     }
 
+    /// Whether a supervisor holds the container's `alive` lock now.
+    pub fn is_supervised(&self) -> Result<bool> {
+        is_alive(&self.directory).with_context(|| format!("ask for the lock of container {}", self.config.id))
+    }
+
     /// Reads the state again.
     pub fn refresh(&mut self) -> Result<()> {
         self.state = read_state(&self.directory).with_context(|| format!("container {}", self.config.id))?;

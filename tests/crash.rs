@@ -234,10 +234,14 @@ fn command_runs(start: &str) -> bool {
 #[test]
 fn a_storm_of_everything_agrees_in_the_end() {
     let (bench, image) = Bench::with_image();
+    // Comes and goes, and has the other's layer below its own.
+    let layer = || common::images::Layer::new().file("own", 0o644, "x");
+    let moving =
+        common::registry::registry().push_once("t/storm:1", || vec![common::images::Image::small_with(vec![layer()])]);
     let deadline = Instant::now() + Duration::from_secs(10);
     std::thread::scope(|scope| {
         for lane in 0..4 {
-            let (bench, image) = (&bench, &image);
+            let (bench, image, moving) = (&bench, &image, &moving);
             scope.spawn(move || {
                 let name = format!("lane{lane}");
                 while Instant::now() < deadline {
@@ -254,14 +258,14 @@ fn a_storm_of_everything_agrees_in_the_end() {
                             bench.rbox(&["rm", &name]).run().ok()
                         }
                         2 => {
-                            quick(&["tag", image, "local/again:1"]);
+                            quick(&["tag", moving, "local/again:1"]);
                             quick(&["images"]);
                             quick(&["rmi", "local/again:1"]);
-                            bench.rbox(&["pull", "-q", image]).run().ok()
+                            bench.rbox(&["pull", "-q", moving]).run().ok()
                         }
                         _ => {
                             quick(&["ps", "-a"]);
-                            quick(&["rmi", image]);
+                            quick(&["rmi", moving]);
                             bench.rbox(&["system", "check"]).run()
                         }
                     };

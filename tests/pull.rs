@@ -545,7 +545,10 @@ fn the_tree_of_a_layered_image_equals_podmans_and_umocis() {
         .hardlink("opt/old/same", "opt/old/file")
         .symlink("opt/absolute", "/opt/old/file")
         .symlink("opt/dangling", "nowhere/at/all");
+    // As real layers have it: with the directories above what changed.
     let upper = Layer::new()
+        .directory("./", 0o755)
+        .directory("opt", 0o755)
         .whiteout("opt/gone")
         .directory("opt/hidden", 0o700)
         .opaque("opt/hidden")

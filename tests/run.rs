@@ -427,7 +427,7 @@ fn networks_none_and_host() {
         // IFF_UP is bit 0.
         assert!(out == "lo\n0x9" || out == "lo\n0x49" || out == "lo\n0x10049", "only loopback, and up: {out:?}");
     }
-    let server = "nc -l -p 7777 -s 127.0.0.1 -e echo hi & sleep 0.3; nc 127.0.0.1 7777";
+    let server = "nc -l -p 7777 -e echo hi & sleep 0.3; nc 127.0.0.1 7777";
     assert_eq!(bench.run_rm(&[], &image, &["sh", "-c", server]).ok().out(), "hi");
     bench.start(&["--name", "h", "--network", "host"], &image, &["sleep", "100"]);
     assert_eq!(proc::namespace(bench.pid("h"), "net"), proc::namespace("self", "net"));

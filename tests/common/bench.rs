@@ -86,7 +86,7 @@ impl Bench {
             std::os::unix::fs::symlink(rbox_program(), &link).expect("a link");
         }
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", bin.display());
-        self.environment(program("bash").args(["-o", "pipefail", "-c", script])).env("PATH", path)
+        self.environment(program("bash").args(["-c", script])).env("PATH", path)
     }
 
     /// Runs `rbox ARGS...`, which must succeed; its output without the last newline.

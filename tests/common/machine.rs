@@ -14,13 +14,17 @@ set -e
 files=$1; ranges=$2; size=$3; script=$4
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 none "$files"
-cp /usr/bin/newuidmap /usr/bin/newgidmap "$files/"
-chmod 4755 "$files/newuidmap" "$files/newgidmap"
+if [ "$ranges" ]; then
+    for helper in newuidmap newgidmap; do
+        cp /usr/bin/$helper "$files/"
+        chmod 4755 "$files/$helper"
+        mount --bind "$files/$helper" /usr/bin/$helper
+    done
+fi
 printf 'root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/mnt/home:/bin/sh\n' >"$files/passwd"
 printf 'root:x:0:\nuser:x:1000:\n' >"$files/group"
 printf '%s' "$ranges" >"$files/ranges"
-for bind in newuidmap:/usr/bin/newuidmap newgidmap:/usr/bin/newgidmap passwd:/etc/passwd \
-    group:/etc/group ranges:/etc/subuid ranges:/etc/subgid; do
+for bind in passwd:/etc/passwd group:/etc/group ranges:/etc/subuid ranges:/etc/subgid; do
     mount --bind "$files/${bind%%:*}" "${bind#*:}"
 done
 mount -t tmpfs -o "size=$size,mode=755" none /mnt

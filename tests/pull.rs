@@ -495,16 +495,14 @@ fn compare(image: &str) {
     let script = "umoci unpack --image \"$1:image\" \"$2\" >&2; python3 -c \"$LIST\" \"$2/rootfs\"; rm -rf \"$2\"";
     same("umoci", &ours, &list(script, &[&layout, &bundle]));
 
-    let storage = bench.text("podman");
-    let run = bench.text("podman-run");
-    let podman = "p() { podman --root \"$STORE\" --runroot \"$RUN\" --storage-driver overlay \"$@\"; }
-        p pull -q --tls-verify=false \"$1\" >&2
-        podman --root \"$STORE\" --runroot \"$RUN\" --storage-driver overlay unshare bash -ec '
-            m=$(podman --root \"$STORE\" --runroot \"$RUN\" --storage-driver overlay image mount \"$1\")
-            python3 -c \"$LIST\" \"$m\"
-            podman --root \"$STORE\" --runroot \"$RUN\" --storage-driver overlay image unmount \"$1\" >&2' x \"$1\"
-        podman --root \"$STORE\" --runroot \"$RUN\" unshare rm -rf \"$STORE\" \"$RUN\"";
-    let theirs = program("bash").args(["-ec", podman, "podman", image]).env("STORE", &storage).env("RUN", &run);
+    // podman wants a short path for what it keeps while it runs.
+    let podman = r#"set -e
+        RUN=$(mktemp -d /tmp/rbox-p.XXXXXX); export RUN
+        p() { podman --root "$STORE" --runroot "$RUN" --storage-driver overlay "$@"; }; export -f p
+        trap 'p unshare rm -rf "$STORE" "$RUN"' EXIT
+        p pull -q --tls-verify=false "$1" >&2
+        p unshare bash -ec 'm=$(p image mount "$1"); python3 -c "$LIST" "$m"; p image unmount "$1" >&2' x "$1""#;
+    let theirs = program("bash").args(["-c", podman, "podman", image]).env("STORE", bench.text("podman"));
     let theirs = theirs.env("LIST", include_str!("data/list_tree.py")).limit(180).ok();
     same("podman", &ours, &theirs.lines().map(str::to_owned).collect::<Vec<_>>());
 }

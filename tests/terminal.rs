@@ -64,6 +64,8 @@ fn interrupt_stop_and_continue_reach_the_foreground_job() {
     terminal.expect("Stopped");
     terminal.expect(PROMPT);
     terminal.line("fg");
+    terminal.expect("cat\r\n");
+    std::thread::sleep(Duration::from_millis(100));
     terminal.line("again");
     terminal.expect("again");
     terminal.expect("again");

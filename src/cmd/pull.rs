@@ -121,6 +121,10 @@ fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, ou
         let _ = sweep_abandoned(context);
     }
     let pulled = pulled?;
+    if pulled.skipped_devices > 0 {
+        let count = pulled.skipped_devices;
+        warn(&format!("skipped {count} device nodes of {}: containers have their own /dev", reference.familiar()));
+    }
     match output {
         Output::Stdout => summarise(io::stdout(), reference, &pulled),
         Output::Stderr => summarise(io::stderr(), reference, &pulled),
@@ -224,7 +228,8 @@ mod tests {
     #[test]
     fn the_summary_is_dockers() {
         let digest = Digest::of(b"x");
-        let mut pulled = Pulled { config: digest, manifest: digest, resolved: digest, changed: true };
+        let mut pulled =
+            Pulled { config: digest, manifest: digest, resolved: digest, changed: true, skipped_devices: 0 };
         let shown = |pulled: &Pulled| {
             let mut out = Vec::new();
             summarise(&mut out, &"busybox".parse().unwrap(), pulled).unwrap();

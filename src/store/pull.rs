@@ -63,6 +63,8 @@ pub struct Pulled {
     pub resolved: Digest,
     /// Whether the name is new or refers to another image than before.
     pub changed: bool,
+    /// Device nodes in new layers, which were left out: containers get devices of their own.
+    pub skipped_devices: u64,
 }
 
 /// Told what happens, from the pulling process itself; must not block.
@@ -124,8 +126,8 @@ fn pull_patiently(
         if matches!(fetched, Err(PullError::NoSpace(_))) {
             discard_partials(store, &resolved.layers);
         }
-        fetched?;
-        name(store, reference, &resolved)
+        let skipped_devices = fetched?;
+        Ok(Pulled { skipped_devices, ..name(store, reference, &resolved)? })
     };
     registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
 }
@@ -166,7 +168,7 @@ async fn fetch(
     options: &PullOptions,
     unpacker: &mut dyn Unpacker,
     progress: &mut dyn Progress,
-) -> Result<(), PullError> {
+) -> Result<u64, PullError> {
     let digests: Vec<Digest> = layers.iter().map(|layer| layer.blob.digest).collect();
     progress.layers(client.reference(), &digests);
     let (unpacker, progress) = (RefCell::new(unpacker), RefCell::new(progress));
@@ -177,10 +179,11 @@ async fn fetch(
     missing.iter().for_each(|job| job.tell(LayerState::PullingFsLayer));
     missing.iter().skip(PARALLEL).for_each(|job| job.tell(LayerState::Waiting));
     let mut running = futures_util::stream::iter(&missing).map(LayerJob::run).buffer_unordered(PARALLEL);
+    let mut skipped_devices = 0;
     while let Some(finished) = running.next().await {
-        finished?;
+        skipped_devices += finished?;
     }
-    Ok(())
+    Ok(skipped_devices)
 }
 
 /// A full disk is not left full for the sake of a later resume.
@@ -209,5 +212,5 @@ fn name(store: &Store, reference: &ImageRef, resolved: &Resolved) -> Result<Pull
         changed = true;
         store.images().tag(name, manifest, config).map_err(PullError::store(store))?;
     }
-    Ok(Pulled { config, manifest, resolved: resolved.resolved, changed })
+    Ok(Pulled { config, manifest, resolved: resolved.resolved, changed, skipped_devices: 0 })
 }

@@ -71,19 +71,21 @@ impl LayerJob<'_> {
     }
 
     /// Brings the layer into the store. The claim on its blob is held to the end, so that another
-    /// process pulling the same finds the layer and does not unpack it again.
-    pub async fn run(&self) -> Result<(), PullError> {
+    /// process pulling the same finds the layer and does not unpack it again. Gives the number of
+    /// device nodes that were left out.
+    pub async fn run(&self) -> Result<u64, PullError> {
         let claim = self.claim().await?;
         if self.is_here() {
             self.tell(LayerState::AlreadyExists);
-            return Ok(());
+            return Ok(0);
         }
         let (_claim, feed) = if claim.is_complete() { self.replay(claim).await? } else { self.download(claim).await? };
         self.tell(LayerState::Extracting);
         let tree = feed.finish(self.store(), self.layer.blob.digest).await?;
+        let skipped_devices = tree.unpacked.skipped_devices;
         self.commit(tree)?;
         self.tell(LayerState::PullComplete);
-        Ok(())
+        Ok(skipped_devices)
     }
 
     fn store(&self) -> &Store {

@@ -46,7 +46,7 @@ pub struct CreateOptions {
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
     /// Run an init inside the container that forwards signals and reaps processes
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    #[arg(long)]
     pub init: bool,
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
@@ -85,10 +85,10 @@ pub struct CreateOptions {
     #[arg(short, long)]
     pub quiet: bool,
     /// Mount the container's root file system read-only
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    #[arg(long)]
     pub read_only: bool,
     /// Automatically remove the container when it exits
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    #[arg(long)]
     pub rm: bool,
     /// Security option (no-new-privileges, seccomp=FILE|builtin|unconfined)
     #[arg(long, value_name = "OPTION")]

@@ -124,9 +124,25 @@ pub fn command() -> clap::Command {
             .disable_help_flag(true)
             .arg(clap::Arg::new("help").long("help").help("Print help").action(clap::ArgAction::Help))
     };
-    // Of a flag given twice the last one counts.
-    let last_wins = |command: clap::Command| command.args_override_self(true);
-    Cli::command().mut_subcommands(last_wins).mut_subcommand("run", free_h).mut_subcommand("create", free_h)
+    Cli::command().mut_subcommands(docker_grammar).mut_subcommand("run", free_h).mut_subcommand("create", free_h)
+}
+
+/// Of a flag given twice the last one counts, and every boolean takes `=true` or `=false` (pflag).
+fn docker_grammar(command: clap::Command) -> clap::Command {
+    let boolean = |arg: clap::Arg| match arg.get_action() {
+        clap::ArgAction::SetTrue => arg
+            .action(clap::ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value("false")
+            .value_name("BOOL")
+            .value_parser(go_bool)
+            .hide_default_value(true)
+            .hide_possible_values(true),
+        _ => arg,
+    };
+    command.args_override_self(true).mut_args(boolean).mut_subcommands(docker_grammar)
 }
 
 fn parse() -> Result<Cli, clap::Error> {

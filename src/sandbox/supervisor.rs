@@ -50,7 +50,7 @@ pub fn enter(charge: Charge) -> i32 {
         // On record before this process ends, so that at no time U is there but not to be found. What
         // is lost with it is a hint.
         Ok(Some(supervisor)) => {
-            let _ = userns::record(&store, supervisor.pid);
+            let _ = userns::hand_over(&store, supervisor.pid);
             0
         }
         Ok(None) => {

@@ -225,8 +225,16 @@ struct Member {
     user: File,
 }
 
+/// Makes `pid` the process that later invocations find U by, unless another that lives on is known.
+pub fn hand_over(store: &Store, pid: Pid) -> Result<()> {
+    match recorded(store) {
+        Some(known) if known.pid != rustix::process::getpid() && open_member(&known).is_some() => Ok(()),
+        _ => record(store, pid),
+    }
+}
+
 /// Makes `pid`, a process in U, the one that later invocations find U by.
-pub fn record(store: &Store, pid: Pid) -> Result<()> {
+fn record(store: &Store, pid: Pid) -> Result<()> {
     let path = store.runtime_path("userns")?;
     let namespace = std::fs::metadata(format!("/proc/{}/ns/user", pid.as_raw_nonzero()))?.ino();
     let start = process::start_time(pid)?;

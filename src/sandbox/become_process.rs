@@ -98,17 +98,19 @@ fn arrange_stdio(terminal: Option<OwnedFd>, stdio: [Option<OwnedFd>; 3], uid: u3
         rustix::stdio::dup2_stdout(&terminal).doing(what)?;
         return rustix::stdio::dup2_stderr(&terminal).doing(what);
     }
-    let null = devices::open_null().doing("open /dev/null")?;
-    for (slot, stream) in stdio.iter().enumerate() {
-        if let Some(stream) = stream {
-            // So that /dev/stdout can be opened again by its user. A stream that is not ours to give stays.
-            let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None);
-        }
-        let stream = stream.as_ref().unwrap_or(&null);
+    for (slot, stream) in stdio.into_iter().enumerate() {
+        let stream = match stream {
+            Some(stream) => {
+                // So that /dev/stdout can be opened again by its user. A stream that is not ours to give stays.
+                let _ = rustix::fs::fchown(&stream, Some(Uid::from_raw(uid)), None);
+                stream
+            }
+            None => devices::open_null().doing("open /dev/null")?,
+        };
         match slot {
-            0 => rustix::stdio::dup2_stdin(stream),
-            1 => rustix::stdio::dup2_stdout(stream),
-            _ => rustix::stdio::dup2_stderr(stream),
+            0 => rustix::stdio::dup2_stdin(&stream),
+            1 => rustix::stdio::dup2_stdout(&stream),
+            _ => rustix::stdio::dup2_stderr(&stream),
         }
         .doing(what)?;
     }

@@ -221,6 +221,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn parts_have_directories_of_their_own() {
+        let paths = ["base", "usr", "usr%mount", "usr/mount", "usr%2fmount", "%part-usr"].map(Path::new);
+        let names: BTreeSet<OsString> = paths.into_iter().map(layer_name).collect();
+        assert_eq!(names.len(), paths.len());
+        assert!(!names.contains(std::ffi::OsStr::new("base")));
+        assert_eq!(layer_name(Path::new("usr/lo%cal")), "%part-usr%2flo%25cal");
+    }
+
+    #[test]
     fn a_tree_is_split_around_what_must_not_show() {
         let directory = tempfile::tempdir().unwrap();
         let host = directory.path().to_owned();

@@ -80,3 +80,18 @@ pub struct Ready {
     pub terminal: bool,
     pub sealed: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_fits_a_message_whatever_it_quotes() {
+        for text in ["x".repeat(100_000), "\u{1}".repeat(100_000), "\u{1f980}".repeat(100_000)] {
+            let report = Report::failed(SetupError::new(text));
+            assert!(serde_json::to_vec(&report).unwrap().len() < 64 * 1024);
+        }
+        let Report::Failed(error) = Report::failed(SetupError::new("short")) else { panic!("no failure") };
+        assert_eq!(error.text, "short");
+    }
+}

@@ -130,7 +130,8 @@ pub fn command() -> clap::Command {
 /// Of a flag given twice the last one counts, and every boolean takes `=true` or `=false` (pflag).
 fn docker_grammar(command: clap::Command) -> clap::Command {
     let boolean = |arg: clap::Arg| match arg.get_action() {
-        clap::ArgAction::SetTrue => arg
+        // One with a default of its own says how it is to be read.
+        clap::ArgAction::SetTrue if arg.get_default_values().is_empty() => arg
             .action(clap::ArgAction::Set)
             .num_args(0..=1)
             .require_equals(true)

@@ -214,12 +214,12 @@ fn a_killed_exec_takes_only_its_own_command_along() {
     bench.start(&["--name", "a"], &image, &["sleep", "1000"]);
     let running = bench.rbox(&["exec", "a", "sh", "-c", "echo $$; exec sleep 777"]).spawn();
     running.expect("\n");
-    let sleeps = || proc::tree(bench.supervisor("a")).len() + usize::from(command_runs("sleep\0777"));
-    assert!(command_runs("sleep\0777"));
+    let sleeps = || proc::tree(bench.supervisor("a")).len() + usize::from(command_runs("sleep\x00777"));
+    assert!(command_runs("sleep\x00777"));
     let before = sleeps();
     running.signal(Signal::KILL);
     running.wait();
-    wait_until("the command is gone", || !command_runs("sleep\0777"));
+    wait_until("the command is gone", || !command_runs("sleep\x00777"));
     assert!(sleeps() < before || bench.status("a") == "running");
     assert_eq!(bench.status("a"), "running");
 }

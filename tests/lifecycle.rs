@@ -201,7 +201,7 @@ fn inspect_has_dockers_shape() {
         text(pointer);
     }
     let pid = bench.pid("shape");
-    assert!(read(format!("/proc/{pid}/cmdline")).starts_with("sleep\0100"));
+    assert!(read(format!("/proc/{pid}/cmdline")).starts_with("sleep\x00100"));
     let started = bench.inspect("shape", "{{.State.StartedAt}}");
     assert!(started.starts_with("20") && started.ends_with('Z'), "{started}");
     let output = bench.rbox(&["inspect", "nosuch"]).run().exits(1);
@@ -343,7 +343,7 @@ fn a_detached_container_outlives_its_terminal_and_shell() {
         let shown = target.map(|path| path.display().to_string()).unwrap_or_default();
         assert!(shown == "/dev/null" || shown.is_empty(), "descriptor {descriptor} of the supervisor is {shown}");
     }
-    assert_eq!(read(format!("/proc/{supervisor}/cwd/proc/self/comm")).is_empty(), false, "its directory is /");
+    assert!(!read(format!("/proc/{supervisor}/cwd/proc/self/comm")).is_empty(), "its directory is /");
 }
 
 #[test]

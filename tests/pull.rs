@@ -186,7 +186,7 @@ fn a_layer_of_every_kind_of_file() {
         .file("kept/upper", 0o600, "upper")
         .hardlink("kept/second", "kept/upper")
         .symlink("kept/link", "upper")
-        .as_user(7, 8)
+        .owned_by(7, 8)
         .at(1_000_000_001)
         .file("kept/owned", 0o6755, "owned")
         .directory("sticky", 0o1777)
@@ -541,9 +541,9 @@ fn the_tree_of_a_layered_image_equals_podmans_and_umocis() {
         .file("opt/gone", 0o644, "x")
         .at(1_234_567_890)
         .directory("opt/old", 0o2750)
-        .as_user(1, 50)
+        .owned_by(1, 50)
         .file("opt/old/file", 0o644, noise(4, 200_000))
-        .as_user(1, 50)
+        .owned_by(1, 50)
         .hardlink("opt/old/same", "opt/old/file")
         .symlink("opt/absolute", "/opt/old/file")
         .symlink("opt/dangling", "nowhere/at/all");
@@ -559,7 +559,7 @@ fn the_tree_of_a_layered_image_equals_podmans_and_umocis() {
         .file("opt/ping", 0o755, "capable")
         .xattr("user.note", b"a note")
         .file("opt/noted", 0o644, "noted")
-        .as_user(65_534, 65_534)
+        .owned_by(65_534, 65_534)
         .file("opt/nobody", 0o4711, "suid")
         .fifo("opt/fifo");
     let image = registry().push_once("t/layered:1", || vec![Image::small_with(vec![lower, upper])]);

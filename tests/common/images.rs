@@ -16,7 +16,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// A tar being written. `as_user`, `at` and `xattr` apply to the next entry only.
+/// A tar being written. `owned_by`, `at` and `xattr` apply to the next entry only.
 pub struct Layer {
     tar: tar::Builder<Vec<u8>>,
     owner: (u64, u64),
@@ -35,7 +35,7 @@ impl Layer {
         Self { tar: tar::Builder::new(Vec::new()), owner: (0, 0), mtime: 1_600_000_000, xattrs: Vec::new() }
     }
 
-    pub fn as_user(mut self, uid: u64, gid: u64) -> Self {
+    pub fn owned_by(mut self, uid: u64, gid: u64) -> Self {
         self.owner = (uid, gid);
         self
     }
@@ -189,7 +189,7 @@ fn small_layer() -> Layer {
     layer = layer
         .directory("root", 0o700)
         .directory("tmp", 0o1777)
-        .as_user(1000, 1000)
+        .owned_by(1000, 1000)
         .directory("home/alice", 0o700)
         .file("etc/passwd", 0o644, PASSWD)
         .file("etc/group", 0o644, GROUP)

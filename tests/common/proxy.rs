@@ -99,8 +99,8 @@ fn downstream(mut server: TcpStream, mut client: TcpStream, shared: &Shared) {
     let mut buffer = [0; 16384];
     while let Ok(count @ 1..) = server.read(&mut buffer) {
         let rate = shared.rate.load(Ordering::Relaxed);
-        if rate > 0 {
-            std::thread::sleep(Duration::from_micros(count as u64 * 1_000_000 / rate));
+        if let Some(pause) = (count as u64 * 1_000_000).checked_div(rate) {
+            std::thread::sleep(Duration::from_micros(pause));
         }
         if client.write_all(&buffer[..count]).is_err() {
             break;

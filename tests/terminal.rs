@@ -179,7 +179,7 @@ fn nothing_inside_can_type_for_the_user() {
         \x20except OSError as e: print('refused', e.errno)\n\
         try: open('/dev/tty')\n\
         except OSError as e: print('no tty', e.errno)\n";
-    let script = format!("rbox run --rm rootfs:/ python3 -c \"$PROBE\"; echo after=$?; read line; echo line=[$line]");
+    let script = "rbox run --rm rootfs:/ python3 -c \"$PROBE\"; echo after=$?; read line; echo line=[$line]";
     let mut terminal = Terminal::shell(&bench, &format!("PROBE=$(cat <<'END'\n{probe}\nEND\n); {script}"));
     terminal.expect("no tty");
     terminal.expect("after=0");

@@ -21,7 +21,7 @@ use super::seccomp::Filter;
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, SetupError};
 use super::tree::Root;
-use super::{devices, seal, user};
+use super::{devices, seal, supervisor, user};
 use crate::store::containers::ProcessIdentity;
 use crate::sys::process::{self, Fork};
 
@@ -72,23 +72,14 @@ fn supervise(plan: &ExecPlan, socket: OwnedFd) {
         Err(error) => {
             // What failed is our child: left alone it would stay a zombie of the container's init.
             while rustix::process::wait(WaitOptions::empty()).is_ok_and(|child| child.is_some()) {}
-            let mut payload = vec![error.code];
-            payload.extend_from_slice(error.text.as_bytes());
-            payload.truncate(super::message::PAYLOAD_MAX);
-            let mut frame = Vec::new();
-            super::message::push_frame(&mut frame, Kind::Failed, &payload);
-            let _ = rustix::net::send(&socket, &frame, rustix::net::SendFlags::NOSIGNAL);
+            supervisor::tell_failure(&socket, &error);
         }
     }
 }
 
 fn start(plan: &ExecPlan) -> Result<(Session, i32), SetupError> {
     let signals = session::block_signals().doing("block signals")?;
-    rustix::process::setsid().doing("start a session")?;
-    let null = devices::open_null().doing("open /dev/null")?;
-    rustix::stdio::dup2_stdin(&null).doing("leave the standard streams")?;
-    rustix::stdio::dup2_stdout(&null).doing("leave the standard streams")?;
-    rustix::stdio::dup2_stderr(&null).doing("leave the standard streams")?;
+    supervisor::leave_the_invocation().doing("leave the invocation's session")?;
     let terminal = plan.process.terminal().unwrap_or(false);
     let (mut streams, inside) = make_streams(plan, terminal)?;
 
@@ -109,10 +100,7 @@ fn start(plan: &ExecPlan) -> Result<(Session, i32), SetupError> {
             Report::Console => {
                 streams.terminal = descriptors.next();
                 streams.terminal_user = descriptors.next();
-                if let (Some(terminal), Some((ws_row, ws_col))) = (&streams.terminal, plan.size) {
-                    let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
-                    let _ = rustix::termios::tcsetwinsize(terminal, size);
-                }
+                streams.resize(plan.size);
             }
             Report::User(_) => {}
             Report::Failed(error) => return Err(error),

@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::termios::{Winsize, tcsetwinsize};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, wait, waitid};
 
 use super::logfile::{LogFile, Stream};
@@ -49,6 +50,15 @@ struct Client {
     /// The container's fate hangs on this client, and its output waits for it.
     owner: bool,
     gone: bool,
+}
+
+impl Streams {
+    /// Gives the terminal, if there is one, its rows and columns. One that is gone has no size.
+    pub fn resize(&self, size: Option<(u16, u16)>) {
+        if let (Some(terminal), Some((ws_row, ws_col))) = (&self.terminal, size) {
+            let _ = tcsetwinsize(terminal, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 });
+        }
+    }
 }
 
 /// How a process is made to end.
@@ -417,14 +427,8 @@ impl Session {
                 }
             }
             Kind::Resize => {
-                if let (Some(terminal), [r0, r1, c0, c1]) = (&self.streams.terminal, payload) {
-                    let size = rustix::termios::Winsize {
-                        ws_row: u16::from_le_bytes([*r0, *r1]),
-                        ws_col: u16::from_le_bytes([*c0, *c1]),
-                        ws_xpixel: 0,
-                        ws_ypixel: 0,
-                    };
-                    let _ = rustix::termios::tcsetwinsize(terminal, size);
+                if let [r0, r1, c0, c1] = *payload {
+                    self.streams.resize(Some((u16::from_le_bytes([r0, r1]), u16::from_le_bytes([c0, c1]))));
                 }
             }
             Kind::Signal => {

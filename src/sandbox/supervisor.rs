@@ -113,12 +113,17 @@ fn report_failure(
     if plan.auto_remove {
         let _ = store.containers().remove_own(&plan.id, alive);
     }
+    tell_failure(&socket, error);
+}
+
+/// Tells the invocation why nothing was started. One that is gone needs no telling.
+pub(super) fn tell_failure(socket: &OwnedFd, error: &SetupError) {
     let mut payload = vec![error.code];
     payload.extend_from_slice(error.text.as_bytes());
     payload.truncate(super::message::PAYLOAD_MAX);
     let mut frame = Vec::new();
     super::message::push_frame(&mut frame, Kind::Failed, &payload);
-    let _ = rustix::net::send(&socket, &frame, rustix::net::SendFlags::NOSIGNAL);
+    let _ = rustix::net::send(socket, &frame, rustix::net::SendFlags::NOSIGNAL);
 }
 
 struct Supervisor {
@@ -171,7 +176,7 @@ fn mark(plan: &Plan, built: &Built) -> Option<Mark> {
 }
 
 /// A session of its own and no stream of the invocation's: `$(rbox run -d ...)` must not wait for us.
-fn leave_the_invocation() -> io::Result<()> {
+pub(super) fn leave_the_invocation() -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     rustix::process::chdir("/")?;
@@ -221,10 +226,7 @@ fn build(plan: &Plan, channel: &Channel, streams: &mut Streams, size: Option<(u1
             Report::Console => {
                 streams.terminal = descriptors.next();
                 streams.terminal_user = descriptors.next();
-                if let (Some(terminal), Some((ws_row, ws_col))) = (&streams.terminal, size) {
-                    let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
-                    let _ = rustix::termios::tcsetwinsize(terminal, size);
-                }
+                streams.resize(size);
             }
             Report::User(found) => user = Some(found),
             Report::Failed(error) => return Err(error),

@@ -41,7 +41,7 @@ fn a_container_dies_with_its_supervisor() {
 #[test]
 fn a_foreground_client_learns_of_a_killed_supervisor() {
     let (bench, image) = Bench::with_image();
-    let running = bench.rbox(&["run", "--name", "f", &image, "sh", "-c", "echo ready; sleep 1000"]).spawn();
+    let mut running = bench.rbox(&["run", "--name", "f", &image, "sh", "-c", "echo ready; sleep 1000"]).spawn();
     running.expect("ready");
     proc::kill(bench.supervisor("f"), Signal::KILL);
     let output = running.wait().exits(137);
@@ -61,7 +61,7 @@ fn a_container_ends_with_its_foreground_client() {
         if flags.contains(&"-i") {
             command = command.piped();
         }
-        let running = command.spawn();
+        let mut running = command.spawn();
         running.expect("ready");
         let pid = bench.pid("f");
         running.signal(Signal::KILL);
@@ -90,7 +90,7 @@ fn the_first_process_killed_from_outside_is_an_exit_like_any() {
 fn killed_run(bench: &Bench, image: &str, round: u64) {
     let flags: &[&str] = [&["--rm"][..], &["--rm", "--init"], &["--rm", "-i"], &[]][round as usize % 4];
     let script = "echo $$; sleep 0.03 & wait; sleep 0.2";
-    let running = bench.rbox(&["run", "--stop-timeout", "0"]).args(flags).args([image, "sh", "-c", script]).spawn();
+    let mut running = bench.rbox(&["run", "--stop-timeout", "0"]).args(flags).args([image, "sh", "-c", script]).spawn();
     // Spread over the time a run takes, denser at its start.
     std::thread::sleep(Duration::from_micros((round * 7919 % 61) * (round % 5 + 1) * 700));
     let tree = proc::tree(running.pid());
@@ -131,7 +131,7 @@ fn creates_and_removes_killed_at_random_moments() {
         let name = format!("n{}", round % 3);
         let args =
             if round % 2 == 0 { vec!["create", "--name", &name, &image, "true"] } else { vec!["rm", "-f", &name] };
-        let running = bench.rbox(&args).spawn();
+        let mut running = bench.rbox(&args).spawn();
         std::thread::sleep(Duration::from_micros(round * 1300 % 30_000));
         running.signal(Signal::KILL);
         running.wait();
@@ -212,7 +212,7 @@ fn a_lost_runtime_directory_is_no_disaster() {
 fn a_killed_exec_takes_only_its_own_command_along() {
     let (bench, image) = Bench::with_image();
     bench.start(&["--name", "a"], &image, &["sleep", "1000"]);
-    let running = bench.rbox(&["exec", "a", "sh", "-c", "echo $$; exec sleep 777"]).spawn();
+    let mut running = bench.rbox(&["exec", "a", "sh", "-c", "echo $$; exec sleep 777"]).spawn();
     running.expect("\n");
     let sleeps = || proc::tree(bench.supervisor("a")).len() + usize::from(command_runs("sleep\x00777"));
     assert!(command_runs("sleep\x00777"));

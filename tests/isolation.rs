@@ -270,7 +270,7 @@ fn our_executable_cannot_be_overwritten() {
         rbox(&["run", "--rm", &image, entry]).run();
     }
     let path = copy.display().to_string();
-    let watcher =
+    let mut watcher =
         rbox(&["run", "--rm", "--name", "w", "--privileged", "rootfs:/", "python3", "-c", WATCH, &path]).spawn();
     watcher.expect("watching");
     for _ in 0..25 {
@@ -289,7 +289,7 @@ fn a_joining_process_shows_nothing_of_the_host() {
     let needle = bench.path("").display().to_string();
     let needle = needle.trim_end_matches("/files/");
     let flags = ["run", "--rm", "--name", "w", "--cap-add", "SYS_PTRACE", "rootfs:/", "python3", "-c", WATCH, needle];
-    let watcher = bench.rbox(&flags).spawn();
+    let mut watcher = bench.rbox(&flags).spawn();
     watcher.expect("watching");
     for number in 0..40 {
         let flags = [&["exec", "-i"][..], &["exec"], &["exec", "-t"], &["exec", "-u", "1"]][number % 4];

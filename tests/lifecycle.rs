@@ -215,7 +215,7 @@ fn logs_follow_tail_and_since() {
     let (bench, image) = Bench::with_image();
     let script = "for i in 1 2 3; do echo line$i; echo err$i >&2; done; sleep 1; echo late; printf tail";
     bench.start(&["--name", "l"], &image, &["sh", "-c", script]);
-    let follow = bench.rbox(&["logs", "-f", "l"]).spawn();
+    let mut follow = bench.rbox(&["logs", "-f", "l"]).spawn();
     follow.expect("line3");
     let moment = bench.shell("date -u +%Y-%m-%dT%H:%M:%S.%NZ").ok();
     let output = follow.wait().ok();

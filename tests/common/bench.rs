@@ -188,7 +188,9 @@ impl Bench {
     fn clean_up(&self) {
         for pid in proc::pids() {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let needle = self.directory.as_os_str().as_encoded_bytes();
+            // With the slash: another directory may begin with the same name.
+            let needle = self.directory.join("");
+            let needle = needle.as_os_str().as_encoded_bytes();
             if environment.windows(needle.len()).any(|window| window == needle) {
                 proc::kill(pid, rustix::process::Signal::KILL);
             }

@@ -189,11 +189,15 @@ impl Running {
 
     /// Waits until standard output contains `text`.
     #[track_caller]
-    pub fn expect(&self, text: &str) {
-        let found =
-            self.out.wait(Duration::from_secs(30), |captured| contains(&captured.bytes, text) || captured.closed);
-        let out = self.out.bytes();
-        assert!(found && contains(&out, text), "no {text:?} from {}\n{}", self.shown, self.report());
+    pub fn expect(&mut self, text: &str) {
+        let limit = Duration::from_secs(30);
+        let found = self.out.wait(limit, |captured| contains(&captured.bytes, text) || captured.closed);
+        if found && contains(&self.out.bytes(), text) {
+            return;
+        }
+        super::comes_true(Duration::from_millis(500), || self.has_ended());
+        let how = self.waited.map_or_else(|| format!("within {limit:?}"), |status| format!("before {status}"));
+        panic!("no {text:?} {how} from {}\n{}", self.shown, self.report());
     }
 
     pub fn out_so_far(&self) -> String {

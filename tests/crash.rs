@@ -90,7 +90,7 @@ fn the_first_process_killed_from_outside_is_an_exit_like_any() {
 fn killed_run(bench: &Bench, image: &str, round: u64) {
     let flags: &[&str] = [&["--rm"][..], &["--rm", "--init"], &["--rm", "-i"], &[]][round as usize % 4];
     let script = "echo $$; sleep 0.03 & wait; sleep 0.2";
-    let mut running = bench.rbox(&["run", "--stop-timeout", "0"]).args(flags).args([image, "sh", "-c", script]).spawn();
+    let running = bench.rbox(&["run", "--stop-timeout", "0"]).args(flags).args([image, "sh", "-c", script]).spawn();
     // Spread over the time a run takes, denser at its start.
     std::thread::sleep(Duration::from_micros((round * 7919 % 61) * (round % 5 + 1) * 700));
     let tree = proc::tree(running.pid());
@@ -131,7 +131,7 @@ fn creates_and_removes_killed_at_random_moments() {
         let name = format!("n{}", round % 3);
         let args =
             if round % 2 == 0 { vec!["create", "--name", &name, &image, "true"] } else { vec!["rm", "-f", &name] };
-        let mut running = bench.rbox(&args).spawn();
+        let running = bench.rbox(&args).spawn();
         std::thread::sleep(Duration::from_micros(round * 1300 % 30_000));
         running.signal(Signal::KILL);
         running.wait();

@@ -220,7 +220,7 @@ fn a_killed_pull_goes_on_where_it_was() {
     let proxy = Proxy::before(registry().port());
     let image = format!("{}/t/large:1", proxy.host());
     proxy.limit(3_000_000);
-    let mut running = bench.rbox(&["pull", "-q", &image]).limit(120).spawn();
+    let running = bench.rbox(&["pull", "-q", &image]).limit(120).spawn();
     wait_until("part of it came", || proxy.sent() > 3_000_000);
     running.signal(Signal::KILL);
     running.wait().exits(137);
@@ -252,7 +252,7 @@ fn an_interrupted_pull_leaves_a_clean_store() {
     let image = format!("{}/t/large:1", proxy.host());
     for signal in [Signal::INT, Signal::TERM] {
         let before = proxy.sent();
-        let mut running = bench.rbox(&["pull", "-q", &image]).spawn();
+        let running = bench.rbox(&["pull", "-q", &image]).spawn();
         wait_until("part of it came", || proxy.sent() > before + 500_000);
         running.signal(signal);
         let output = running.wait();
@@ -288,7 +288,7 @@ fn a_line_that_breaks_is_tried_again() {
     let proxy = Proxy::before(registry().port());
     proxy.close(true);
     let image = format!("{}/library/alpine:latest", proxy.host());
-    let mut running = bench.rbox(&["pull", "-q", &image]).spawn();
+    let running = bench.rbox(&["pull", "-q", &image]).spawn();
     std::thread::sleep(Duration::from_millis(700));
     proxy.close(false);
     running.wait().ok();

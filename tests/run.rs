@@ -332,7 +332,7 @@ fn an_interrupt_ends_a_command_that_does_not_care() {
 fn two_hundred_megabytes_pass_through_unchanged_in_flat_memory() {
     let (bench, image) = Bench::with_image();
     let script = format!("yes | head -c 200M | rbox run -i --rm --name pump {image} sha256sum");
-    let mut running = bench.shell(&script).limit(120).spawn();
+    let running = bench.shell(&script).limit(120).spawn();
     wait_until("the container runs", || {
         bench.rbox(&["inspect", "pump"]).run().code == 0 && bench.status("pump") == "running"
     });
@@ -373,7 +373,7 @@ fn a_slow_reader_loses_nothing_and_costs_nothing() {
     let script = format!(
         "rbox run --rm --name flood {image} sh -c 'yes 0123456789abcdef | head -c 30000000' | (sleep 1.5; sha256sum)"
     );
-    let mut running = bench.shell(&script).spawn();
+    let running = bench.shell(&script).spawn();
     std::thread::sleep(Duration::from_millis(1200));
     let supervisor = bench.supervisor("flood");
     assert!(proc::status_kb(supervisor, "VmHWM") < 64 * 1024, "what nobody reads is not kept in memory");

@@ -203,6 +203,11 @@ impl Client {
                 }
             } else if attach.signal_proxy {
                 push_to(&mut self.out, Kind::Signal, &number.to_le_bytes());
+                // The window was closed. The shell inside may take no notice, but the person is gone.
+                if attach.terminal && number == NixSignal::SIGHUP as i32 {
+                    self.flush_blocking();
+                    return Ok(Some(Outcome::HungUp));
+                }
             } else {
                 return Ok(Some(Outcome::Interrupted(number)));
             }

@@ -13,8 +13,8 @@ use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::termios::{Winsize, tcsetwinsize};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, wait, waitid};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::logfile::{LogFile, Stream};
 use super::message::{self, Decoder, Kind, push_frame};

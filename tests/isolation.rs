@@ -571,3 +571,48 @@ fn a_process_of_another_user_inside_is_another_user_outside() {
     assert!(comes_true(Duration::from_secs(1), || bench.rbox(&["kill", "a"]).run().code == 0));
     wait_until("it ended", || !proc::is_alive(pid));
 }
+
+#[test]
+fn devices_brought_along_do_not_unmask() {
+    let (bench, image) = Bench::with_image();
+    // A /dev of the user's, in which null is something else.
+    let dev = bench.mkdir("dev");
+    let trap = bench.text("trap");
+    write(&trap, "trap");
+    std::os::unix::fs::symlink("/proc/sys/kernel/core_pattern", dev.join("null")).unwrap();
+    std::os::unix::fs::symlink(&trap, dev.join("zero")).unwrap();
+    let bind = format!("{}:/dev", dev.display());
+    let script =
+        "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | head -c 10 | wc -c; echo x >/proc/timer_list; true";
+    let output = bench.run_rm(&["-v", &bind], &image, &["sh", "-c", script]);
+    assert!(output.code == 125 || output.out() == "0", "refused, or masked as ever: {}", output.report());
+    assert_eq!(read(&trap), "trap");
+}
+
+#[test]
+fn a_mount_target_raced_by_another_container_stays_inside() {
+    let (bench, image) = Bench::with_image();
+    let shared = bench.mkdir("shared");
+    let canary = bench.mkdir("canary");
+    write(canary.join("file"), "untouched");
+    std::fs::create_dir(shared.join("target")).unwrap();
+    let before = tree(&canary);
+    let host = canary.display();
+    let bind = format!("{}:/shared", shared.display());
+    // One container swaps a directory for a link out, again and again; others mount below it.
+    let swap = format!(
+        "cd /shared; ln -s {host} link; echo racing; while [ ! -e stop ]; do mv target away; mv link target; mv target link; mv away target; done"
+    );
+    let mut racer = bench.rbox(&["run", "--rm", "-v", &bind, &image, "sh", "-c", &swap]).spawn();
+    racer.expect("racing");
+    let data = bench.mkdir("data");
+    write(data.join("mine"), "mine");
+    let inner = format!("{}:/shared/target/made/deep", data.display());
+    for _ in 0..30 {
+        let output = bench.run_rm(&["-v", &bind, "-v", &inner], &image, &["ls", "/shared/target"]);
+        assert!(!output.out().contains("file"), "{}", output.report());
+    }
+    write(shared.join("stop"), "");
+    racer.wait();
+    assert_eq!(tree(&canary), before);
+}

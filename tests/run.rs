@@ -23,6 +23,27 @@ fn exit_codes_are_the_commands_own() {
 }
 
 #[test]
+fn an_execution_that_fails_late_is_told_too() {
+    let bench = Bench::new();
+    let layer = images::Layer::new()
+        .file("bad-interpreter", 0o755, "#!/no/such/shell\n")
+        .file("garbage", 0o755, [1, 2, 3, 4, 5])
+        .file("empty", 0o755, "")
+        .file("unreadable", 0o711, "#!/bin/sh\necho ran\n");
+    let image = registry().push("t/late", &[images::Image::small_with(vec![layer])]);
+    bench.ok(&["pull", "-q", &image]);
+    bench.start(&["--name", "up"], &image, &["sleep", "100"]);
+    for (program, codes) in [("/bad-interpreter", [127, 127]), ("/garbage", [126, 125]), ("/empty", [126, 125])] {
+        for output in [bench.run_rm(&[], &image, &[program]), bench.rbox(&["exec", "up", program]).run()] {
+            let output = output.exits_with_one_of(&codes);
+            assert!(output.stdout.is_empty() && output.err().contains(program), "{}", output.report());
+            assert_eq!(output.err().lines().count(), 1, "{}", output.report());
+        }
+    }
+    bench.run_rm(&["-u", "1000"], &image, &["/unreadable"]).exits_with_one_of(&[2, 126]);
+}
+
+#[test]
 fn a_death_by_signal_is_128_and_its_number() {
     let (bench, image) = Bench::with_image();
     // The first process of a namespace ignores what it does not handle; a child of --init does not.
@@ -491,4 +512,67 @@ fn commands_see_a_clean_process() {
     assert_eq!(status["NoNewPrivs"], "0");
     let out = bench.shell(&format!("umask 077; rbox run --rm {image} sh -c umask")).run().ok().out();
     assert_eq!(out, "0022");
+}
+
+#[test]
+fn arguments_of_any_bytes_and_size_end_in_an_answer() {
+    let (bench, image) = Bench::with_image();
+    // Not UTF-8: passed on unchanged or refused, never mangled.
+    let output = bench.shell(&format!("rbox run --rm {image} printf %s $'a\\xffb' | od -An -tx1")).run();
+    assert!(["61 ff 62", ""].contains(&output.out().trim()), "{}", output.report());
+    assert!(!output.err().contains("panic"), "{}", output.report());
+    let output =
+        bench.shell(&format!("rbox run --rm -e $'A=\\xff' {image} sh -c 'printf %s \"$A\"' | od -An -tx1")).run();
+    assert!(["ff", ""].contains(&output.out().trim()), "{}", output.report());
+    // One string longer than the kernel takes (128 KiB), and a list longer than that.
+    let long = "x".repeat(100_000);
+    let value = format!("A={long}");
+    assert_eq!(bench.run_rm(&["-e", &value], &image, &["sh", "-c", "echo ${#A}"]).ok().out(), "100000");
+    let flags: Vec<String> = (0..12).map(|number| format!("-eV{number}={long}")).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    assert_eq!(bench.run_rm(&flags, &image, &["sh", "-c", "echo ${#V11}"]).ok().out(), "100000");
+    let file = bench.text("env");
+    write(&file, format!("A={}\n", "x".repeat(140_000)));
+    let output = bench.run_rm(&["--env-file", &file], &image, &["true"]).exits_with_one_of(&[125, 126]);
+    assert_eq!(output.err().lines().count(), 1, "{}", output.report());
+    bench.no_containers();
+}
+
+#[test]
+fn many_binds_of_long_paths() {
+    let (bench, image) = Bench::with_image();
+    let deep = bench.mkdir(&["directory-with-a-long-name"; 30].join("/"));
+    let flags: Vec<String> = (0..300).map(|number| format!("-v{}:/binds/{number}", deep.display())).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let output = bench.run_rm(&flags, &image, &["sh", "-c", "ls /binds | wc -l; grep -c /binds/ /proc/self/mountinfo"]);
+    assert_eq!(output.ok().out(), "300\n300");
+}
+
+#[test]
+fn few_descriptors_are_an_error_not_a_hang() {
+    let (bench, image) = Bench::with_image();
+    for limit in [4, 5, 6, 8, 10, 12, 16, 20, 24, 32] {
+        let output = bench.shell(&format!("ulimit -n {limit}; rbox run --rm {image} echo ran")).limit(20).run();
+        assert!(
+            output.code == 0 || output.code == 125 || output.code == 1,
+            "{limit}: {} {}",
+            output.code,
+            output.report()
+        );
+        assert_eq!(output.code == 0, output.out() == "ran", "{limit}: {}", output.report());
+    }
+    bench.no_processes();
+    assert_eq!(bench.run_rm(&[], &image, &["echo", "ran"]).ok().out(), "ran");
+}
+
+#[test]
+fn output_that_nobody_wants_is_no_failure() {
+    let (bench, image) = Bench::with_image();
+    bench.ok(&["create", "--name", "made", &image, "true"]);
+    for command in ["ps -a", "images", "inspect made", "info", "--help", "version"] {
+        let output =
+            bench.shell(&format!("rbox {command} | true; echo ${{PIPESTATUS[0]}}; rbox {command} >/dev/full")).run();
+        assert!(["0", "141"].contains(&output.out().as_str()), "{command}: {}", output.report());
+        assert!(!output.err().contains("panic") && output.code < 126, "{command}: {}", output.report());
+    }
 }

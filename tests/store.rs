@@ -171,10 +171,17 @@ fn a_full_disk_stops_writers_and_nothing_else() {
         rbox pull -q {small} || exit 90
         rbox run -d --name runs {small} sh -c 'echo logged; sleep 1000' >/dev/null || exit 91
         rbox create --name made {small} true >/dev/null || exit 92
+        rbox run -d --name writes {small} sh -c 'while [ ! -e /go ]; do sleep 0.1; done; yes | head -c 3000000; echo through >&2; touch /through; sleep 1000' >/dev/null || exit 93
+        rbox exec writes touch /through /go.tmp
         check rbox pull -q {large}
         echo "staging=$(ls -A $HOME/.local/share/rbox/staging | wc -l)"
         head -c 100M /dev/zero >/mnt/home/fill 2>/dev/null
         echo "free=$(df --output=avail /mnt | tail -n1 | tr -d ' ')"
+        rbox exec writes mv /go.tmp /go
+        for i in $(seq 100); do rbox exec writes sh -c 'ps | grep -q "[s]leep 1000"' && break; sleep 0.1; done
+        echo "writer got through its output: $?"
+        rbox rm -f writes >/dev/null
+        head -c 100M /dev/zero >/mnt/home/fill2 2>/dev/null
         check rbox ps -a --format '{{{{.Names}}}}'
         check rbox images -q
         check rbox logs runs
@@ -186,7 +193,7 @@ fn a_full_disk_stops_writers_and_nothing_else() {
         check rbox rm -f runs
         check rbox rmi {small}
         check rbox ps -aq
-        rm /mnt/home/fill
+        rm /mnt/home/fill /mnt/home/fill2
         check rbox system check
         check rbox run --rm -q {small} echo again
         "#
@@ -206,6 +213,7 @@ fn a_full_disk_stops_writers_and_nothing_else() {
     assert!(output.err().contains("No space left"), "{}", output.report());
     assert!(out.contains("staging=0"), "{}", output.report());
     assert!(out.contains("free=0"), "{}", output.report());
+    assert!(out.contains("writer got through its output: 0"), "a full log never blocks: {}", output.report());
     for title in [
         "ps -a --format",
         "images -q",

@@ -5,14 +5,15 @@ mod common;
 use std::time::Duration;
 
 use common::pty::Terminal;
-use common::{Bench, wait_until};
+use common::{Bench, proc, wait_until};
 
 const PROMPT: &str = "READY> ";
 
 /// An interactive shell in a container, at its first prompt.
 fn interactive(bench: &Bench, image: &str) -> Terminal {
     let prompt = format!("PS1={PROMPT}");
-    let mut terminal = Terminal::rbox(bench, &["run", "-it", "--rm", "--name", "tty", "-e", &prompt, image, "sh"]);
+    let flags = ["run", "-it", "--rm", "--name", "tty", "--stop-timeout", "1", "-e", &prompt];
+    let mut terminal = Terminal::rbox(bench, &[&flags[..], &[image, "sh"]].concat());
     terminal.expect(PROMPT);
     terminal
 }
@@ -122,27 +123,20 @@ fn detach_keys_leave_the_container_running() {
 #[test]
 fn a_terminal_that_goes_away_ends_the_container() {
     let (bench, image) = Bench::with_image();
-    let terminal = interactive(&bench, &image);
+    // As the session's leader, and below a shell.
+    let mut alone = interactive(&bench, &image);
     let pid = bench.pid("tty");
-    drop(terminal);
-    common::proc::wait_gone(pid, Duration::from_secs(15));
+    alone.hang_up();
+    proc::wait_gone(pid, Duration::from_secs(15));
+    alone.wait();
     wait_until("--rm removes it", || bench.ok(&["ps", "-aq"]).is_empty());
-}
 
-#[test]
-fn a_terminal_that_is_closed_ends_the_container() {
-    let (bench, image) = Bench::with_image();
-    let mut terminal =
-        Terminal::shell(&bench, &format!("rbox run -it --rm --name tty -e PS1='{PROMPT}' {image} sh; true"));
-    terminal.expect(PROMPT);
+    let script = format!("rbox run -it --rm --name tty --stop-timeout 1 -e PS1='{PROMPT}' {image} sh; true");
+    let mut below = Terminal::shell(&bench, &script);
+    below.expect(PROMPT);
     let pid = bench.pid("tty");
-    // As when the window is closed: the session's processes get SIGHUP.
-    for child in common::proc::tree(terminal.pid()) {
-        if std::fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.starts_with(b"rbox\0run")) {
-            common::proc::kill(child, rustix::process::Signal::HUP);
-        }
-    }
-    common::proc::wait_gone(pid, Duration::from_secs(15));
+    below.hang_up();
+    proc::wait_gone(pid, Duration::from_secs(15));
     wait_until("--rm removes it", || bench.ok(&["ps", "-aq"]).is_empty());
 }
 
@@ -197,6 +191,26 @@ fn killing_the_client_restores_nothing_but_ends_the_container() {
     terminal.line("echo up");
     terminal.expect("up");
     let pid = bench.pid("tty");
-    common::proc::kill(terminal.pid(), rustix::process::Signal::KILL);
-    common::proc::wait_gone(pid, Duration::from_secs(15));
+    proc::kill(terminal.pid(), rustix::process::Signal::KILL);
+    proc::wait_gone(pid, Duration::from_secs(15));
+}
+
+#[test]
+fn the_first_run_pulls_before_the_prompt() {
+    let bench = Bench::new();
+    let image = common::registry::registry().small();
+    let mut terminal = interactive(&bench, &image);
+    let screen = terminal.screen();
+    let words =
+        ["Unable to find image", "Pulling from library/alpine", "Pull complete", "Status: Downloaded newer image"];
+    let mut from = 0;
+    for word in words {
+        let found = screen[from..].find(word);
+        from += found.unwrap_or_else(|| panic!("no {word:?} in its place:\n{screen}"));
+    }
+    terminal.line("exit 3");
+    assert_eq!(terminal.wait(), 3);
+    let mut again = Terminal::shell(&bench, &format!("rbox pull {image}; echo code=$?"));
+    again.expect("Status: Image is up to date");
+    again.expect("code=0");
 }

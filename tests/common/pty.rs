@@ -6,9 +6,12 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
@@ -16,9 +19,12 @@ use super::Bench;
 
 /// A terminal with a program in it.
 pub struct Terminal {
-    outer: File,
+    /// None once it was closed.
+    outer: Option<File>,
     inner: OwnedFd,
     child: Child,
+    reader: Option<JoinHandle<()>>,
+    closing: Arc<AtomicBool>,
     seen: Arc<(Mutex<Vec<u8>>, Condvar)>,
     /// How far [`Terminal::expect`] has read.
     read: usize,
@@ -79,23 +85,30 @@ impl Terminal {
             .expect("setsid of util-linux");
         let outer = File::from(outer);
         let seen = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        let shared = Arc::clone(&seen);
-        let mut stream = outer.try_clone().expect("a descriptor");
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // EIO when the other side is closed for good.
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                shared.0.lock().expect("no panic while held").extend_from_slice(&buffer[..count]);
-                shared.1.notify_all();
-            }
-        });
-        Self { outer, inner, child, seen, read: 0 }
+        let closing = Arc::new(AtomicBool::new(false));
+        let stream = outer.try_clone().expect("a descriptor");
+        let (shared, stop) = (Arc::clone(&seen), Arc::clone(&closing));
+        let reader = std::thread::spawn(move || watch(stream, &shared, &stop));
+        Self { outer: Some(outer), inner, child, reader: Some(reader), closing, seen, read: 0 }
+    }
+
+    /// Closes the outer side, as when a terminal's window is closed or its connection lost.
+    pub fn hang_up(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no panic");
+        }
+        self.outer = None;
+    }
+
+    fn outer(&self) -> &File {
+        self.outer.as_ref().expect("not hung up")
     }
 
     /// Types.
     #[track_caller]
     pub fn send(&mut self, keys: &str) {
-        self.outer.write_all(keys.as_bytes()).expect("a terminal");
+        self.outer().write_all(keys.as_bytes()).expect("a terminal");
     }
 
     /// Types a line.
@@ -134,7 +147,7 @@ impl Terminal {
     /// Makes the terminal another size.
     pub fn resize(&self, rows: u16, columns: u16) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.outer, size).expect("a terminal");
+        tcsetwinsize(self.outer(), size).expect("a terminal");
     }
 
     /// The terminal's settings.
@@ -172,6 +185,20 @@ impl Terminal {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// Reads what is shown until told to stop or the other side is closed for good (EIO).
+fn watch(mut stream: File, seen: &(Mutex<Vec<u8>>, Condvar), stop: &AtomicBool) {
+    let mut buffer = [0; 4096];
+    let pause = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    while !stop.load(Ordering::Relaxed) {
+        if !matches!(poll(&mut [PollFd::new(&stream, PollFlags::IN)], Some(&pause)), Ok(1..)) {
+            continue;
+        }
+        let Ok(count @ 1..) = stream.read(&mut buffer) else { return };
+        seen.0.lock().expect("no panic while held").extend_from_slice(&buffer[..count]);
+        seen.1.notify_all();
     }
 }
 

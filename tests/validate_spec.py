@@ -5,15 +5,28 @@ import pathlib
 import sys
 
 import jsonschema
-import referencing
-import referencing.jsonschema
+
+try:
+    import referencing
+    import referencing.jsonschema
+except ImportError:
+    # jsonschema before 4.18, as in Debian 12, resolves references by itself.
+    referencing = None
 
 SCHEMAS = pathlib.Path(__file__).parent / "data" / "runtime-spec-schema"
 
 
 def load(name):
-    contents = json.loads((SCHEMAS / name).read_text())
-    return referencing.jsonschema.DRAFT4.create_resource(contents)
+    return json.loads((SCHEMAS / name).read_text())
+
+
+def make_validator():
+    schema = load("config-schema.json")
+    if referencing is None:
+        resolver = jsonschema.RefResolver(SCHEMAS.resolve().as_uri() + "/", schema)
+        return jsonschema.Draft4Validator(schema, resolver=resolver)
+    registry = referencing.Registry(retrieve=lambda name: referencing.jsonschema.DRAFT4.create_resource(load(name)))
+    return jsonschema.Draft4Validator(schema, registry=registry)
 
 
 def documents():
@@ -23,9 +36,7 @@ def documents():
 
 
 def main():
-    registry = referencing.Registry(retrieve=load)
-    schema = load("config-schema.json").contents
-    validator = jsonschema.Draft4Validator(schema, registry=registry)
+    validator = make_validator()
     checked = failures = 0
     for name, text in documents():
         checked += 1

@@ -210,19 +210,30 @@ fn execute(identity: &Identity<'_>, executable: Executable, reports: &Channel) -
         None => {
             close_all_but(reports, None)?;
             let error = nix::unistd::execve(&path, &argv, &envp).err().map(io::Error::from);
-            Err(exec_error(command, error.unwrap_or_else(|| io::ErrorKind::Other.into())))
+            fail_late(&exec_error(command, error.unwrap_or_else(|| io::ErrorKind::Other.into())))
         }
         Some(sealed) => {
             close_all_but(reports, Some(&sealed))?;
             let first = stage::arguments(executable.as_init, &path);
             let all: Vec<&CStr> = first.iter().chain(&argv).map(CString::as_c_str).collect();
             let envp: Vec<&CStr> = envp.iter().map(CString::as_c_str).collect();
-            let slot = process::inherited_descriptor(SEALED_SLOT).doing("use the sealed executable")?;
-            stage::keep_channel(CHANNEL_SLOT, true).doing("keep the report channel")?;
-            let error = process::exec_descriptor(slot.as_fd(), &all, &envp);
-            Err(SetupError::new(format!("cannot execute the sealed copy of rbox: {error}")))
+            let slot = process::inherited_descriptor(SEALED_SLOT).doing("use the sealed executable");
+            let kept = stage::keep_channel(CHANNEL_SLOT, true).doing("keep the report channel");
+            match slot.and_then(|slot| kept.map(|()| slot)) {
+                // The kernel weighs arguments and environment here already, so this is a failure of the
+                // command's own.
+                Ok(slot) => fail_late(&exec_error(command, process::exec_descriptor(slot.as_fd(), &all, &envp))),
+                Err(error) => fail_late(&error),
+            }
         }
     }
+}
+
+/// Reports a failure after descriptors were closed beneath their owners: nothing may be dropped any
+/// more, and only the slot still leads to the supervisor.
+fn fail_late(error: &SetupError) -> ! {
+    report_failure(error);
+    process::exit_now(i32::from(error.code))
 }
 
 /// The Spec's environment, with HOME last where it names none.

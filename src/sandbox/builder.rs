@@ -52,9 +52,7 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     let maps = IdMaps::of_self().doing("read the id maps")?;
     let (to_init, from_builder) = Channel::pair().doing("make a channel")?;
     join_others(&plan.joins)?;
-    let Some(child) = clone_init(plan, supervisor, from_builder, &to_init, stdio)? else {
-        return Err(SetupError::new("the init returned"));
-    };
+    let (child, to_init) = clone_init(plan, supervisor, from_builder, to_init, stdio)?;
     supervisor.send(&Report::Init, &[child.pidfd.as_fd()]).doing("reach the supervisor")?;
 
     enter_namespaces(plan, &child)?;
@@ -121,9 +119,9 @@ fn clone_init(
     plan: &Plan,
     supervisor: &Channel,
     from_builder: Channel,
-    to_init: &Channel,
+    to_init: Channel,
     stdio: [Option<OwnedFd>; 3],
-) -> Result<Option<Cloned>, SetupError> {
+) -> Result<(Cloned, Channel), SetupError> {
     let namespaces = new_namespaces(plan);
     // The kernel refuses a new user namespace together with a joined pid namespace: then the init
     // unshares for itself, once it exists.
@@ -131,7 +129,10 @@ fn clone_init(
     let (at_clone, later) = if joins_pid { (0, namespaces) } else { (namespaces, 0) };
     match process::clone(libc::CLONE_PARENT | at_clone).doing("create the container's namespaces")? {
         None => {
-            init::run(plan, supervisor, &from_builder, later, stdio);
+            // Else the init itself would keep its channel open when the builder is killed, and wait
+            // for ever.
+            drop(to_init);
+            init::run(plan, supervisor, &from_builder, later, stdio)
         }
         Some(child) => {
             drop(from_builder);
@@ -139,7 +140,7 @@ fn clone_init(
                 // An end of the channel means the init reported why itself.
                 to_init.receive::<()>().doing("wait for the init's namespaces")?;
             }
-            Ok(Some(child))
+            Ok((child, to_init))
         }
     }
 }

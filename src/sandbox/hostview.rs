@@ -37,6 +37,8 @@ enum Part {
     /// An empty directory in place of something hidden.
     Empty(PathBuf),
     Link(PathBuf, PathBuf),
+    /// A regular file beside something that had to be split around, shown read-only.
+    File(PathBuf),
     Overlay(PathBuf),
 }
 
@@ -108,7 +110,9 @@ fn split_directory(host: &Path, inside: &Path, obstacles: &BTreeSet<PathBuf>, pa
         if kind.is_symlink() {
             parts.push(Part::Link(target, std::fs::read_link(&path)?));
         } else if !kind.is_dir() {
-            continue;
+            if kind.is_file() && rustix::fs::access(&path, rustix::fs::Access::READ_OK).is_ok() {
+                parts.push(Part::File(target));
+            }
         } else if obstacles.contains(&path) {
             parts.push(Part::Empty(target));
         } else if obstacles.iter().any(|obstacle| obstacle.starts_with(&path)) {
@@ -142,8 +146,18 @@ fn mount_part(part: &Part, host: &Path, root: &Root, directory: &Path) -> io::Re
                 Err(error) => Err(error.into()),
             }
         }
+        Part::File(path) => mount_file(path, host, root).map(|()| None),
         Part::Overlay(path) => mount_overlay(path, host, root, directory).map(Some),
     }
+}
+
+/// Without an overlay a write would reach the host's own file, so there is none.
+fn mount_file(path: &Path, host: &Path, root: &Root) -> io::Result<()> {
+    let source = host.join(path.strip_prefix("/").unwrap_or(path));
+    let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV;
+    let tree = mounts::clone_tree(&source, &Options { bind: true, attributes, ..Options::default() })?;
+    let mount = Detached { target: path.to_owned(), mount: tree, directory: false };
+    mount.attach(root).map_err(io::Error::other)
 }
 
 fn mount_overlay(path: &Path, host: &Path, root: &Root, directory: &Path) -> io::Result<OwnedFd> {
@@ -237,6 +251,7 @@ mod tests {
             std::fs::create_dir_all(host.join(path)).unwrap();
         }
         std::os::unix::fs::symlink("usr/bin", host.join("bin")).unwrap();
+        std::fs::write(host.join("var/note"), "").unwrap();
         let obstacles = [host.join("var/lib/store"), host.join("home")].into();
         let mut parts = split(&host, &obstacles).unwrap();
         parts.sort_by_key(|part| format!("{part:?}"));
@@ -245,6 +260,7 @@ mod tests {
             [
                 Part::Empty("/home".into()),
                 Part::Empty("/var/lib/store".into()),
+                Part::File("/var/note".into()),
                 Part::Link("/bin".into(), "usr/bin".into()),
                 Part::Overlay("/usr".into()),
                 Part::Overlay("/var/log".into()),

@@ -17,25 +17,31 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
 use super::channel::Channel;
-use super::idmap::IdMaps;
+use super::idmap::{self, IdMaps};
 use super::mounts::{self, Detached, Options};
 use super::plan::{Join, Plan, RootPlan};
 use super::rootfs::{self, Layout};
-use super::setup::{Doing, Mapped, Ready, Report, ResolvedUser, SetupError};
+use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
 use super::tree::Root;
-use super::{devices, hostview, init, seal, user};
+use super::{devices, hostview, init, seal, session, user, userns};
 use crate::sys;
 use crate::sys::process::{self, Cloned};
 
-/// Runs in the builder process; returns its exit code.
-pub fn run(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> i32 {
+/// Runs in the builder process and ends it.
+pub fn run(plan: &Plan, supervisor: Channel, stdio: [Option<OwnedFd>; 3]) -> ! {
     raise_file_limit();
-    match build(plan, supervisor, stdio) {
-        Ok(()) => 0,
+    match build(plan, &supervisor, stdio) {
+        Ok(held) => {
+            // The supervisor waits for the channel's end, and letting go of the host's tree takes the
+            // kernel a while.
+            drop(supervisor);
+            drop(held);
+            process::exit_now(0)
+        }
         Err(error) => {
             // A supervisor that is gone needs no report.
             let _ = supervisor.send(&Report::failed(error), &[]);
-            1
+            process::exit_now(1)
         }
     }
 }
@@ -47,7 +53,8 @@ fn raise_file_limit() {
     let _ = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
 }
 
-fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<(), SetupError> {
+/// Everything up to the start of the init; what it returns is not needed any more.
+fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<Held, SetupError> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing("make mounts private")?;
     let maps = IdMaps::of_self().doing("read the id maps")?;
     let (to_init, from_builder) = Channel::pair().doing("make a channel")?;
@@ -55,12 +62,11 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     let (child, to_init) = clone_init(plan, supervisor, from_builder, to_init, stdio)?;
     supervisor.send(&Report::Init, &[child.pidfd.as_fd()]).doing("reach the supervisor")?;
 
+    if plan.is_private(Namespace::User) {
+        write_maps(&child, &maps)?;
+    }
     enter_namespaces(plan, &child)?;
     let view = HostView::prepare(plan, &maps, &child)?;
-    // The supervisor wrote the maps meanwhile; mounts below need no more than U.
-    if supervisor.receive::<Mapped>().doing("wait for the id maps")?.is_none() {
-        return Err(SetupError::new("the supervisor is gone"));
-    }
     let parts = enter_root(plan)?;
     // What is made from here on belongs to the container, not to the store: open to its users.
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -73,7 +79,15 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     }
     let ready = Ready { user, terminal: terminal.is_some(), sealed: view.sealed.is_some() };
     let descriptors: Vec<BorrowedFd<'_>> = [&terminal, &view.sealed].into_iter().flatten().map(AsFd::as_fd).collect();
-    to_init.send(&ready, &descriptors).doing("start the init")
+    to_init.send(&ready, &descriptors).doing("start the init")?;
+    Ok(Held { _root: root, _view: view, _parts: parts })
+}
+
+/// Descriptors whose closing is slow.
+struct Held {
+    _root: Root,
+    _view: HostView,
+    _parts: Vec<OwnedFd>,
 }
 
 /// Enters the namespaces of other containers that this one shares. A pid namespace joined here is
@@ -143,6 +157,18 @@ fn clone_init(
             Ok((child, to_init))
         }
     }
+}
+
+/// Maps every id of U onto itself in the container's own user namespace.
+fn write_maps(init: &Cloned, maps: &IdMaps) -> Result<(), SetupError> {
+    let maps = maps.identity_below();
+    let pid = session::host_pid(&init.pidfd).doing("find the init")?;
+    let write = |name: &str, extents: &[idmap::Extent]| {
+        userns::write_proc(pid, name, &idmap::format_map(extents))
+            .map_err(|error| SetupError::new(format!("{error:#}")))
+    };
+    write("gid_map", &maps.gids)?;
+    write("uid_map", &maps.uids)
 }
 
 /// Works in the init's network, ipc, uts and cgroup namespaces from here on: file systems made

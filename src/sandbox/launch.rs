@@ -3,9 +3,8 @@
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{WaitOptions, waitpid};
 
 use super::client::Client;
 use super::plan::Plan;
@@ -51,19 +50,15 @@ pub fn launch(
         foreground: attachment.foreground,
         size: attachment.size,
     };
-    // Both processes get everything by the fork. The supervisor must not keep our end, or it would
-    // never see us go; we must not keep the lock, which lives on in it.
+    // The supervisor must not keep our end, or it would never see us go. We must not keep the lock,
+    // which lives on in it.
     let end = Cell::new(Some(ours));
-    let forked = userns::fork_into(store, || {
+    let warning = userns::clone_supervisor(store, charge.namespaces(), || {
         drop(end.take());
-        supervisor::enter(charge)
+        supervisor::supervise(charge);
     })?;
     let ours = end.take().context("the socket to the supervisor is gone")?;
-    let status = waitpid(Some(forked.pid), WaitOptions::empty()).context("wait for the fork of the supervisor")?;
-    if status.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
-        bail!("cannot start a supervisor in the user namespace");
-    }
-    Ok(Launched { client: Client::new(ours), warning: forked.warning })
+    Ok(Launched { client: Client::new(ours), warning })
 }
 
 /// A connected pair of stream sockets for frames.

@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, wait, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, wait, waitid, waitpid};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::logfile::{LogFile, Stream};
@@ -74,6 +74,7 @@ pub struct StopRule {
 /// A process being watched.
 pub struct Session {
     pidfd: OwnedFd,
+    helper: Option<Pid>,
     streams: Streams,
     log: Option<LogFile>,
     listener: Option<OwnedFd>,
@@ -115,6 +116,7 @@ impl Session {
         }
         Ok(Self {
             pidfd,
+            helper: None,
             streams,
             log,
             listener: None,
@@ -129,6 +131,11 @@ impl Session {
             leftover: LEFTOVER_MAX,
             chunk: vec![0; CHUNK],
         })
+    }
+
+    /// Reaps another child when it ends, which would stay a zombie for as long as the process runs.
+    pub fn expect_end_of(&mut self, helper: Pid) {
+        self.helper = Some(helper);
     }
 
     /// Accepts further clients on `listener`.
@@ -292,6 +299,11 @@ impl Session {
     /// As the first process of its pid namespace a supervisor inherits orphans.
     fn reap_others(&mut self) -> io::Result<()> {
         self.reap()?;
+        if let Some(helper) = self.helper
+            && !matches!(waitpid(Some(helper), WaitOptions::NOHANG), Ok(None))
+        {
+            self.helper = None;
+        }
         while self.exit.is_some() {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}

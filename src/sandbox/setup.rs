@@ -59,7 +59,7 @@ pub struct ResolvedUser {
 /// From the builder or the init to the supervisor. The channel's end means the init was executed.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// The init exists; its pidfd comes along. Its id maps are awaited.
+    /// The init exists; its pidfd comes along.
     Init,
     /// The terminal's controller and its user side come along.
     Console,
@@ -67,10 +67,6 @@ pub enum Report {
     User(ResolvedUser),
     Failed(SetupError),
 }
-
-/// From the supervisor to the builder: the init's id maps are written.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Mapped;
 
 /// From the builder to the init: everything is mounted. The terminal, if any, and then the sealed
 /// copy of our executable, if one is needed, come along.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use nix::libc;
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType as Namespace};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Signal, WaitOptions, waitpid};
+use rustix::process::Signal;
 
 use super::channel::{Channel, Received};
 use super::leftover::Mark;
@@ -19,11 +19,12 @@ use super::logfile::LogFile;
 use super::message::Kind;
 use super::plan::Plan;
 use super::session::{self, Session, StopRule, Streams};
-use super::setup::{Doing, Mapped, Report, ResolvedUser, SetupError};
+use super::setup::{Doing, Report, ResolvedUser, SetupError};
 use super::{builder, devices, idmap, userns};
 use crate::store::Store;
-use crate::store::containers::{Container, Status, boot_id};
+use crate::store::containers::{Container, ProcessIdentity, Status, boot_id};
 use crate::store::lock::AliveLock;
+use crate::store::staging::Trash;
 use crate::sys::process;
 
 /// What the invocation hands to the supervisor it forks.
@@ -40,31 +41,18 @@ pub struct Charge {
     pub size: Option<(u16, u16)>,
 }
 
-/// Runs in a process just forked into U: makes the supervisor as a sibling and ends.
-pub fn enter(charge: Charge) -> i32 {
-    // A container that shares its pid namespace must be reachable from ours, so then we stay in the
-    // host's; the init's parent-death signal ties it to us instead.
-    let own = if charge.plan.is_private(Namespace::Pid) { libc::CLONE_NEWPID } else { 0 };
-    let store = charge.store.clone();
-    match process::clone(libc::CLONE_PARENT | own) {
-        // On record before this process ends, so that at no time U is there but not to be found. What
-        // is lost with it is a hint.
-        Ok(Some(supervisor)) => {
-            let _ = userns::hand_over(&store, supervisor.pid);
-            0
-        }
-        Ok(None) => {
-            supervise(charge);
-            process::exit_now(0)
-        }
-        Err(_) => 125,
+impl Charge {
+    /// The namespaces that the supervisor needs for itself. A container that shares its pid namespace
+    /// must be reachable from ours, so then we stay in the host's; the init's parent-death signal ties
+    /// it to us instead.
+    pub fn namespaces(&self) -> libc::c_int {
+        if self.plan.is_private(Namespace::Pid) { libc::CLONE_NEWPID } else { 0 }
     }
 }
 
-fn supervise(charge: Charge) {
+/// Runs in the supervisor's process, which ends when this returns.
+pub fn supervise(charge: Charge) {
     let Charge { store, plan, mut container, alive, socket, foreground, size } = charge;
-    // Our arguments are those of `run`, environment of the container and all. A title is a nicety.
-    let _ = process::set_title(&format!("rbox supervisor {}", plan.id.short()));
     let mut supervisor = match Supervisor::start(&plan, &mut container, size) {
         Ok(supervisor) => supervisor,
         Err(error) => return report_failure(&store, &plan, &mut container, &alive, socket, &error),
@@ -74,6 +62,9 @@ fn supervise(charge: Charge) {
     if attached.is_err() || !foreground {
         supervisor.session.drop_clients();
     }
+    // From here on it mostly waits, perhaps for months.
+    drop(plan.spec);
+    process::release_free_memory();
     let code = supervisor.session.run().unwrap_or(255);
     if let Some(mark) = supervisor.mark {
         mark.kill_all();
@@ -85,14 +76,18 @@ fn supervise(charge: Charge) {
         state.exit_code = code;
         state.finished_at = Some(Timestamp::now());
     });
-    if plan.auto_remove {
-        let _ = store.containers().remove_own(&plan.id, &alive);
-    }
+    let trash = plan.auto_remove.then(|| store.containers().retire(&plan.id, &alive));
     drop(alive);
     if let Err(error) = recorded {
         supervisor.session.tell(Kind::Warning, format!("{error:#}").as_bytes());
     }
     supervisor.session.finish(code);
+    let _ = userns::leave(&store, supervisor.own.pid);
+    // The container is gone for everybody. What deletes its files now is nobody's wait, and if it is
+    // killed the next command goes on with it.
+    if let Some(Ok(trash)) = trash {
+        let _ = trash.delete();
+    }
 }
 
 /// A container that could not be started stays created, with the reason; a `--rm` one goes.
@@ -111,7 +106,7 @@ fn report_failure(
         state.error = error.text.clone();
     });
     if plan.auto_remove {
-        let _ = store.containers().remove_own(&plan.id, alive);
+        let _ = store.containers().retire(&plan.id, alive).map(Trash::delete);
     }
     tell_failure(&socket, error);
 }
@@ -132,6 +127,8 @@ struct Supervisor {
     mark: Option<Mark>,
     /// The init in the host's pid namespace.
     pid: i32,
+    /// This process.
+    own: ProcessIdentity,
 }
 
 impl Supervisor {
@@ -139,40 +136,47 @@ impl Supervisor {
         let signals = session::block_signals().doing("block signals")?;
         leave_the_invocation().doing("leave the invocation's session")?;
         let (mut streams, inside) = make_streams(plan).doing("make the standard streams")?;
-        let log = LogFile::open(&plan.log).doing(format_args!("open the log {}", plan.log.display()))?;
 
         let (ours, theirs) = Channel::pair().doing("make a channel")?;
         let Some(builder) = process::clone(libc::CLONE_NEWNS).doing("create a mount namespace")? else {
             drop(ours);
-            let code = builder::run(plan, &theirs, inside);
-            process::exit_now(code);
+            builder::run(plan, theirs, inside)
         };
         drop((theirs, inside));
-        let built = build(plan, &ours, &mut streams, size);
-        // It ends by itself; unreaped it would stay a zombie for as long as the container runs.
-        let _ = waitpid(Some(builder.pid), WaitOptions::empty());
-        let built = built?;
+        // While the builder works.
+        let log = LogFile::open(&plan.log).doing(format_args!("open the log {}", plan.log.display()))?;
+        let listener = control_socket(&plan.directory).doing("make the control socket")?;
+        let own = identify_self(plan)?;
+        let built = build(plan, &ours, &mut streams, size)?;
         let mark = mark(plan, &built);
-        let pid = record_start(plan, container, &built)?;
+        record_start(container, &built.identity, &own)?;
         let rule = StopRule {
             signal: process::signal_from_number(plan.stop_signal.number()).unwrap_or(Signal::TERM),
             timeout: plan.stop_timeout.map(|seconds| Duration::from_secs(seconds.into())),
             on_owner_lost: true,
         };
         let mut session = Session::new(built.pidfd, streams, Some(log), signals, rule).doing("watch the container")?;
-        if let Ok(listener) = control_socket(&plan.directory) {
-            session.listen(listener);
-        }
-        Ok(Self { session, mark, pid })
+        session.expect_end_of(builder.pid);
+        session.listen(listener);
+        Ok(Self { session, mark, pid: built.identity.pid.as_raw_nonzero().get(), own })
     }
+}
+
+/// This process as the host sees it, with a title of its own: our arguments are those of `run`,
+/// environment of the container and all.
+fn identify_self(plan: &Plan) -> Result<ProcessIdentity, SetupError> {
+    // A title is a nicety.
+    let _ = process::set_title(&format!("rbox supervisor {}", plan.id.short()));
+    let pid = host_self().doing("find our own pid")?;
+    let start = process::start_time(pid).doing("find our own start time")?;
+    Ok(ProcessIdentity { pid, start })
 }
 
 fn mark(plan: &Plan, built: &Built) -> Option<Mark> {
     if plan.is_private(Namespace::Pid) {
         return None;
     }
-    let pid = session::host_pid(&built.pidfd).ok()?;
-    Mark::of(pid, plan.is_private(Namespace::User)).ok()
+    Mark::of(built.identity.pid, plan.is_private(Namespace::User)).ok()
 }
 
 /// A session of its own and no stream of the invocation's: `$(rbox run -d ...)` must not wait for us.
@@ -204,64 +208,51 @@ fn make_streams(plan: &Plan) -> io::Result<(Streams, [Option<OwnedFd>; 3])> {
     Ok((streams, inside))
 }
 
+/// The init, and what is known of it in the host's pid namespace.
 struct Built {
     pidfd: OwnedFd,
-    user: ResolvedUser,
+    identity: ProcessIdentity,
 }
 
 /// Follows the builder and the init until the command was executed or something failed.
 fn build(plan: &Plan, channel: &Channel, streams: &mut Streams, size: Option<(u16, u16)>) -> Result<Built, SetupError> {
-    let (mut pidfd, mut user) = (None, None);
+    let (mut built, mut saved) = (None, false);
     while let Some(Received { message, descriptors }) = channel.receive::<Report>().doing("hear from the builder")? {
         let mut descriptors = descriptors.into_iter();
         match message {
             Report::Init => {
                 let init = descriptors.next().ok_or_else(|| SetupError::new("the builder sent no init"))?;
-                if plan.is_private(Namespace::User) {
-                    write_maps(&init)?;
-                }
-                channel.send(&Mapped, &[]).doing("answer the builder")?;
-                pidfd = Some(init);
+                built = Some(identify(init)?);
             }
             Report::Console => {
                 streams.terminal = descriptors.next();
                 streams.terminal_user = descriptors.next();
                 streams.resize(size);
             }
-            Report::User(found) => user = Some(found),
+            // While the others go on.
+            Report::User(user) => {
+                save_spec(plan, &user).doing("save the runtime Spec")?;
+                saved = true;
+            }
             Report::Failed(error) => return Err(error),
         }
     }
-    match (pidfd, user) {
-        (Some(pidfd), Some(user)) => Ok(Built { pidfd, user }),
-        _ => Err(SetupError::new("the process that builds the container died")),
-    }
+    built.filter(|_| saved).ok_or_else(|| SetupError::new("the process that builds the container died"))
 }
 
-/// Maps every id of U onto itself in the container's own user namespace.
-fn write_maps(init: &OwnedFd) -> Result<(), SetupError> {
-    let maps = idmap::IdMaps::of_self().doing("read the id maps")?.identity_below();
-    let pid = session::host_pid(init).doing("find the init")?;
-    let write = |name: &str, extents: &[idmap::Extent]| {
-        userns::write_proc(pid, name, &idmap::format_map(extents))
-            .map_err(|error| SetupError::new(format!("{error:#}")))
-    };
-    write("gid_map", &maps.gids)?;
-    write("uid_map", &maps.uids)
+fn identify(pidfd: OwnedFd) -> Result<Built, SetupError> {
+    let pid = session::host_pid(&pidfd).doing("find the init")?;
+    Ok(Built { pidfd, identity: ProcessIdentity { pid, start: process::start_time(pid).unwrap_or_default() } })
 }
 
-/// Saves the Spec as it was executed, and that the container runs.
-fn record_start(plan: &Plan, container: &mut Container, built: &Built) -> Result<i32, SetupError> {
-    save_spec(plan, &built.user).doing("save the runtime Spec")?;
-    let pid = session::host_pid(&built.pidfd).doing("find the init")?;
-    let own = host_self().doing("find our own pid")?;
-    let start_of = |pid| process::start_time(pid).unwrap_or_default();
+/// Saves that the container runs.
+fn record_start(container: &mut Container, init: &ProcessIdentity, own: &ProcessIdentity) -> Result<(), SetupError> {
     let recorded = container.update_state(|state| {
         state.status = Status::Running;
-        state.pid = pid.as_raw_nonzero().get();
-        state.pid_start = start_of(pid);
-        state.supervisor_pid = own.as_raw_nonzero().get();
-        state.supervisor_start = start_of(own);
+        state.pid = init.pid.as_raw_nonzero().get();
+        state.pid_start = init.start;
+        state.supervisor_pid = own.pid.as_raw_nonzero().get();
+        state.supervisor_start = own.start;
         state.started_at = Some(Timestamp::now());
         state.finished_at = None;
         state.exit_code = 0;
@@ -269,8 +260,7 @@ fn record_start(plan: &Plan, container: &mut Container, built: &Built) -> Result
         state.boot_id = boot_id().to_owned();
         state.stopped_by_user = false;
     });
-    recorded.map_err(|error| SetupError::new(format!("{error:#}")))?;
-    Ok(pid.as_raw_nonzero().get())
+    recorded.map_err(|error| SetupError::new(format!("{error:#}")))
 }
 
 /// Our pid as the host sees it: /proc is the host's.

@@ -1,21 +1,26 @@
 //! U: the one user namespace that all of a user's supervisors share.
 //!
 //! It exists as long as any process in it lives. A new invocation joins it through
-//! /proc/PID/ns/user of a process known to be inside, or makes it under a lock: newuidmap and
-//! newgidmap run only then. For root U is the namespace rbox was started in.
+//! /proc/PID/ns/user of a member, or makes it under a lock: newuidmap and newgidmap run only then.
+//! Who joins holds that lock shared until the new supervisor is a member itself, so there is never a
+//! second U beside a live one. For root U is the namespace rbox was started in.
 
+mod members;
+
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::libc;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::Pid;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
+pub use self::members::leave;
+use self::members::{Member, find, register};
 use super::idmap::{self, IdMaps};
 use crate::store::Store;
 use crate::store::lock::FileLock;
@@ -30,21 +35,99 @@ pub struct Forked {
     pub warning: Option<String>,
 }
 
+/// The lock that is held shared to join U and exclusively to make it.
+const LOCK: &str = "userns.lock";
+
+/// Clones a child into U, with the namespaces of `flags` made new, and runs `work` there: a
+/// supervisor, which is a member until it calls [`members::leave`]. The caller has one thread.
+/// Returns what the person should hear once, such as missing subordinate ids.
+pub fn clone_supervisor(store: &Store, flags: libc::c_int, work: impl FnOnce()) -> Result<Option<String>> {
+    if rustix::process::geteuid().is_root() {
+        clone_running(flags, (), work)?;
+        return Ok(None);
+    }
+    match join_or_lock(store)? {
+        Way::Join(joined) => {
+            // A pid namespace can be made only from inside of U, so one goes in, makes the supervisor
+            // as its sibling, and ends. It shares our memory meanwhile: nothing is copied for it.
+            let go = || -> Result<()> {
+                join(&joined.member.user).context("enter the user namespace")?;
+                clone_member(store, flags, joined, work)
+            };
+            process::with_shared_child(go).context("fork")??;
+            Ok(None)
+        }
+        Way::Make(lock) => {
+            let forked = create(store, lock, || clone_member(store, flags, (), work).map_or(125, |()| 0))?;
+            let status = waitpid(Some(forked.pid), WaitOptions::empty()).context("wait for the fork")?;
+            if status.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
+                bail!("cannot start a supervisor in the user namespace");
+            }
+            Ok(forked.warning)
+        }
+    }
+}
+
+/// A member found, and the lock that keeps U from being made anew meanwhile.
+struct Joined {
+    member: Member,
+    _lock: FileLock,
+}
+
+/// How to get into U.
+enum Way {
+    Join(Joined),
+    Make(FileLock),
+}
+
+fn join_or_lock(store: &Store) -> Result<Way> {
+    let path = store.runtime_path(LOCK)?;
+    let lock = FileLock::shared(&path).context("lock the user namespace")?;
+    if let Some(member) = find(store)? {
+        return Ok(Way::Join(Joined { member, _lock: lock }));
+    }
+    drop(lock);
+    let lock = FileLock::exclusive(&path).context("lock the user namespace")?;
+    Ok(match find(store)? {
+        Some(member) => Way::Join(Joined { member, _lock: lock }),
+        None => Way::Make(lock),
+    })
+}
+
+/// In a process in U: makes a sibling that runs `work`, and puts it on record before `held`, which
+/// keeps U findable, is let go of.
+fn clone_member(store: &Store, flags: libc::c_int, held: impl Sized, work: impl FnOnce()) -> Result<()> {
+    let (supervisor, held) = clone_running(libc::CLONE_PARENT | flags, held, work)?;
+    // Without a record the containers' states still say who is in U.
+    let _ = members::register(store, supervisor);
+    drop(held);
+    Ok(())
+}
+
+/// Clones a process that runs `work`, without `held`, and ends.
+fn clone_running<H>(flags: libc::c_int, held: H, work: impl FnOnce()) -> Result<(Pid, H)> {
+    match process::clone(flags).context("fork")? {
+        Some(child) => Ok((child.pid, held)),
+        None => {
+            drop(held);
+            work();
+            process::exit_now(0)
+        }
+    }
+}
+
 /// Forks a child into U and runs `work` there; the child exits with the code it returns. The
 /// caller has one thread. The child's `work` runs with all capabilities over U.
 pub fn fork_into(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
     if rustix::process::geteuid().is_root() {
         return Ok(Forked { pid: fork_running(|| Ok(()), work)?, warning: None });
     }
-    if let Some(member) = find(store)? {
-        return Ok(Forked { pid: fork_running(|| join(&member.user), work)?, warning: None });
+    match join_or_lock(store)? {
+        Way::Join(Joined { member, .. }) => {
+            Ok(Forked { pid: fork_running(|| join(&member.user), work)?, warning: None })
+        }
+        Way::Make(lock) => create(store, lock, work),
     }
-    let lock = FileLock::exclusive(&store.runtime_path("userns.lock")?).context("lock the user namespace")?;
-    if let Some(member) = find(store)? {
-        drop(lock);
-        return Ok(Forked { pid: fork_running(|| join(&member.user), work)?, warning: None });
-    }
-    create(store, lock, work)
 }
 
 /// Whether U maps one id only, for want of subordinate ids. Known while a process in it lives.
@@ -70,7 +153,7 @@ pub fn run_inside(store: &Store, work: impl FnOnce() -> Result<()>) -> Result<()
         }
     })?;
     drop(theirs);
-    let status = rustix::process::waitpid(Some(forked.pid), rustix::process::WaitOptions::empty())?;
+    let status = waitpid(Some(forked.pid), WaitOptions::empty())?;
     if status.is_some_and(|(_, status)| status.exit_status() == Some(0)) {
         return Ok(());
     }
@@ -135,14 +218,14 @@ fn create(store: &Store, lock: FileLock, work: impl FnOnce() -> i32) -> Result<F
     drop(theirs);
     let mut channel = File::from(ours);
     if channel.read_exact(&mut [0]).is_err() {
-        let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        let _ = waitpid(Some(pid), WaitOptions::empty());
         bail!(
             "cannot create a user namespace: the kernel refused; check 'sysctl user.max_user_namespaces \
              kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns'"
         );
     }
     let warning = map_ids(pid)?;
-    record(store, pid)?;
+    register(store, pid)?;
     drop(lock);
     channel.write_all(b"g").context("start the process in the user namespace")?;
     Ok(Forked { pid, warning })
@@ -164,7 +247,7 @@ fn map_ids(pid: Pid) -> Result<Option<String>> {
     }
     let uids = start_helper("newuidmap", pid, &idmap::with_ranges(uid, &subuids));
     let gids = start_helper("newgidmap", pid, &idmap::with_ranges(gid, &subgids));
-    match (finish_helper("newuidmap", uids), finish_helper("newgidmap", gids)) {
+    match (finish_helper(uids), finish_helper(gids)) {
         (Ok(()), Ok(())) => Ok(None),
         (Err(reason), Err(_)) => {
             map_single(pid, uid, gid)?;
@@ -193,88 +276,49 @@ pub fn write_proc(pid: Pid, name: &str, text: &str) -> Result<()> {
     file.write_all(text.as_bytes()).with_context(|| format!("write {text:?} to {}", path.display()))
 }
 
-fn start_helper(name: &str, pid: Pid, extents: &[idmap::Extent]) -> io::Result<Child> {
+/// newuidmap or newgidmap at work.
+struct Helper {
+    name: &'static str,
+    pid: Pid,
+    errors: File,
+}
+
+/// Forks by hand: posix_spawn would keep us waiting until the program is executed, and there are two
+/// to start.
+fn start_helper(name: &'static str, pid: Pid, extents: &[idmap::Extent]) -> io::Result<Helper> {
     let numbers = extents.iter().flat_map(|e| [e.inside, e.outside, e.count]).map(|n| n.to_string());
-    Command::new(name)
-        .arg(pid.as_raw_nonzero().to_string())
-        .args(numbers)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-}
-
-fn finish_helper(name: &str, child: io::Result<Child>) -> Result<()> {
-    let output = child.and_then(Child::wait_with_output).with_context(|| format!("run {name}"))?;
-    if !output.status.success() {
-        bail!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
-}
-
-/// A process said to be in U, by facts that a reused pid cannot match.
-struct Record {
-    pid: Pid,
-    start: u64,
-    namespace: u64,
-}
-
-/// A process that is in U, and U.
-struct Member {
-    pid: Pid,
-    user: File,
-}
-
-/// Makes `pid` the process that later invocations find U by, unless another that lives on is known.
-pub fn hand_over(store: &Store, pid: Pid) -> Result<()> {
-    match recorded(store) {
-        Some(known) if known.pid != rustix::process::getpid() && open_member(&known).is_some() => Ok(()),
-        _ => record(store, pid),
-    }
-}
-
-/// Makes `pid`, a process in U, the one that later invocations find U by.
-fn record(store: &Store, pid: Pid) -> Result<()> {
-    let path = store.runtime_path("userns")?;
-    let namespace = std::fs::metadata(format!("/proc/{}/ns/user", pid.as_raw_nonzero()))?.ino();
-    let start = process::start_time(pid)?;
-    let temporary = path.with_extension(format!("{}", std::process::id()));
-    // Only a hint that is verified on use and void after a boot: no fsync.
-    std::fs::write(&temporary, format!("{} {start} {namespace}\n", pid.as_raw_nonzero()))?;
-    std::fs::rename(&temporary, &path).with_context(|| format!("write {}", path.display()))
-}
-
-fn recorded(store: &Store) -> Option<Record> {
-    let text = std::fs::read_to_string(store.runtime_path("userns").ok()?).ok()?;
-    let mut fields = text.split_ascii_whitespace();
-    Some(Record {
-        pid: Pid::from_raw(fields.next()?.parse().ok()?)?,
-        start: fields.next()?.parse().ok()?,
-        namespace: fields.next()?.parse().ok()?,
-    })
-}
-
-/// U, if some process in it lives.
-fn find(store: &Store) -> Result<Option<Member>> {
-    if let Some(member) = recorded(store).and_then(|record| open_member(&record)) {
-        return Ok(Some(member));
-    }
-    for supervisor in store.containers().supervisors()? {
-        let Ok(user) = open_namespace(supervisor.pid) else { continue };
-        if process::start_time(supervisor.pid).ok() == Some(supervisor.start) {
-            record(store, supervisor.pid)?;
-            return Ok(Some(Member { pid: supervisor.pid, user }));
+    let words = [name.to_owned(), pid.as_raw_nonzero().to_string()].into_iter().chain(numbers);
+    let arguments = words.map(CString::new).collect::<Result<Vec<_>, _>>()?;
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    match process::fork()? {
+        Fork::Parent(pid) => Ok(Helper { name, pid, errors: File::from(read) }),
+        Fork::Child => {
+            let error = exec_helper(&arguments, &write);
+            let _ = File::from(write).write_all(format!("cannot execute it: {error}").as_bytes());
+            process::exit_now(127)
         }
     }
-    Ok(None)
 }
 
-fn open_member(record: &Record) -> Option<Member> {
-    let user = open_namespace(record.pid).ok()?;
-    let same = user.metadata().ok()?.ino() == record.namespace && process::start_time(record.pid).ok()? == record.start;
-    same.then_some(Member { pid: record.pid, user })
+fn exec_helper(arguments: &[CString], errors: &OwnedFd) -> io::Error {
+    let run = || -> io::Result<()> {
+        let null = super::devices::open_null()?;
+        rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stdout(&null)?;
+        rustix::stdio::dup2_stderr(errors)?;
+        nix::unistd::execvp(&arguments[0], arguments)?;
+        Ok(())
+    };
+    run().err().unwrap_or_else(|| io::ErrorKind::Other.into())
 }
 
-fn open_namespace(pid: Pid) -> io::Result<File> {
-    File::open(format!("/proc/{}/ns/user", pid.as_raw_nonzero()))
+fn finish_helper(helper: io::Result<Helper>) -> Result<()> {
+    let Helper { name, pid, mut errors } = helper.context("fork")?;
+    let mut text = String::new();
+    let _ = errors.read_to_string(&mut text);
+    let status = waitpid(Some(pid), WaitOptions::empty()).with_context(|| format!("wait for {name}"))?;
+    if status.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
+        bail!("{name} failed: {}", text.trim());
+    }
+    Ok(())
 }

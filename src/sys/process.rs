@@ -73,8 +73,42 @@ pub fn clone(flags: libc::c_int) -> io::Result<Option<Cloned>> {
     }
 }
 
+/// A stack as large as a main thread's, of which only what is touched takes memory, above a page
+/// that catches an overflow.
+struct Stack(*mut libc::c_void);
+
+impl Stack {
+    const SIZE: usize = 8 << 20;
+    const GUARD: usize = 64 << 10;
+
+    fn new() -> io::Result<Self> {
+        use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
+        // SAFETY: a fresh mapping at an address of the kernel's choice, nobody's yet; the second call
+        // changes its lowest pages only.
+        unsafe {
+            let bottom = mmap_anonymous(std::ptr::null_mut(), Self::SIZE, protection, flags)?;
+            mprotect(bottom, Self::GUARD, MprotectFlags::empty())?;
+            Ok(Self(bottom))
+        }
+    }
+
+    fn top(&self) -> *mut libc::c_void {
+        self.0.wrapping_byte_add(Self::SIZE)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and whoever ran on it has ended.
+        let _ = unsafe { rustix::mm::munmap(self.0, Self::SIZE) };
+    }
+}
+
 /// Runs `work` in a child that shares memory and descriptors while this process sleeps, and
-/// returns its result. The child lies in the namespaces set for children (pid_for_children).
+/// returns its result. The child lies in the namespaces set for children (pid_for_children). A
+/// process that `work` makes by [`clone`] goes on running on the child's stack, in its own copy.
 pub fn with_shared_child<T, F: FnOnce() -> T>(work: F) -> io::Result<T> {
     struct Job<T, F> {
         work: Option<F>,
@@ -86,13 +120,12 @@ pub fn with_shared_child<T, F: FnOnce() -> T>(work: F) -> io::Result<T> {
         job.result = job.work.take().map(|work| work());
         0
     }
-    const STACK: usize = 256 * 1024;
-    let mut stack = vec![0u128; STACK / size_of::<u128>()];
+    let stack = Stack::new()?;
     let mut job = Job { work: Some(work), result: None };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
     // SAFETY: the stack is aligned, large enough and lives until the child has ended; CLONE_VFORK
     // keeps this process asleep while the child uses the shared memory.
-    let child = unsafe { libc::clone(run::<T, F>, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut job).cast()) };
+    let child = unsafe { libc::clone(run::<T, F>, stack.top(), flags, (&raw mut job).cast()) };
     if child < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -200,6 +233,13 @@ pub fn exec_descriptor(file: BorrowedFd<'_>, arguments: &[&CStr], environment: &
         )
     };
     io::Error::last_os_error()
+}
+
+/// Gives free memory of the heap back to the kernel (malloc_trim(3)), for a process that is about to
+/// wait for long.
+pub fn release_free_memory() {
+    // SAFETY: touches the allocator's own free memory only.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Sets a resource limit of this process; `u64::MAX` means unlimited.

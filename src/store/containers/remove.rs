@@ -35,11 +35,14 @@ impl Containers<'_> {
             let config = read_config(&self.directory(id), id);
             return Err(RemoveError::Running { name: config.map_or_else(|_| id.to_string(), |config| config.name) });
         };
-        self.remove_own(id, &alive)
+        let trash = self.retire(id, &alive)?;
+        drop(alive);
+        trash.delete().map_err(|error| RemoveError::Io { id: id.clone(), error })
     }
 
-    /// The same for who holds the container's `alive` lock: a supervisor whose container is `--rm`.
-    pub fn remove_own(&self, id: &ContainerId, _alive: &AliveLock) -> Result<Cleanup, RemoveError> {
+    /// For who holds the container's `alive` lock: when this returns the container is gone and its
+    /// name free; its files are still to be deleted.
+    pub fn retire(&self, id: &ContainerId, _alive: &AliveLock) -> Result<Trash, RemoveError> {
         let io_error = |error| RemoveError::Io { id: id.clone(), error };
         let lock = self.lock(id).map_err(|error| self.remove_error(id, error))?;
         let directory = self.directory(id);
@@ -54,9 +57,13 @@ impl Containers<'_> {
             Ok(config) => names::lock(self.store).and_then(|names| names.release(&config.name, id)),
             Err(_) => names::remove_all_dangling(self.store),
         };
-        let deleted = trash.delete();
-        freed.map_err(io_error)?;
-        deleted.map_err(io_error)
+        match freed {
+            Ok(()) => Ok(trash),
+            Err(error) => {
+                let _ = trash.delete();
+                Err(io_error(error))
+            }
+        }
     }
 
     fn remove_error(&self, id: &ContainerId, error: io::Error) -> RemoveError {

@@ -3,7 +3,7 @@ use std::process::Command;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
-use crate::store::staging::{self, Cleanup};
+use crate::store::staging::{self, Cleanup, Trash};
 use crate::store::testing::{TestStore, config, image};
 
 fn run(container: &mut Container) -> AliveLock {
@@ -278,7 +278,7 @@ fn a_supervisor_removes_its_own_container() {
     })
     .unwrap();
     assert_eq!(store.containers().supervisors().unwrap(), [own]);
-    assert_eq!(store.containers().remove_own(web.id(), &alive).unwrap(), Cleanup::Complete);
+    assert_eq!(store.containers().retire(web.id(), &alive).unwrap().delete().unwrap(), Cleanup::Complete);
     assert!(store.containers().find("web").is_err());
     assert!(web.update_state(|_| {}).is_err());
     // A starter that was too late must not get a lock on what is gone.
@@ -312,7 +312,7 @@ fn a_removal_beside_the_supervisors_own_ends_without_delay() {
             let remover = scope.spawn(|| store.containers().remove(&id));
             web.update_state(|state| state.status = Status::Exited).unwrap();
             if n % 2 == 0 {
-                let _ = store.containers().remove_own(&id, &alive);
+                let _ = store.containers().retire(&id, &alive).map(Trash::delete);
             }
             drop(alive);
             match remover.join().unwrap() {

@@ -1,10 +1,11 @@
 //! What every command shares: the global options and the store, opened when first needed.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::sandbox::userns::{self, Preparation};
 use crate::store::Store;
 use crate::sys::accounts;
 
@@ -34,16 +35,16 @@ pub struct GlobalOptions {
 }
 
 /// The invocation: where state lies.
-#[derive(Debug)]
 pub struct Context {
     options: GlobalOptions,
     store: OnceCell<Store>,
+    preparation: Cell<Option<Preparation>>,
 }
 
 impl Context {
     /// Wraps the global options; touches nothing yet.
     pub fn new(options: GlobalOptions) -> Self {
-        Self { options, store: OnceCell::new() }
+        Self { options, store: OnceCell::new(), preparation: Cell::new(None) }
     }
 
     /// The store, opened (and made, the first time ever) on first use.
@@ -53,6 +54,22 @@ impl Context {
         }
         let store = Store::open(self.root()?, self.runtime()?)?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Begins to make the user namespace if none is there, for a command that is going to start a
+    /// container: it takes as long as what the command has to do before.
+    pub fn prepare_user_namespace(&self) -> Result<()> {
+        let preparation = match self.preparation.take() {
+            Some(preparation) => preparation,
+            None => userns::prepare(self.store()?)?,
+        };
+        self.preparation.set(Some(preparation));
+        Ok(())
+    }
+
+    /// The user namespace, as far as it was prepared.
+    pub fn user_namespace(&self) -> Result<Preparation> {
+        self.preparation.take().map_or_else(|| userns::prepare(self.store()?), Ok)
     }
 
     fn root(&self) -> Result<PathBuf> {

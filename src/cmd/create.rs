@@ -41,9 +41,20 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let made = create(context, &args.options, &args.image, &args.command, false)?;
+    let made = create(context, &args.options, &args.image, &args.command, Purpose::Keep)?;
     super::print_line(made.id().as_str())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a container is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be started later.
+    Keep,
+    /// To be started now, with the invocation attached.
+    Foreground,
+    /// To be started now and left alone.
+    Detach,
 }
 
 /// Makes the container, pulling its image if need be, and writes the cidfile.
@@ -52,16 +63,19 @@ pub fn create(
     options: &CreateOptions,
     image: &str,
     command: &[String],
-    detach: bool,
+    purpose: Purpose,
 ) -> Result<Container> {
     let policy = options.pull_policy().or_exit(125)?;
-    let request = options.request(context, image, command, detach).or_exit(125)?;
+    let request = options.request(context, image, command, purpose == Purpose::Detach).or_exit(125)?;
     options.name.as_deref().map(names::container_name).transpose().or_exit(125)?;
     check_bind_sources(&request.mounts).or_exit(125)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
     let store = context.store().or_exit(125)?;
     super::sweep_abandoned(context).or_exit(125)?;
     let (root, config) = base(context, image, options, policy).or_exit(125)?;
+    if purpose != Purpose::Keep {
+        context.prepare_user_namespace().or_exit(125)?;
+    }
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let make = |name: String| -> Result<Result<Container, CreateError>> {
         let id = new_id()?;

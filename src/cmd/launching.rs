@@ -28,9 +28,11 @@ pub fn launch(context: &Context, container: &Container, foreground: bool) -> Res
     let Some(alive) = container.take_alive().context("lock the container")? else {
         bail!("container {} is already running", container.config.name);
     };
+    context.prepare_user_namespace()?;
     let plan = plan(store, container)?;
     let size = container.config.tty.then(terminal::size).flatten();
-    let launched = launch::launch(store, container, plan, alive, Attachment { foreground, size })?;
+    let preparation = context.user_namespace()?;
+    let launched = launch::launch(store, container, plan, alive, Attachment { foreground, size }, preparation)?;
     if let Some(warning) = launched.warning {
         super::warn(&warning);
     }

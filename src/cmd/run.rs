@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::create::Purpose;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
 use super::{Context, create, launching};
@@ -33,7 +34,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     if options.tty && options.interactive && !args.detach && !rustix::termios::isatty(rustix::stdio::stdin()) {
         bail!("the input device is not a TTY");
     }
-    let container = create::create(context, options, &args.image, &args.command, args.detach)?;
+    let purpose = if args.detach { Purpose::Detach } else { Purpose::Foreground };
+    let container = create::create(context, options, &args.image, &args.command, purpose)?;
     start(context, &container, &args).or_exit(125)
 }
 

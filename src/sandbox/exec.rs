@@ -23,7 +23,7 @@ use super::setup::{Doing, Report, SetupError};
 use super::tree::Root;
 use super::{devices, seal, supervisor, user};
 use crate::store::containers::ProcessIdentity;
-use crate::sys::process::{self, Fork};
+use crate::sys::process::{self, Cloned, Fork};
 
 /// A process to add to a running container.
 #[derive(Debug)]
@@ -84,29 +84,24 @@ fn start(plan: &ExecPlan) -> Result<(Session, i32), SetupError> {
     let (mut streams, inside) = make_streams(plan, terminal)?;
 
     let (ours, theirs) = Channel::pair().doing("make a channel")?;
-    if process::clone(0).doing("fork")?.is_none() {
-        drop(ours);
-        if let Err(error) = enter(plan, &theirs, inside) {
-            let _ = theirs.send(&Report::failed(error), &[]);
-        }
-        process::exit_now(0);
-    }
-    drop((theirs, inside));
-    let mut pidfd = None;
+    // Nothing is copied for the process that goes in first.
+    let entered = process::with_shared_child(|| enter(plan, &theirs, inside)).doing("fork")?;
+    // We share its memory, which it has hidden from the container; we are not inside.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable).doing("find our children")?;
+    let pidfd = entered?.pidfd;
+    drop(theirs);
     while let Some(Received { message, descriptors }) = ours.receive::<Report>().doing("hear from the process")? {
         let mut descriptors = descriptors.into_iter();
         match message {
-            Report::Init => pidfd = descriptors.next(),
             Report::Console => {
                 streams.terminal = descriptors.next();
                 streams.terminal_user = descriptors.next();
                 streams.resize(plan.size);
             }
-            Report::User(_) => {}
+            Report::Init | Report::User(_) => {}
             Report::Failed(error) => return Err(error),
         }
     }
-    let pidfd = pidfd.ok_or_else(|| SetupError::new("the process died before it could be executed"))?;
     let pid = session::host_pid(&pidfd).map_or(0, |pid| pid.as_raw_nonzero().get());
     let rule = StopRule { signal: Signal::TERM, timeout: Some(Duration::from_secs(10)), on_owner_lost: true };
     let session = Session::new(pidfd, streams, None, signals, rule).doing("watch the process")?;
@@ -131,9 +126,9 @@ fn make_streams(plan: &ExecPlan, terminal: bool) -> Result<(Streams, [Option<Own
     Ok((streams, inside))
 }
 
-/// Enters the container: first U, whose capabilities reach every namespace below, then the
+/// Enters the container and makes the final process as a child of our parent: first U, whose capabilities reach every namespace below, then the
 /// container's namespaces, at last, in the final process, its user namespace.
-fn enter(plan: &ExecPlan, reports: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<(), SetupError> {
+fn enter(plan: &ExecPlan, reports: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<Cloned, SetupError> {
     let gone = || SetupError::new("the container is not running any more");
     let pidfd = plan.init.open().doing("find the container's init")?.ok_or_else(gone)?;
     if !rustix::process::geteuid().is_root() {
@@ -150,14 +145,13 @@ fn enter(plan: &ExecPlan, reports: &Channel, stdio: [Option<OwnedFd>; 3]) -> Res
     // From here on nothing of ours may be looked into from the container (CVE-2016-9962).
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).doing("hide the process")?;
     process::join_namespaces(pidfd.as_fd(), namespaces(&plan.spec)).doing("enter the container")?;
-    let Some(child) = process::clone(libc::CLONE_PARENT).doing("fork inside the container")? else {
-        let result = become_member(plan, reports, stdio, &pidfd, &maps, sealed);
-        if let Err(error) = result {
-            let _ = reports.send(&Report::failed(error), &[]);
-        }
-        process::exit_now(125);
-    };
-    reports.send(&Report::Init, &[child.pidfd.as_fd()]).doing("reach the supervisor")
+    if let Some(child) = process::clone(libc::CLONE_PARENT).doing("fork inside the container")? {
+        return Ok(child);
+    }
+    if let Err(error) = become_member(plan, reports, stdio, &pidfd, &maps, sealed) {
+        let _ = reports.send(&Report::failed(error), &[]);
+    }
+    process::exit_now(125)
 }
 
 /// Every namespace of the container's that is not the host's, but for its user namespace.

@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use super::client::Client;
 use super::plan::Plan;
 use super::supervisor::{self, Charge};
-use super::userns;
+use super::userns::{self, Preparation};
 use crate::store::Store;
 use crate::store::containers::Container;
 use crate::store::lock::AliveLock;
@@ -31,7 +31,7 @@ pub struct Launched {
     pub warning: Option<String>,
 }
 
-/// Forks the supervisor of `container`, whose `alive` lock goes with it. The caller has one thread.
+/// Clones the supervisor of `container`, whose `alive` lock goes with it. The caller has one thread.
 /// Whether the start succeeded is the first thing the client hears.
 pub fn launch(
     store: &Store,
@@ -39,6 +39,7 @@ pub fn launch(
     plan: Plan,
     alive: AliveLock,
     attachment: Attachment,
+    preparation: Preparation,
 ) -> Result<Launched> {
     let (ours, theirs) = connection().context("make a socket to the supervisor")?;
     let charge = Charge {
@@ -53,7 +54,7 @@ pub fn launch(
     // The supervisor must not keep our end, or it would never see us go. We must not keep the lock,
     // which lives on in it.
     let end = Cell::new(Some(ours));
-    let warning = userns::clone_supervisor(store, charge.namespaces(), || {
+    let warning = userns::clone_supervisor(store, preparation, charge.namespaces(), || {
         drop(end.take());
         supervisor::supervise(charge);
     })?;

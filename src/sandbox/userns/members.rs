@@ -21,6 +21,13 @@ pub struct Member {
     pub user: File,
 }
 
+impl Member {
+    /// A process that cannot end meanwhile.
+    pub fn open(pid: Pid) -> io::Result<Self> {
+        Ok(Self { pid, user: File::open(namespace_path(pid))? })
+    }
+}
+
 /// What the name of an entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
@@ -48,7 +55,7 @@ impl Entry {
         })
     }
 
-    /// The process, if it still lives in the namespace it was entered with.
+    /// The process, if it still lives in the namespace it was recorded with.
     fn open(&self) -> Option<Member> {
         let user = File::open(namespace_path(self.pid)).ok()?;
         let same = user.metadata().ok()?.ino() == self.namespace && process::start_time(self.pid).ok()? == self.start;

@@ -20,7 +20,7 @@ PACKAGES=(
     # images, registries, and other tools to compare with
     busybox-static mmdebstrap skopeo umoci docker-registry podman runc crun bubblewrap
     # looking at results
-    attr binutils file jq procps python3 python3-jsonschema shellcheck strace
+    attr binutils file hostname jq procps python3 python3-jsonschema shellcheck strace
 )
 TEST_USER=rboxtest
 # Long enough for the slowest test program, so that a hang ends in a count.

@@ -1,42 +1,40 @@
-//! What every command shares: the global options and the store, opened when first needed.
+//! What every command shares: the global options, the configuration and the store, each read or
+//! opened when first needed.
 
 use std::cell::{Cell, OnceCell};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use super::settings::{self, Loaded};
 use crate::sandbox::userns::{self, Preparation};
+use crate::spec::reference::{self, ImageRef};
+use crate::spec::settings::Settings;
 use crate::store::Store;
 use crate::sys::accounts;
 
 /// Options before the command's name.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct GlobalOptions {
-    /// Directory of images, layers and containers
-    #[arg(
-        long,
-        global = true,
-        help_heading = "Global options",
-        value_name = "DIR",
-        env = "RBOX_ROOT",
-        hide_env_values = true
-    )]
+    /// Read this configuration file in place of the user's; none if empty (RBOX_CONFIG)
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
+    pub config: Option<OsString>,
+    /// Directory of images, layers and containers (RBOX_ROOT)
+    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Directory of run-time files, which vanish at boot
-    #[arg(
-        long,
-        global = true,
-        help_heading = "Global options",
-        value_name = "DIR",
-        env = "RBOX_RUNROOT",
-        hide_env_values = true
-    )]
+    /// Directory of run-time files, which vanish at boot (RBOX_RUNROOT)
+    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR")]
     pub runroot: Option<PathBuf>,
+    /// Set a key of the configuration (RBOX_KEY)
+    #[arg(long, global = true, help_heading = "Global options", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// The invocation: where state lies.
 pub struct Context {
     options: GlobalOptions,
+    loaded: OnceCell<Loaded>,
     store: OnceCell<Store>,
     preparation: Cell<Option<Preparation>>,
 }
@@ -44,7 +42,28 @@ pub struct Context {
 impl Context {
     /// Wraps the global options; touches nothing yet.
     pub fn new(options: GlobalOptions) -> Self {
-        Self { options, store: OnceCell::new(), preparation: Cell::new(None) }
+        Self { options, loaded: OnceCell::new(), store: OnceCell::new(), preparation: Cell::new(None) }
+    }
+
+    /// The configuration in force.
+    pub fn settings(&self) -> Result<&Settings> {
+        Ok(&self.loaded()?.settings)
+    }
+
+    /// The configuration and the files it was looked for in; read on first use.
+    pub fn loaded(&self) -> Result<&Loaded> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let loaded = settings::load(&self.options)?;
+        reference::set_default_registry(loaded.settings.registry.value.clone());
+        Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    /// An image's name as typed, read as the configuration has short names.
+    pub fn image_name(&self, text: &str) -> Result<ImageRef> {
+        self.settings()?;
+        Ok(text.parse()?)
     }
 
     /// The store, opened (and made, the first time ever) on first use.
@@ -72,8 +91,9 @@ impl Context {
         self.preparation.take().map_or_else(|| userns::prepare(self.store()?), Ok)
     }
 
-    fn root(&self) -> Result<PathBuf> {
-        if let Some(root) = &self.options.root {
+    /// Where images, layers and containers lie.
+    pub fn root(&self) -> Result<PathBuf> {
+        if let Some(root) = &self.settings()?.root.value {
             return Ok(std::path::absolute(root)?);
         }
         if rustix::process::geteuid().is_root() {
@@ -82,8 +102,9 @@ impl Context {
         Ok(data_home()?.join("rbox"))
     }
 
-    fn runtime(&self) -> Result<PathBuf> {
-        if let Some(runroot) = &self.options.runroot {
+    /// Where files lie that vanish at boot.
+    pub fn runtime(&self) -> Result<PathBuf> {
+        if let Some(runroot) = &self.settings()?.runroot.value {
             return Ok(std::path::absolute(runroot)?);
         }
         let uid = rustix::process::geteuid();

@@ -65,7 +65,7 @@ pub fn create(
     command: &[String],
     purpose: Purpose,
 ) -> Result<Container> {
-    let policy = options.pull_policy().or_exit(125)?;
+    let policy = options.pull_policy(context).or_exit(125)?;
     let request = options.request(context, image, command, purpose == Purpose::Detach).or_exit(125)?;
     options.name.as_deref().map(names::container_name).transpose().or_exit(125)?;
     check_bind_sources(&request.mounts).or_exit(125)?;

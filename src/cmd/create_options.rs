@@ -11,6 +11,7 @@ use crate::spec::env::{self, EnvChange};
 use crate::spec::mount::{Mount, parse_mount, parse_tmpfs, parse_volume};
 use crate::spec::platform::Platform;
 use crate::spec::security::SecurityOptions;
+use crate::spec::settings::{Origin, Settings};
 use crate::spec::signal::Signal;
 use crate::spec::size;
 use crate::spec::ulimit::Ulimit;
@@ -46,8 +47,8 @@ pub struct CreateOptions {
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
     /// Run an init inside the container that forwards signals and reaps processes
-    #[arg(long)]
-    pub init: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
+    pub init: Option<bool>,
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
     pub interactive: bool,
@@ -60,15 +61,21 @@ pub struct CreateOptions {
     /// Read in a file of labels, one a line
     #[arg(long, value_name = "FILE")]
     pub label_file: Vec<PathBuf>,
+    /// Where the output is kept (json-file, none)
+    #[arg(long, value_name = "DRIVER")]
+    pub log_driver: Option<String>,
+    /// Limit the log (max-size=BYTES, max-file=COUNT)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub log_opt: Vec<String>,
     /// Attach a filesystem mount (type=bind|tmpfs,source=PATH,target=PATH,...)
     #[arg(long, value_name = "SPEC")]
     pub mount: Vec<String>,
     /// Assign a name to the container; one is made up by default
     #[arg(long)]
     pub name: Option<String>,
-    /// Network to use (none, host)
-    #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
-    pub network: String,
+    /// Network to use (none, host), none unless configured
+    #[arg(long, alias = "net", value_name = "MODE")]
+    pub network: Option<String>,
     /// PID namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub pid: String,
@@ -78,9 +85,9 @@ pub struct CreateOptions {
     /// Give all capabilities, devices and no seccomp filter, within the container's own user namespace
     #[arg(long)]
     pub privileged: bool,
-    /// Pull image before running (always, missing, never)
-    #[arg(long, value_name = "POLICY", default_value = "missing")]
-    pub pull: String,
+    /// Pull image before running (always, missing, never), missing unless configured
+    #[arg(long, value_name = "POLICY")]
+    pub pull: Option<String>,
     /// Suppress the pull output
     #[arg(short, long)]
     pub quiet: bool,
@@ -99,7 +106,7 @@ pub struct CreateOptions {
     /// Signal that stops the container; by default the image's, or SIGTERM
     #[arg(long, value_name = "SIGNAL")]
     pub stop_signal: Option<Signal>,
-    /// Seconds from the stop signal to SIGKILL, 10 by default; -1 waits for ever
+    /// Seconds from the stop signal to SIGKILL, 10 unless configured; -1 waits for ever
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub stop_timeout: Option<i64>,
     /// Verify the registry's certificate when pulling; =false also permits plain http
@@ -133,12 +140,16 @@ pub struct CreateOptions {
 
 impl CreateOptions {
     /// The policy of `--pull`.
-    pub fn pull_policy(&self) -> Result<PullPolicy> {
-        Ok(self.pull.parse()?)
+    pub fn pull_policy(&self, context: &Context) -> Result<PullPolicy> {
+        match &self.pull {
+            Some(policy) => Ok(policy.parse()?),
+            None => Ok(context.settings()?.pull.value),
+        }
     }
 
     /// What the options ask for; reads the files they name.
     pub fn request(&self, context: &Context, image: &str, command: &[String], detach: bool) -> Result<CreateRequest> {
+        let settings = context.settings()?;
         let mut find = |name: &str| find_container(context, name);
         Ok(CreateRequest {
             image: image.to_owned(),
@@ -152,28 +163,46 @@ impl CreateOptions {
             tty: self.tty,
             interactive: self.interactive,
             detach,
-            init: self.init,
+            init: self.init.unwrap_or(settings.init.value),
             read_only: self.read_only,
             auto_remove: self.rm,
             privileged: self.privileged,
             mounts: self.mounts()?,
             cap_add: self.cap_add.clone(),
             cap_drop: self.cap_drop.clone(),
-            security: SecurityOptions::parse(&self.security_opt, &mut |path| {
-                read_text(path).map_err(|e| format!("{e:#}"))
-            })?,
+            security: self.security(settings)?,
             stop_signal: self.stop_signal,
-            stop_timeout: self.stop_timeout,
+            stop_timeout: self.stop_timeout.or(Some(settings.stop_timeout.value)),
             ulimits: self.ulimit.clone(),
             shm_size: self.shm_size,
             pid: create::parse_pid(&self.pid, &mut find)?,
             ipc: create::parse_ipc(&self.ipc, &mut find)?,
             uts: create::parse_uts(&self.uts, &mut find)?,
-            network: create::parse_network(&self.network)?,
+            network: match &self.network {
+                Some(mode) => create::parse_network(mode)?,
+                None => settings.network.value.clone(),
+            },
+            log: settings.log().with_flags(self.log_driver.as_deref(), &self.log_opt)?,
             userns_host: create::parse_userns(&self.userns)?,
             extra_hosts: self.add_host.iter().map(|text| create::parse_extra_host(text)).collect::<Result<_, _>>()?,
             cidfile: self.cidfile.clone(),
         })
+    }
+
+    /// A configured profile counts where none was typed, and not for privileged containers, which
+    /// have no filter unless asked for.
+    fn security(&self, settings: &Settings) -> Result<SecurityOptions> {
+        let default = &settings.seccomp_profile;
+        let typed = self.security_opt.iter().any(|value| value.starts_with("seccomp"));
+        let configured = default.origin != Origin::Default && !typed && !self.privileged;
+        let mut values: Vec<String> = configured.then(|| format!("seccomp={}", default.value)).into_iter().collect();
+        values.extend_from_slice(&self.security_opt);
+        let mut read = |path: &Path| read_text(path).map_err(|error| format!("{error:#}"));
+        let options = SecurityOptions::parse(&values, &mut read).map_err(|error| match configured {
+            true => anyhow!("seccomp-profile of {}: {error}", default.origin),
+            false => anyhow!(error),
+        })?;
+        Ok(SecurityOptions { typed: self.security_opt.clone(), ..options })
     }
 
     fn labels(&self) -> Result<std::collections::BTreeMap<String, String>> {

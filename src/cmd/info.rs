@@ -1,5 +1,6 @@
 //! `rbox info`: this installation and the machine, under docker's headings.
 
+mod configuration;
 mod host;
 
 use std::fmt::{Display, Write as _};
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use self::configuration::Configuration;
 use self::host::Host;
 use super::Context;
 use super::format::{document, human, text};
@@ -26,7 +28,7 @@ pub struct Args {
 
 /// Prints what is known.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let facts = Facts::collect(context.store()?)?;
+    let facts = Facts::collect(context.store()?, Configuration::of(context)?)?;
     let stdout = std::io::stdout();
     let terminal = stdout.is_terminal();
     let mut out = stdout.lock();
@@ -43,8 +45,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-struct Facts {
+struct Facts<'a> {
     host: Host,
+    configuration: Configuration<'a>,
     root: String,
     backing_filesystem: String,
     /// Created, running, exited.
@@ -52,12 +55,13 @@ struct Facts {
     images: usize,
 }
 
-impl Facts {
-    fn collect(store: &Store) -> Result<Self> {
+impl<'a> Facts<'a> {
+    fn collect(store: &Store, configuration: Configuration<'a>) -> Result<Self> {
         let (containers, _) = store.containers().list()?;
         let count = |status: Status| containers.iter().filter(|container| container.status() == status).count();
         Ok(Self {
             host: Host::read(),
+            configuration,
             root: store.root().to_string_lossy().into_owned(),
             backing_filesystem: host::filesystem(store.root()),
             containers: [Status::Created, Status::Running, Status::Exited].map(count),
@@ -98,7 +102,7 @@ impl Facts {
         for (name, value) in self.driver_status() {
             line(&format!(" {name}"), &value);
         }
-        line("Logging Driver", &"json-file");
+        line("Logging Driver", &self.configuration.settings.log_driver.value);
         line("Cgroup Driver", &"none");
         line("Cgroup Version", &host.cgroup_version);
         line("Runtimes", &"rbox");
@@ -118,6 +122,7 @@ impl Facts {
         line("Debug Mode", &false);
         line("Experimental", &false);
         line("Live Restore Enabled", &false);
+        text.push_str(&self.configuration.text());
         text.push('\n');
         text
     }
@@ -134,7 +139,7 @@ impl Facts {
             "Images": self.images,
             "Driver": "overlay",
             "DriverStatus": self.driver_status(),
-            "Plugins": {"Volume": [], "Network": ["none", "host"], "Authorization": null, "Log": ["json-file"]},
+            "Plugins": {"Volume": [], "Network": ["none", "host"], "Authorization": null, "Log": ["json-file", "none"]},
             "MemoryLimit": false,
             "SwapLimit": false,
             "CpuCfsPeriod": false,
@@ -146,7 +151,7 @@ impl Facts {
             "Debug": false,
             "OomKillDisable": false,
             "SystemTime": jiff::Timestamp::now().to_string(),
-            "LoggingDriver": "json-file",
+            "LoggingDriver": self.configuration.settings.log_driver.value.to_string(),
             "CgroupDriver": "none",
             "CgroupVersion": host.cgroup_version,
         });
@@ -157,6 +162,7 @@ impl Facts {
             "OSType": "linux",
             "Architecture": host.architecture,
             "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": self.configuration.registry_json(),
             "NCPU": host.cpus,
             "MemTotal": host.memory,
             "DockerRootDir": self.root,
@@ -175,6 +181,8 @@ impl Facts {
             "SecurityOptions": self.security_options(),
             "Warnings": host.warnings,
             "ClientInfo": {"Debug": false, "Version": VERSION, "Context": "default", "Plugins": [], "Warnings": null},
+            "Configuration": self.configuration.json(),
+            "ConfigurationFiles": self.configuration.files_json(),
         });
         if let (Value::Object(all), Value::Object(rest)) = (&mut all, rest) {
             all.extend(rest);
@@ -202,12 +210,16 @@ fn put_security_option(text: &mut String, option: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cmd::GlobalOptions;
     use crate::store::testing::TestStore;
 
     #[test]
     fn facts_of_an_empty_store() {
         let store = TestStore::new();
-        let facts = Facts::collect(&store).unwrap();
+        let options =
+            GlobalOptions { root: Some(store.root().to_owned()), config: Some("".into()), ..GlobalOptions::default() };
+        let context = Context::new(options);
+        let facts = Facts::collect(&store, Configuration::of(&context).unwrap()).unwrap();
         let text = facts.text();
         for line in
             [" Containers: 0\n", "  Stopped: 0\n", " Storage Driver: overlay\n", "  seccomp\n   Profile: builtin\n"]

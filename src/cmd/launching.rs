@@ -10,10 +10,11 @@ use super::Context;
 use super::error::with_code;
 use crate::sandbox::client::{Attach, Client, Outcome};
 use crate::sandbox::launch::{self, Attachment};
-use crate::sandbox::plan::{Join, Plan, RootPlan};
+use crate::sandbox::plan::{Join, LogPlan, Plan, RootPlan};
 use crate::sandbox::{seccomp, terminal};
 use crate::spec::caps;
 use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode, RootSource};
+use crate::spec::log::LogDriver;
 use crate::spec::oci::{self, HostFacts, JoinedNamespaces};
 use crate::spec::platform::Platform;
 use crate::store::Store;
@@ -94,10 +95,16 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         joins,
         open_stdin: config.open_stdin,
         auto_remove: config.auto_remove,
-        log: container.log_path(),
+        log: log_plan(container),
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
     })
+}
+
+fn log_plan(container: &Container) -> Option<LogPlan> {
+    let log = &container.config.log;
+    let path = container.log_path();
+    (log.driver == LogDriver::JsonFile).then_some(LogPlan { path, max_size: log.max_size, max_file: log.max_file })
 }
 
 fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {

@@ -11,11 +11,12 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Zoned;
 
 use self::source::Source;
 use super::Context;
+use crate::spec::log::LogDriver;
 use crate::spec::time::parse_moment;
 use crate::store::containers::Container;
 use crate::store::logs::{LogEntry, LogQuery, Stream};
@@ -57,6 +58,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let tail = args.tail.parse().ok();
     let query = LogQuery { tail, since: moment("since", &args.since)?, until: moment("until", &args.until)? };
     let mut container = context.store()?.containers().find(&args.container)?;
+    if container.config.log.driver == LogDriver::None {
+        bail!("configured logging driver does not support reading");
+    }
     let mut printer = Printer {
         out: BufWriter::new(duplicate(io::stdout())?),
         err: BufWriter::new(duplicate(io::stderr())?),

@@ -18,6 +18,7 @@ pub mod pull;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+mod settings;
 pub mod start;
 pub mod stop;
 pub mod system;

@@ -20,6 +20,7 @@ impl Progress for Silent {
     fn layers(&mut self, _: &ImageRef, _: &[Digest]) {}
     fn layer(&mut self, _: usize, _: LayerState) {}
     fn retrying(&mut self, _: Duration, _: &str) {}
+    fn passed_over(&mut self, _: &str, _: &str) {}
 }
 
 /// One line for each change of state, none for the way between.
@@ -52,6 +53,10 @@ impl<W: Write> Progress for Lines<W> {
 
     fn retrying(&mut self, pause: Duration, reason: &str) {
         let _ = writeln!(self.out, "{}", retry_line(pause, reason));
+    }
+
+    fn passed_over(&mut self, mirror: &str, reason: &str) {
+        let _ = writeln!(self.out, "{}", mirror_line(mirror, reason));
     }
 }
 
@@ -109,6 +114,10 @@ impl<W: Write> Progress for Bars<W> {
     fn retrying(&mut self, pause: Duration, reason: &str) {
         let _ = self.screen.println(retry_line(pause, reason));
     }
+
+    fn passed_over(&mut self, mirror: &str, reason: &str) {
+        let _ = self.screen.println(mirror_line(mirror, reason));
+    }
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -121,6 +130,10 @@ fn headline(reference: &ImageRef) -> String {
 
 fn retry_line(pause: Duration, reason: &str) -> String {
     format!("{reason}: retrying in {}", seconds(pause))
+}
+
+fn mirror_line(mirror: &str, reason: &str) -> String {
+    format!("mirror {mirror} passed over: {reason}")
 }
 
 /// Docker's words.

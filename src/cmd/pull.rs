@@ -57,11 +57,12 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         platform: args.platform,
         tls_verify: args.tls_verify,
         cert_dir: args.cert_dir,
+        registries: context.settings()?.registries(),
         ..PullOptions::default()
     };
     let output = if args.quiet { Output::Quiet } else { Output::Stdout };
     for name in &args.images {
-        let reference: ImageRef = name.parse()?;
+        let reference = context.image_name(name)?;
         if !args.quiet && !names_version(name) {
             super::print_line("Using default tag: latest")?;
         }
@@ -95,13 +96,14 @@ pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, mis
 }
 
 fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<Pulled> {
-    let reference: ImageRef = image.parse()?;
+    let reference = context.image_name(image)?;
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
     if missing && !options.quiet {
         writeln!(io::stderr(), "Unable to find image '{}' locally", reference.familiar())?;
     }
     let platform = options.platform.clone();
-    let options = PullOptions { platform, tls_verify: options.tls_verify, ..PullOptions::default() };
+    let registries = context.settings()?.registries();
+    let options = PullOptions { platform, tls_verify: options.tls_verify, registries, ..PullOptions::default() };
     pull_image(context, &reference, &options, output)
 }
 

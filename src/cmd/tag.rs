@@ -20,6 +20,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let invalid =
         |reason: String| anyhow!("Error parsing reference: {:?} is not a valid repository/tag: {reason}", args.target);
+    context.settings()?;
     let target: ImageRef = args.target.parse().map_err(|error| invalid(format!("{error}")))?;
     if target.digest().is_some() {
         return Err(invalid("refusing to create a tag with a digest reference".to_owned()));

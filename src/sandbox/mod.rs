@@ -17,7 +17,7 @@ pub mod idmap;
 mod init;
 pub mod launch;
 mod leftover;
-mod logfile;
+pub mod logfile;
 mod message;
 mod mounts;
 pub mod plan;

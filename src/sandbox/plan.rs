@@ -27,11 +27,21 @@ pub struct Plan {
     pub joins: Vec<Join>,
     pub open_stdin: bool,
     pub auto_remove: bool,
-    /// Where the json-file log goes.
-    pub log: PathBuf,
+    /// None keeps no log.
+    pub log: Option<LogPlan>,
     pub stop_signal: Signal,
     /// Seconds between the stop signal and SIGKILL; None waits for ever.
     pub stop_timeout: Option<u32>,
+}
+
+/// Where the json-file log goes and how large it may become.
+#[derive(Clone, Debug)]
+pub struct LogPlan {
+    pub path: PathBuf,
+    /// Bytes at which a file is full; None never.
+    pub max_size: Option<u64>,
+    /// Files kept, the current one counted.
+    pub max_file: u32,
 }
 
 /// What lies below the container's writable layer.

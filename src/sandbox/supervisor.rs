@@ -17,7 +17,7 @@ use super::channel::{Channel, Received};
 use super::leftover::Mark;
 use super::logfile::LogFile;
 use super::message::Kind;
-use super::plan::Plan;
+use super::plan::{LogPlan, Plan};
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, ResolvedUser, SetupError};
 use super::{builder, devices, idmap, userns};
@@ -144,7 +144,8 @@ impl Supervisor {
         };
         drop((theirs, inside));
         // While the builder works.
-        let log = LogFile::open(&plan.log).doing(format_args!("open the log {}", plan.log.display()))?;
+        let open_log = |log: &LogPlan| LogFile::open(log).doing(format_args!("open the log {}", log.path.display()));
+        let log = plan.log.as_ref().map(open_log).transpose()?;
         let listener = control_socket(&plan.directory).doing("make the control socket")?;
         let own = identify_self(plan)?;
         let built = build(plan, &ours, &mut streams, size)?;
@@ -155,7 +156,7 @@ impl Supervisor {
             timeout: plan.stop_timeout.map(|seconds| Duration::from_secs(seconds.into())),
             on_owner_lost: true,
         };
-        let mut session = Session::new(built.pidfd, streams, Some(log), signals, rule).doing("watch the container")?;
+        let mut session = Session::new(built.pidfd, streams, log, signals, rule).doing("watch the container")?;
         session.expect_end_of(builder.pid);
         session.listen(listener);
         Ok(Self { session, mark, pid: built.identity.pid.as_raw_nonzero().get(), own })

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::log::LogConfig;
 use super::mount::Mount;
 use super::security::SeccompChoice;
 use super::signal::Signal;
@@ -173,6 +174,9 @@ pub struct ContainerConfig {
     pub ipc: NamespaceMode,
     pub uts: NamespaceMode,
     pub network: NetworkMode,
+    /// Containers made before it was known log without limit.
+    #[serde(default)]
+    pub log: LogConfig,
     /// `--userns host`: the container shares the user's namespace instead of a child of it.
     pub userns_host: bool,
     /// `--cidfile`, for inspect.

@@ -11,6 +11,7 @@ use super::caps::{self, UnknownCapability};
 use super::config::{CapabilityChanges, ContainerConfig, ContainerId, NamespaceMode, NetworkMode, RootSource};
 use super::env::{self, EnvChange};
 use super::image::{Defaults, ImageConfig};
+use super::log::LogConfig;
 use super::mount::{self, InvalidMount, Mount};
 use super::names::{self, InvalidName};
 use super::platform::Platform;
@@ -64,6 +65,7 @@ pub struct CreateRequest {
     pub ipc: NamespaceMode,
     pub uts: NamespaceMode,
     pub network: NetworkMode,
+    pub log: LogConfig,
     pub userns_host: bool,
     pub extra_hosts: Vec<(String, String)>,
     pub cidfile: Option<PathBuf>,
@@ -158,6 +160,7 @@ pub fn resolve(
         ipc: request.ipc,
         uts: request.uts,
         network: request.network,
+        log: request.log,
         userns_host: request.userns_host,
         cidfile: request.cidfile,
         extra_hosts: request.extra_hosts,

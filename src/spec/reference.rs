@@ -5,17 +5,34 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::registries::Domain;
 
-const DEFAULT_DOMAIN: &str = "docker.io";
+/// The registry that needs no name, unless another was configured.
+pub const DEFAULT_DOMAIN: &str = "docker.io";
 const LEGACY_DEFAULT_DOMAIN: &str = "index.docker.io";
 const OFFICIAL_PREFIX: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
 const REPOSITORY_MAX: usize = 255;
 const TAG_MAX: usize = 128;
+
+/// What short names mean in this process. One value for all, as a name that is shown must be read
+/// back as the same image wherever it is typed.
+static DEFAULT_REGISTRY: OnceLock<Domain> = OnceLock::new();
+
+/// Makes names without a registry mean images of `domain`. Called once, before the first name is
+/// read; later calls change nothing.
+pub fn set_default_registry(domain: Domain) {
+    let _ = DEFAULT_REGISTRY.set(domain);
+}
+
+fn default_registry() -> &'static str {
+    DEFAULT_REGISTRY.get().map_or(DEFAULT_DOMAIN, Domain::as_str)
+}
 
 /// A normalised reference: `domain/path[:tag][@digest]`, with a tag or a digest or both.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,15 +85,26 @@ impl ImageRef {
         format!("{}/{}", self.domain, self.path)
     }
 
-    /// The repository as docker shows it: without `docker.io/` and `library/`.
+    /// The repository as docker shows it: without `docker.io/` and `library/`. Where short names mean
+    /// another registry, whole.
     pub fn familiar_repository(&self) -> String {
-        if self.domain != DEFAULT_DOMAIN {
-            return self.repository();
+        match default_registry() {
+            DEFAULT_DOMAIN => self.short_repository(DEFAULT_DOMAIN),
+            _ => self.repository(),
         }
-        match self.path.strip_prefix(OFFICIAL_PREFIX) {
-            Some(name) if !name.contains('/') => name.to_owned(),
-            _ => self.path.clone(),
-        }
+    }
+
+    /// The shortest texts that are read as this repository and this reference.
+    pub fn typed(&self) -> [String; 2] {
+        let repository = self.short_repository(default_registry());
+        [repository.clone(), self.with_suffixes(repository)]
+    }
+
+    fn short_repository(&self, registry: &str) -> String {
+        let official = self.path.strip_prefix(OFFICIAL_PREFIX).filter(|name| !name.contains('/'));
+        let short = official.filter(|_| self.domain == DEFAULT_DOMAIN).unwrap_or(&self.path);
+        let misread = short.split_once('/').is_some_and(|(first, _)| looks_like_host(first));
+        if self.domain != registry || misread { self.repository() } else { short.to_owned() }
     }
 
     /// The whole reference as docker shows it.
@@ -120,6 +148,13 @@ impl FromStr for ImageRef {
     type Err = InvalidReference;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text, default_registry())
+    }
+}
+
+impl ImageRef {
+    /// Reads a reference; one that names no registry is of `registry`.
+    fn parse(text: &str, registry: &str) -> Result<Self, InvalidReference> {
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             return Err(InvalidReference::LooksLikeId(text.to_owned()));
         }
@@ -133,7 +168,7 @@ impl FromStr for ImageRef {
         {
             return Err(InvalidReference::Format);
         }
-        let (domain, path) = split_domain(name);
+        let (domain, path) = split_domain(name, registry);
         if domain.len() + 1 + path.len() > REPOSITORY_MAX {
             return Err(InvalidReference::TooLong);
         }
@@ -171,21 +206,30 @@ fn split_tag(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn split_domain(name: &str) -> (String, String) {
-    let looks_like_host =
-        |text: &str| text == "localhost" || text.contains(['.', ':']) || text.bytes().any(|b| b.is_ascii_uppercase());
+/// Whether the first component of a name is a registry and not part of the path.
+pub(super) fn looks_like_host(text: &str) -> bool {
+    text == "localhost" || text.contains(['.', ':']) || text.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+/// A registry's one name where it has two.
+pub(super) fn normal_domain(domain: &str) -> &str {
+    if domain == LEGACY_DEFAULT_DOMAIN { DEFAULT_DOMAIN } else { domain }
+}
+
+fn split_domain(name: &str, registry: &str) -> (String, String) {
     let (domain, path) = match name.split_once('/') {
         Some((first, rest)) if looks_like_host(first) => (first, rest),
-        _ => (DEFAULT_DOMAIN, name),
+        _ => (registry, name),
     };
-    let domain = if domain == LEGACY_DEFAULT_DOMAIN { DEFAULT_DOMAIN } else { domain };
+    let domain = normal_domain(domain);
     if domain == DEFAULT_DOMAIN && !path.contains('/') {
         return (domain.to_owned(), format!("{OFFICIAL_PREFIX}{path}"));
     }
     (domain.to_owned(), path.to_owned())
 }
 
-fn is_domain(text: &str) -> bool {
+/// `HOST[:PORT]` by the grammar of references.
+pub(super) fn is_domain(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((v6, rest)) => {
@@ -213,7 +257,7 @@ fn is_port(text: &str) -> bool {
 }
 
 /// `[a-z0-9]+` joined by one `.`, one or two `_`, or any number of `-`.
-fn is_component(text: &str) -> bool {
+pub(super) fn is_component(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();
     if !bytes.first().copied().is_some_and(alphanumeric) || !bytes.last().copied().is_some_and(alphanumeric) {
@@ -281,6 +325,7 @@ mod tests {
             ("localhost:5000/a", "localhost:5000/a:latest", "localhost:5000/a:latest"),
             ("localhost/a", "localhost/a:latest", "localhost/a:latest"),
             ("[::1]:5000/a/b", "[::1]:5000/a/b:latest", "[::1]:5000/a/b:latest"),
+            ("docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest"),
         ] {
             let reference: ImageRef = input.parse().unwrap();
             assert_eq!(reference.to_string(), canonical);
@@ -289,6 +334,25 @@ mod tests {
         let hex = "a".repeat(64);
         let reference: ImageRef = format!("alpine:3@sha256:{hex}").parse().unwrap();
         assert_eq!((reference.tag(), reference.manifest_key()), (Some("3"), format!("sha256:{hex}")));
+    }
+
+    #[test]
+    fn short_names_of_another_registry() {
+        for (input, canonical) in [
+            ("alpine", "quay.io/alpine:latest"),
+            ("team/app:1", "quay.io/team/app:1"),
+            ("docker.io/alpine", "docker.io/library/alpine:latest"),
+            ("index.docker.io/alpine", "docker.io/library/alpine:latest"),
+            ("docker.io/team/app", "docker.io/team/app:latest"),
+            ("ghcr.io/team/app", "ghcr.io/team/app:latest"),
+            ("localhost/a", "localhost/a:latest"),
+        ] {
+            let reference = ImageRef::parse(input, "quay.io").unwrap();
+            assert_eq!(reference.to_string(), canonical);
+            let short = reference.with_suffixes(reference.short_repository("quay.io"));
+            assert_eq!(ImageRef::parse(&short, "quay.io").unwrap(), reference, "{short}");
+            assert!(!short.starts_with("quay.io/"), "{short}");
+        }
     }
 
     #[test]
@@ -321,6 +385,15 @@ mod tests {
             }
             if ours.is_ok() {
                 prop_assert!(theirs.is_ok(), "{:?} accepted by us only", text);
+            }
+        }
+
+        #[test]
+        fn short_forms_are_read_back(path in "[a-z.]{1,8}(/[a-z.]{1,8}){0,2}", domain in 0..3, registry in 0..3) {
+            let domains = ["docker.io", "quay.io", "localhost:5000"];
+            if let Ok(reference) = ImageRef::parse(&format!("{}/{path}", domains[domain]), "docker.io") {
+                let short = reference.short_repository(domains[registry]);
+                prop_assert_eq!(ImageRef::parse(&short, domains[registry]).unwrap(), reference);
             }
         }
 

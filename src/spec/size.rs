@@ -1,4 +1,5 @@
-//! Sizes as people type them: `64m`, `1.5g`, `512 KiB`.
+//! Sizes as people type them: `64m`, `1.5g`, `512 KiB`; in powers of 1024, or of 1000 where docker
+//! does so.
 
 /// Why a text is not a size; docker's words.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -14,28 +15,44 @@ pub enum InvalidSize {
 /// Parses `NUMBER[ ][SUFFIX]` to bytes. The number may have a fraction; the suffix, in any case, is
 /// empty, `b`, or one of `k m g t p` with an optional `b` or `ib`, all in powers of 1024.
 pub fn parse_bytes(text: &str) -> Result<u64, InvalidSize> {
+    parse(text, 1024)
+}
+
+/// The same in powers of 1000, whatever the suffix (docker's log-opt `max-size`).
+pub fn parse_decimal_bytes(text: &str) -> Result<u64, InvalidSize> {
+    parse(text, 1000)
+}
+
+/// A size that [`parse_decimal_bytes`] reads, with the largest suffix that divides it: `10m`.
+pub fn short_decimal(bytes: u64) -> String {
+    let units = [("p", 5), ("t", 4), ("g", 3), ("m", 2), ("k", 1)];
+    let fitting = units.into_iter().find(|(_, power)| bytes != 0 && bytes.is_multiple_of(1000u64.pow(*power)));
+    fitting.map_or_else(|| bytes.to_string(), |(suffix, power)| format!("{}{suffix}", bytes / 1000u64.pow(power)))
+}
+
+fn parse(text: &str, base: u64) -> Result<u64, InvalidSize> {
     let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.').map(|last| last + 1);
     let (number, rest) = text.split_at(end.ok_or_else(|| InvalidSize::Number(text.to_owned()))?);
     let suffix = rest.strip_prefix(' ').unwrap_or(rest);
-    let unit = 1u64 << unit_shift(suffix).ok_or_else(|| InvalidSize::Suffix(suffix.to_owned()))?;
-    scale(number, unit, text)
+    let power = unit_power(suffix).ok_or_else(|| InvalidSize::Suffix(suffix.to_owned()))?;
+    scale(number, base.pow(power), text)
 }
 
-/// The binary logarithm of a suffix's unit.
-fn unit_shift(suffix: &str) -> Option<u32> {
+/// The power of the base that a suffix stands for.
+fn unit_power(suffix: &str) -> Option<u32> {
     let lower = suffix.to_ascii_lowercase();
     let mut chars = lower.chars();
-    let shift = match chars.next() {
+    let power = match chars.next() {
         None => return Some(0),
         Some('b') => return (lower.len() == 1).then_some(0),
-        Some('k') => 10,
-        Some('m') => 20,
-        Some('g') => 30,
-        Some('t') => 40,
-        Some('p') => 50,
+        Some('k') => 1,
+        Some('m') => 2,
+        Some('g') => 3,
+        Some('t') => 4,
+        Some('p') => 5,
         Some(_) => return None,
     };
-    matches!(chars.as_str(), "" | "b" | "ib").then_some(shift)
+    matches!(chars.as_str(), "" | "b" | "ib").then_some(power)
 }
 
 /// `number * unit`, exactly for whole numbers, rounded down for fractions.
@@ -97,7 +114,24 @@ mod tests {
         assert!(matches!(parse_bytes("99999999999999999999"), Err(InvalidSize::TooLarge(_))));
     }
 
+    #[test]
+    fn decimal_units() {
+        for (text, bytes) in
+            [("10m", 10_000_000), ("1KiB", 1000), ("1.5g", 1_500_000_000), ("7", 7), ("2p", 2 * 10u64.pow(15))]
+        {
+            assert_eq!(parse_decimal_bytes(text), Ok(bytes), "{text}");
+        }
+        for (bytes, text) in [(0, "0"), (10_000_000, "10m"), (1500, "1500"), (3000, "3k"), (10u64.pow(18), "1000p")] {
+            assert_eq!(short_decimal(bytes), text);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn short_forms_are_read_back(bytes in 0..=i64::MAX as u64) {
+            prop_assert_eq!(parse_decimal_bytes(&short_decimal(bytes)), Ok(bytes));
+        }
+
         #[test]
         fn whole_numbers_are_exact(bytes in 0..=i64::MAX as u64) {
             prop_assert_eq!(parse_bytes(&bytes.to_string()), Ok(bytes));

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -56,8 +55,8 @@ pub struct LogQuery {
     pub until: Option<Timestamp>,
 }
 
-/// Reads a log from its file. As an iterator it ends where the file ends now; after the file has
-/// grown it goes on. An unfinished last line waits for its end.
+/// Reads one file of a log. As an iterator it ends where the file ends now; after the file has grown
+/// it goes on. An unfinished last line waits for its end.
 #[derive(Debug)]
 pub struct LogReader {
     file: File,
@@ -73,14 +72,16 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Opens a log. An error of kind NotFound: the container never ran.
-    pub fn open(path: &Path, query: LogQuery) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        if let Some(lines) = query.tail {
-            let start = tail_start(&file, lines)?;
-            file.seek(SeekFrom::Start(start))?;
-        }
+    /// Reads `file` from the byte `start` on. The tail of the query is for who chooses the start: see
+    /// [`Tail::of`].
+    pub fn new(mut file: File, start: u64, query: LogQuery) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(start))?;
         Ok(Self { file, query, buffer: Vec::new(), start: 0, searched: 0, overlong: false, skipped: 0 })
+    }
+
+    /// The file that is read.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// How many damaged lines were passed over so far.
@@ -154,25 +155,36 @@ fn parse_line(line: &[u8]) -> Option<LogEntry> {
     Some(LogEntry { time, stream, text: log.into_owned() })
 }
 
-/// Where the last `lines` whole lines begin, found from the end.
-fn tail_start(file: &File, lines: u64) -> io::Result<u64> {
-    let mut block = vec![0; BLOCK];
-    let mut end = file.metadata()?.len();
-    // The end of the line before the first one wanted.
-    let mut missing = lines.saturating_add(1);
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK as u64);
-        let bytes = &mut block[..(end - start) as usize];
-        file.read_exact_at(bytes, start)?;
-        for (at, _) in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
-            missing -= 1;
-            if missing == 0 {
-                return Ok(start + at as u64 + 1);
+/// The end of a file, in whole lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The byte it begins at.
+    pub start: u64,
+    /// The lines there are from there on, at most as many as asked for.
+    pub lines: u64,
+}
+
+impl Tail {
+    /// Finds the last `lines` lines, reading from the end.
+    pub fn of(file: &File, lines: u64) -> io::Result<Self> {
+        let mut block = vec![0; BLOCK];
+        let mut end = file.metadata()?.len();
+        let mut found = 0;
+        while end > 0 {
+            let start = end.saturating_sub(BLOCK as u64);
+            let bytes = &mut block[..(end - start) as usize];
+            file.read_exact_at(bytes, start)?;
+            for (at, _) in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+                // The end of the line before the first one wanted.
+                if found == lines {
+                    return Ok(Self { start: start + at as u64 + 1, lines });
+                }
+                found += 1;
             }
+            end = start;
         }
-        end = start;
+        Ok(Self { start: 0, lines: found })
     }
-    Ok(0)
 }
 
 #[cfg(test)]
@@ -198,7 +210,9 @@ mod tests {
         }
 
         fn open(&self, query: LogQuery) -> LogReader {
-            LogReader::open(&self.path, query).unwrap()
+            let file = File::open(&self.path).unwrap();
+            let start = query.tail.map_or(0, |lines| Tail::of(&file, lines).unwrap().start);
+            LogReader::new(file, start, query).unwrap()
         }
 
         fn texts(&self, query: LogQuery) -> Vec<String> {

@@ -22,12 +22,12 @@ pub use error::PullError;
 use layer::{LayerJob, Pipeline};
 
 use super::registry::resolve::{self, Layer, Resolved};
-use super::registry::retry::patiently;
-use super::registry::{self, Access, Client, Patience, RegistryError};
+use super::registry::{self, Demands, Patience, RegistryError, Source, Sources};
 use super::{Store, gc};
 use crate::spec::digest::Digest;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
+use crate::spec::registries::Registries;
 
 /// Layers in work at a time, as docker.
 const PARALLEL: usize = 3;
@@ -48,6 +48,8 @@ pub struct PullOptions {
     pub tls_verify: Option<bool>,
     /// A directory of `*.crt` files to trust instead of those in the `certs.d` directories.
     pub cert_dir: Option<PathBuf>,
+    /// Mirrors, and registries that need not prove who they are.
+    pub registries: Registries,
     /// The user namespace maps one id only; see [`UnpackJob::single_id`].
     pub single_id: bool,
 }
@@ -75,6 +77,8 @@ pub trait Progress {
     fn layer(&mut self, index: usize, state: LayerState);
     /// A request outside any layer is repeated after a pause. The reason is safe to print.
     fn retrying(&mut self, pause: Duration, reason: &str);
+    /// A mirror failed, and the next place is asked. Both texts are safe to print.
+    fn passed_over(&mut self, mirror: &str, reason: &str);
 }
 
 /// Where a layer is on its way.
@@ -119,10 +123,15 @@ fn pull_patiently(
     patience: &Patience,
 ) -> Result<Pulled, PullError> {
     let work = async {
-        let client = connect(reference, options, patience, progress).await?;
-        let resolved = resolve(store, &client, options, progress).await?;
+        let demands = Demands {
+            registries: &options.registries,
+            tls_verify: options.tls_verify,
+            cert_dir: options.cert_dir.as_deref(),
+        };
+        let sources = Sources::new(reference, demands, patience);
+        let resolved = resolve(store, &sources, options, progress).await?;
         let _lease = lease(store, &resolved)?;
-        let fetched = fetch(store, &client, &resolved.layers, options, unpacker, progress).await;
+        let fetched = fetch(store, reference, &sources, &resolved.layers, options, unpacker, progress).await;
         if matches!(fetched, Err(PullError::NoSpace(_))) {
             discard_partials(store, &resolved.layers);
         }
@@ -132,25 +141,34 @@ fn pull_patiently(
     registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
 }
 
-async fn connect(
-    reference: &ImageRef,
-    options: &PullOptions,
-    patience: &Patience,
-    progress: &mut dyn Progress,
-) -> Result<Client, RegistryError> {
-    let access = Access { tls_verify: options.tls_verify, cert_dir: options.cert_dir.as_deref() };
-    let notify = |pause, reason: &str| progress.retrying(pause, reason);
-    patiently(patience, notify, async || Client::connect(reference, &access, patience.clone()).await).await
-}
-
+/// What the reference means at the first place that can tell. A mirror is believed about a tag.
 async fn resolve(
     store: &Store,
-    client: &Client,
+    sources: &Sources<'_>,
+    options: &PullOptions,
+    progress: &mut dyn Progress,
+) -> Result<Resolved, RegistryError> {
+    for mirror in sources.mirrors() {
+        match resolve_at(store, mirror, options, progress).await {
+            Ok(resolved) => return Ok(resolved),
+            Err(error) => {
+                mirror.fail();
+                progress.passed_over(&mirror.name(), &error.to_string());
+            }
+        }
+    }
+    resolve_at(store, sources.registry(), options, progress).await
+}
+
+async fn resolve_at(
+    store: &Store,
+    source: &Source<'_>,
     options: &PullOptions,
     progress: &mut dyn Progress,
 ) -> Result<Resolved, RegistryError> {
     let local = |digest| store.blobs().read(digest, registry::client::DOCUMENT_MAX).ok();
     let mut notify = |pause, reason: &str| progress.retrying(pause, reason);
+    let client = source.client(&mut notify).await?;
     resolve::resolve(client, options.platform.as_ref(), &local, &mut notify).await
 }
 
@@ -163,16 +181,17 @@ fn lease(store: &Store, resolved: &Resolved) -> Result<gc::Lease, PullError> {
 
 async fn fetch(
     store: &Store,
-    client: &Client,
+    reference: &ImageRef,
+    sources: &Sources<'_>,
     layers: &[Layer],
     options: &PullOptions,
     unpacker: &mut dyn Unpacker,
     progress: &mut dyn Progress,
 ) -> Result<u64, PullError> {
     let digests: Vec<Digest> = layers.iter().map(|layer| layer.blob.digest).collect();
-    progress.layers(client.reference(), &digests);
+    progress.layers(reference, &digests);
     let (unpacker, progress) = (RefCell::new(unpacker), RefCell::new(progress));
-    let pipeline = Pipeline { store, client, single_id: options.single_id, unpacker, progress };
+    let pipeline = Pipeline { store, sources, single_id: options.single_id, unpacker, progress };
     let job = |(index, layer)| LayerJob { pipeline: &pipeline, index, layer };
     let (here, missing): (Vec<_>, Vec<_>) = layers.iter().enumerate().map(job).partition(LayerJob::is_here);
     here.iter().for_each(|job| job.tell(LayerState::AlreadyExists));

@@ -11,6 +11,7 @@ use super::layers::{LayerRecord, chain_ids};
 use super::staging::Staging;
 use crate::spec::config::{CapabilityChanges, ContainerConfig, ContainerId, NamespaceMode, NetworkMode, RootSource};
 use crate::spec::digest::Digest;
+use crate::spec::log::LogConfig;
 use crate::spec::reference::ImageRef;
 use crate::spec::security::SeccompChoice;
 use crate::spec::signal::Signal;
@@ -91,6 +92,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         ipc: NamespaceMode::Private,
         uts: NamespaceMode::Private,
         network: NetworkMode::None,
+        log: LogConfig::default(),
         userns_host: false,
         cidfile: None,
         extra_hosts: Vec::new(),

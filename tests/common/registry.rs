@@ -33,7 +33,8 @@ const KEEPER: &str = r#"docker-registry serve "$1/config.yml" >"$1/log" 2>&1 & s
 cat >/dev/null; kill $server; wait $server; rm -rf "$1""#;
 
 impl Registry {
-    fn start() -> Self {
+    /// Starts another one, for tests that need two.
+    pub fn start() -> Self {
         unprivileged();
         let attempt = |_| Self::try_start();
         (0..5).find_map(attempt).expect("docker-registry answers on a free port (is it installed?)")

@@ -80,9 +80,10 @@ fn created(store: &Store, images: &[Listed], text: &str) -> Result<Option<Timest
     Ok(images.iter().find(|listed| listed.image.id == id).and_then(|listed| listed.created))
 }
 
-/// Whether a pattern names a reference: the familiar or the full form, with its tag or without.
+/// Whether a pattern names a reference: the shortest or the full form, with its tag or without.
 fn matches(pattern: &str, name: &ImageRef) -> bool {
-    let forms = [name.familiar(), name.familiar_repository(), name.to_string(), name.repository()];
+    let [repository, short] = name.typed();
+    let forms = [short, repository, name.to_string(), name.repository()];
     forms.iter().any(|form| glob(pattern.as_bytes(), form.as_bytes()))
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode};
+use crate::spec::log::LogDriver;
 use crate::spec::mount::{Bind, Flag, Mount, MountKind};
 use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
 use crate::store::containers::{Container, State, Status};
@@ -38,7 +39,7 @@ pub fn describe(subject: &Subject) -> Value {
         ("ResolvConfPath", path("resolv.conf")),
         ("HostnamePath", path("hostname")),
         ("HostsPath", path("hosts")),
-        ("LogPath", json!(subject.container.log_path().to_string_lossy())),
+        ("LogPath", json!(log_path(subject.container))),
         ("Name", json!(format!("/{}", config.name))),
         ("RestartCount", json!(0)),
         ("Driver", json!("overlay")),
@@ -63,6 +64,13 @@ pub fn describe(subject: &Subject) -> Value {
 
 fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn log_path(container: &Container) -> String {
+    match container.config.log.driver {
+        LogDriver::JsonFile => container.log_path().to_string_lossy().into_owned(),
+        LogDriver::None => String::new(),
+    }
 }
 
 fn or_null<T: serde::Serialize>(list: &[T]) -> Value {
@@ -96,7 +104,7 @@ fn host_config(config: &ContainerConfig) -> Value {
     let mut all = object([
         ("Binds", or_null(&binds)),
         ("ContainerIDFile", json!(config.cidfile.as_deref().map(|path| path.to_string_lossy()).unwrap_or_default())),
-        ("LogConfig", json!({"Type": "json-file", "Config": {}})),
+        ("LogConfig", json!({"Type": config.log.driver.to_string(), "Config": config.log.options()})),
         ("NetworkMode", json!(network_name(&config.network))),
         ("PortBindings", json!({})),
         ("RestartPolicy", json!({"Name": "no", "MaximumRetryCount": 0})),

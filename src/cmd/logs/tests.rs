@@ -1,6 +1,6 @@
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -108,9 +108,98 @@ fn a_source_survives_growth_truncation_and_replacement() {
     std::fs::write(&path, line("b", "stdout", 1)).unwrap();
     assert_eq!(read(), "b");
     std::fs::write(&path, [line("b", "stdout", 1), line("c", "stdout", 2)].concat()).unwrap();
-    std::fs::rename(&path, directory.path().join("log.1")).unwrap();
-    std::fs::write(&path, line("d", "stdout", 3)).unwrap();
+    let begin = |text: &str| {
+        rotate(&path, 3);
+        std::fs::write(&path, line(text, "stdout", 3)).unwrap();
+    };
+    begin("d");
     assert_eq!(read(), "cd", "the rest of the old file comes first");
+    ["e", "f"].into_iter().for_each(begin);
+    assert_eq!(read(), "ef", "files that came and went since are read in order");
+    ["g", "h", "i", "j"].into_iter().for_each(begin);
+    assert_eq!(read(), "hij", "what was dropped meanwhile is gone, what is there is read");
+    rotate(&path, 3);
+    assert_eq!(read(), "");
+}
+
+/// As the writer does it, but without the new file.
+fn rotate(path: &Path, files: u32) {
+    let numbered = |number: u32| match number {
+        0 => path.to_owned(),
+        _ => PathBuf::from(format!("{}.{number}", path.display())),
+    };
+    for number in (0..files - 1).rev() {
+        let _ = std::fs::rename(numbered(number), numbered(number + 1));
+    }
+}
+
+#[test]
+fn a_tail_reaches_back_over_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    for second in 0..6 {
+        rotate(&path, 9);
+        let text = [line(&format!("{second}a"), "stdout", second), line(&format!("{second}b"), "stdout", second)];
+        std::fs::write(&path, text.concat()).unwrap();
+    }
+    let read = |query: LogQuery| {
+        let mut text = String::new();
+        let mut source = Source::new(path.clone(), query);
+        for _ in 0..2 {
+            let add = |entry: &LogEntry| {
+                text.push_str(&entry.text);
+                Ok(())
+            };
+            source.read(add).unwrap();
+        }
+        text
+    };
+    for (tail, expected) in [
+        (Some(0), ""),
+        (Some(1), "5b"),
+        (Some(2), "5a5b"),
+        (Some(3), "4b5a5b"),
+        (Some(5), "3b4a4b5a5b"),
+        (Some(99), "0a0b1a1b2a2b3a3b4a4b5a5b"),
+        (None, "0a0b1a1b2a2b3a3b4a4b5a5b"),
+    ] {
+        assert_eq!(read(LogQuery { tail, ..LogQuery::default() }), expected, "{tail:?}");
+    }
+    let since = Some("2026-11-22T00:58:04Z".parse().unwrap());
+    assert_eq!(read(LogQuery { since, ..LogQuery::default() }), "4a4b5a5b");
+    // An empty file that was just begun is no end of the tail.
+    rotate(&path, 9);
+    std::fs::write(&path, "").unwrap();
+    assert_eq!(read(LogQuery { tail: Some(1), ..LogQuery::default() }), "5b");
+}
+
+#[test]
+fn a_log_is_read_whole_while_it_is_rotated() {
+    use crate::sandbox::logfile::{LogFile, Stream as Written};
+    use crate::sandbox::plan::LogPlan;
+    const LINES: usize = 3000;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let plan = LogPlan { path: path.clone(), max_size: Some(2000), max_file: 900 };
+    let writer = std::thread::spawn(move || {
+        let mut log = LogFile::open(&plan).unwrap();
+        for number in 0..LINES {
+            log.write(Written::Stdout, format!("{number}\n").as_bytes());
+        }
+    });
+    let mut source = Source::new(path, LogQuery::default());
+    let mut next = 0;
+    while next < LINES {
+        let check = |entry: &LogEntry| {
+            assert_eq!(entry.text, format!("{next}\n"), "in order, nothing twice, nothing left out");
+            next += 1;
+            Ok(())
+        };
+        let over = writer.is_finished();
+        source.read(check).unwrap();
+        assert!(!over || next == LINES, "only {next} of {LINES} lines");
+    }
+    writer.join().unwrap();
 }
 
 /// A store with a container whose state says running, and the file it logs to.

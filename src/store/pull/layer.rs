@@ -13,7 +13,7 @@ use crate::store::layers::LayerRecord;
 use crate::store::registry::blob::{self, Opened};
 use crate::store::registry::resolve::Layer;
 use crate::store::registry::retry::Retry;
-use crate::store::registry::{Client, RegistryError};
+use crate::store::registry::{Client, RegistryError, Source, Sources};
 
 const COPY_BYTES: usize = 256 << 10;
 /// A download that got this much further is not a failing one.
@@ -24,7 +24,7 @@ const CLAIM_PAUSE: Duration = Duration::from_millis(100);
 /// What the layers of one pull share. Single-threaded: borrows never cross an await.
 pub struct Pipeline<'a> {
     pub store: &'a Store,
-    pub client: &'a Client,
+    pub sources: &'a Sources<'a>,
     pub single_id: bool,
     pub unpacker: RefCell<&'a mut dyn Unpacker>,
     pub progress: RefCell<&'a mut dyn Progress>,
@@ -150,7 +150,7 @@ impl LayerJob<'_> {
         let prefix = ingest.reader().map_err(self.write_failed())?;
         self.copy(prefix, &mut feed).await?;
         if let Err(error) = self.fetch(&mut ingest, &mut feed).await {
-            if matches!(&error, PullError::Registry(RegistryError::Digest { .. } | RegistryError::Blob { .. })) {
+            if matches!(&error, PullError::Registry(error) if is_wrong(error)) {
                 ingest.discard().map_err(self.write_failed())?;
             }
             return Err(error);
@@ -160,11 +160,31 @@ impl LayerJob<'_> {
         Ok((claim, feed))
     }
 
+    /// Fetches from the first place that can give it. What came from one place is gone on with at
+    /// the next, as the digest decides in the end.
     async fn fetch(&self, ingest: &mut Ingest, feed: &mut Feed) -> Result<(), PullError> {
-        let mut retry = Retry::new(self.pipeline.client.patience());
+        for mirror in self.pipeline.sources.mirrors() {
+            let error = match self.fetch_from(mirror, ingest, feed).await {
+                Err(PullError::Registry(error)) => error,
+                done => return done,
+            };
+            if mirror.fail() {
+                self.pipeline.progress.borrow_mut().passed_over(&mirror.name(), &error.to_string());
+            }
+            if is_wrong(&error) {
+                self.restart(ingest, feed)?;
+            }
+        }
+        self.fetch_from(self.pipeline.sources.registry(), ingest, feed).await
+    }
+
+    async fn fetch_from(&self, source: &Source<'_>, ingest: &mut Ingest, feed: &mut Feed) -> Result<(), PullError> {
+        let notify = |pause, _: &str| self.tell(LayerState::Retrying { pause });
+        let client = source.client(notify).await?;
+        let mut retry = Retry::new(client.patience());
         let (mut furthest, mut anew) = (ingest.offset(), true);
         loop {
-            let error = match self.attempt(ingest, feed).await {
+            let error = match self.attempt(client, ingest, feed).await {
                 Ok(()) => return Ok(()),
                 Err(Interrupted::Here(error)) => return Err(error),
                 Err(Interrupted::Registry(error)) => error,
@@ -173,7 +193,7 @@ impl LayerJob<'_> {
                 furthest = ingest.offset();
                 retry.progressed();
             }
-            if anew && matches!(error, RegistryError::Digest { .. } | RegistryError::Blob { .. }) {
+            if anew && is_wrong(&error) {
                 anew = false;
                 self.restart(ingest, feed)?;
                 continue;
@@ -185,8 +205,8 @@ impl LayerJob<'_> {
     }
 
     /// Downloads what is missing and verifies the whole.
-    async fn attempt(&self, ingest: &mut Ingest, feed: &mut Feed) -> Result<(), Interrupted> {
-        let (client, blob) = (self.pipeline.client, self.layer.blob);
+    async fn attempt(&self, client: &Client, ingest: &mut Ingest, feed: &mut Feed) -> Result<(), Interrupted> {
+        let blob = self.layer.blob;
         if ingest.offset() < blob.size {
             let mut body = match blob::open(client, blob, ingest.offset()).await? {
                 Opened::Body(body) => body,
@@ -239,4 +259,9 @@ impl LayerJob<'_> {
         };
         self.store().layers().commit(tree.staging, &record).map_err(PullError::store(self.store()))
     }
+}
+
+/// Whether what came is not the blob, rather than not all of it.
+fn is_wrong(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Digest { .. } | RegistryError::Blob { .. })
 }

@@ -1,5 +1,7 @@
 //! Whole pulls from a scripted registry into a store, with an unpacker that only hashes.
 
+mod mirrors;
+
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;
@@ -37,6 +39,7 @@ fn unpack(input: File, job: &UnpackJob) -> io::Result<Unpacked> {
 struct Recorder {
     layers: Vec<Digest>,
     states: Vec<(usize, LayerState)>,
+    passed_over: Vec<(String, String)>,
 }
 
 impl Progress for Recorder {
@@ -49,6 +52,10 @@ impl Progress for Recorder {
     }
 
     fn retrying(&mut self, _: Duration, _: &str) {}
+
+    fn passed_over(&mut self, mirror: &str, reason: &str) {
+        self.passed_over.push((mirror.to_owned(), reason.to_owned()));
+    }
 }
 
 impl Recorder {

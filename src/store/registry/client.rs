@@ -14,6 +14,7 @@ use super::token::{self, Challenge};
 use super::{endpoint, trust};
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
+use crate::spec::registries::Mirror;
 
 /// Limit of manifests and configs, in bytes.
 pub const DOCUMENT_MAX: u64 = 4 << 20;
@@ -27,6 +28,23 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub struct Access<'a> {
     pub tls_verify: Option<bool>,
     pub cert_dir: Option<&'a Path>,
+    /// Asked in place of the reference's registry.
+    pub mirror: Option<&'a Mirror>,
+}
+
+impl Access<'_> {
+    /// Whom to ask.
+    fn domain<'a>(&'a self, reference: &'a ImageRef) -> &'a str {
+        self.mirror.map_or(reference.domain(), |mirror| mirror.domain.as_str())
+    }
+
+    /// The repository's path there.
+    fn path(&self, reference: &ImageRef) -> String {
+        match self.mirror {
+            Some(mirror) if !mirror.prefix.is_empty() => format!("{}/{}", mirror.prefix, reference.path()),
+            _ => reference.path().to_owned(),
+        }
+    }
 }
 
 /// What is asked of a repository.
@@ -38,12 +56,14 @@ pub enum Target {
     Blob(Digest, u64),
 }
 
-/// The repository of one reference at its registry.
+/// The repository of one reference at its registry or at a mirror.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
     reference: ImageRef,
+    /// The repository's path, which at a mirror may not be the reference's.
+    repository: String,
     plain_allowed: bool,
     patience: Patience,
     token: RefCell<Option<HeaderValue>>,
@@ -52,14 +72,16 @@ pub struct Client {
 impl Client {
     /// Sets up trust, and finds out the scheme where there is a choice.
     pub async fn connect(reference: &ImageRef, access: &Access<'_>, patience: Patience) -> Result<Self, RegistryError> {
-        let candidates = endpoint::candidates(reference.domain(), access.tls_verify)?;
+        let domain = access.domain(reference);
+        let candidates = endpoint::candidates(domain, access.tls_verify)?;
         let (first, others) =
             candidates.split_first().ok_or_else(|| RegistryError::Setup("no address to try".to_owned()))?;
         endpoint::check_resolver(first, Path::new(RESOLV_CONF))?;
         let mut client = Self {
-            http: trust::http_client(reference.domain(), access, &candidates, &patience)?,
+            http: trust::http_client(domain, access, &candidates, &patience)?,
             base: first.clone(),
             reference: reference.clone(),
+            repository: access.path(reference),
             plain_allowed: access.tls_verify == Some(false),
             patience,
             token: RefCell::default(),
@@ -147,7 +169,7 @@ impl Client {
     }
 
     fn address(&self, target: &Target) -> Result<(Url, u64), RegistryError> {
-        let repository = self.reference.path();
+        let repository = &self.repository;
         let (path, offset) = match target {
             Target::Manifest(key) => (format!("v2/{repository}/manifests/{key}"), 0),
             Target::Blob(digest, offset) => (format!("v2/{repository}/blobs/{digest}"), *offset),
@@ -234,7 +256,7 @@ impl Client {
         };
         let realm = endpoint::realm(&self.base, &realm, self.plain_allowed)?;
         endpoint::check_resolver(&realm, Path::new(RESOLV_CONF))?;
-        let url = token::request(&realm, service.as_deref(), self.reference.path());
+        let url = token::request(&realm, service.as_deref(), &self.repository);
         let response = self.exchange(self.http.get(url)).await?;
         let host = endpoint::authority(&realm);
         match response.status() {

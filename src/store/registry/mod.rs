@@ -13,6 +13,7 @@ pub mod resolve;
 pub mod retry;
 #[cfg(test)]
 pub(crate) mod scripted;
+pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -24,6 +25,7 @@ use std::io;
 pub use client::{Access, Client};
 pub use error::RegistryError;
 pub use retry::Patience;
+pub use source::{Demands, Source, Sources};
 
 /// Runs `future` on a runtime of its own in this thread; the runtime is gone afterwards.
 pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {

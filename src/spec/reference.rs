@@ -389,7 +389,7 @@ mod tests {
         }
 
         #[test]
-        fn short_forms_are_read_back(path in "[a-z.]{1,8}(/[a-z.]{1,8}){0,2}", domain in 0..3, registry in 0..3) {
+        fn short_forms_are_read_back(path in "[a-z.]{1,8}(/[a-z.]{1,8}){0,2}", domain in 0..3usize, registry in 0..3usize) {
             let domains = ["docker.io", "quay.io", "localhost:5000"];
             if let Ok(reference) = ImageRef::parse(&format!("{}/{path}", domains[domain]), "docker.io") {
                 let short = reference.short_repository(domains[registry]);

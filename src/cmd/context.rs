@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use super::error;
+use crate::doctor::Places;
 use crate::store::Store;
 use crate::sys::accounts;
 
@@ -51,8 +53,16 @@ impl Context {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let store = Store::open(self.root()?, self.runtime()?)?;
+        let (root, runtime) = (self.root()?, self.runtime()?);
+        error::writes_to([root.clone(), runtime.clone()]);
+        let store = Store::open(root, runtime)?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Where state lies, for `doctor`, which also looks at what cannot be used.
+    pub fn places(&self) -> Result<Places> {
+        let runtime = self.runtime().map_err(|error| format!("{error:#}"));
+        Ok(Places { root: self.root()?, runtime, runtime_given: self.options.runroot.is_some() })
     }
 
     fn root(&self) -> Result<PathBuf> {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::libc;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -22,6 +23,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 pub use self::members::leave;
 use self::members::{Member, find, register};
 use super::idmap::{self, IdMaps};
+use crate::explain::{self, helpers, subordinate, user_namespaces};
 use crate::store::Store;
 use crate::store::lock::FileLock;
 use crate::sys::accounts;
@@ -61,7 +63,8 @@ pub fn clone_supervisor(store: &Store, flags: libc::c_int, work: impl FnOnce()) 
             let forked = create(store, lock, || clone_member(store, flags, (), work).map_or(125, |()| 0))?;
             let status = waitpid(Some(forked.pid), WaitOptions::empty()).context("wait for the fork")?;
             if status.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
-                bail!("cannot start a supervisor in the user namespace");
+                let text = "cannot start a supervisor in the user namespace";
+                bail!(explain::with_cause(text, explain::shortage::processes_used_up()));
             }
             Ok(forked.warning)
         }
@@ -210,7 +213,7 @@ fn create(store: &Store, lock: FileLock, work: impl FnOnce() -> i32) -> Result<F
             drop((ours, theirs, lock));
             let code = match enter() {
                 Ok(()) => work(),
-                Err(_) => 125,
+                Err(error) => error.raw_os_error().unwrap_or(125),
             };
             process::exit_now(code)
         }
@@ -218,11 +221,11 @@ fn create(store: &Store, lock: FileLock, work: impl FnOnce() -> i32) -> Result<F
     drop(theirs);
     let mut channel = File::from(ours);
     if channel.read_exact(&mut [0]).is_err() {
-        let _ = waitpid(Some(pid), WaitOptions::empty());
-        bail!(
-            "cannot create a user namespace: the kernel refused; check 'sysctl user.max_user_namespaces \
-             kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns'"
-        );
+        let status = waitpid(Some(pid), WaitOptions::empty())?;
+        // A filter that kills is told like one that says no.
+        let errno = status.and_then(|(_, status)| status.exit_status()).unwrap_or(libc::EPERM);
+        let refusal = user_namespaces::refusal(Errno::from_raw_os_error(errno));
+        bail!("cannot create a user namespace: {refusal}");
     }
     let warning = map_ids(pid)?;
     register(store, pid)?;
@@ -231,35 +234,49 @@ fn create(store: &Store, lock: FileLock, work: impl FnOnce() -> i32) -> Result<F
     Ok(Forked { pid, warning })
 }
 
+/// The subordinate ids granted to this user: (start, count).
+#[derive(Clone, Debug)]
+pub struct Ranges {
+    pub uids: Vec<(u32, u32)>,
+    pub gids: Vec<(u32, u32)>,
+}
+
+/// Reads this user's ranges.
+pub fn own_ranges() -> Ranges {
+    let uid = rustix::process::getuid().as_raw();
+    let name = accounts::login_name(uid);
+    let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
+    Ranges { uids: ranges("/etc/subuid"), gids: ranges("/etc/subgid") }
+}
+
 /// Gives the namespace of `pid` its maps; a warning when only the caller's own id could be mapped.
 fn map_ids(pid: Pid) -> Result<Option<String>> {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let name = accounts::login_name(uid);
-    let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
-    let (subuids, subgids) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
-    if subuids.is_empty() || subgids.is_empty() {
-        let name = name.unwrap_or_else(|| uid.to_string());
+    let ranges = own_ranges();
+    if ranges.uids.is_empty() || ranges.gids.is_empty() {
         map_single(pid, uid, gid)?;
-        return Ok(Some(format!(
-            "no subordinate ids for {name} in /etc/subuid and /etc/subgid: only one user exists in containers; \
-             an administrator adds them with 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}'"
-        )));
+        return Ok(Some(format!("only one user exists in containers: {}", subordinate::none())));
     }
-    let uids = start_helper("newuidmap", pid, &idmap::with_ranges(uid, &subuids));
-    let gids = start_helper("newgidmap", pid, &idmap::with_ranges(gid, &subgids));
-    match (finish_helper(uids), finish_helper(gids)) {
+    match map_with_helpers(pid, &ranges) {
         (Ok(()), Ok(())) => Ok(None),
         (Err(reason), Err(_)) => {
             map_single(pid, uid, gid)?;
-            Ok(Some(format!(
-                "{reason}: only one user exists in containers; install the package 'uidmap' (newuidmap must be setuid root)"
-            )))
+            Ok(Some(format!("only one user exists in containers: {}", helpers::blame(&format!("{reason:#}")))))
         }
-        (Err(error), _) | (_, Err(error)) => Err(error),
+        (Err(error), _) | (_, Err(error)) => bail!("{}", helpers::blame(&format!("{error:#}"))),
     }
 }
 
-fn map_single(pid: Pid, uid: u32, gid: u32) -> Result<()> {
+/// Has newuidmap and newgidmap map the user's own ids and `ranges`, side by side.
+pub fn map_with_helpers(pid: Pid, ranges: &Ranges) -> (Result<()>, Result<()>) {
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let uids = start_helper("newuidmap", pid, &idmap::with_ranges(uid, &ranges.uids));
+    let gids = start_helper("newgidmap", pid, &idmap::with_ranges(gid, &ranges.gids));
+    (finish_helper(uids), finish_helper(gids))
+}
+
+/// Maps the user's own id only, which needs no helper.
+pub fn map_single(pid: Pid, uid: u32, gid: u32) -> Result<()> {
     let maps = IdMaps::single(uid, gid);
     // Without a privileged helper the kernel wants setgroups given up first.
     write_proc(pid, "setgroups", "deny")?;

@@ -171,16 +171,13 @@ fn root_directory(text: &str) -> Result<PathBuf> {
         bail!("invalid root file system: give a directory, as in rootfs:/");
     }
     let path = std::path::absolute(text)?;
-    let rights = Access::READ_OK | Access::EXEC_OK;
-    let unusable = |error: &dyn std::fmt::Display| {
+    let metadata = std::fs::metadata(&path).map_err(|error| {
         let text = format!("use the root file system {}: {error}", path.display());
-        anyhow!(explain::with_cause(text, explain::path::unusable(&path, rights)))
-    };
-    let metadata = std::fs::metadata(&path).map_err(|error| unusable(&error))?;
+        anyhow!(explain::with_cause(text, explain::path::unusable(&path, Access::empty())))
+    })?;
     if !metadata.is_dir() {
         bail!("the root file system {} is not a directory", path.display());
     }
-    rustix::fs::access(&path, rights).map_err(|error| unusable(&error))?;
     Ok(path)
 }
 

@@ -336,12 +336,14 @@ pub fn device_trouble(code: Code, path: &str, module: &str, error: &std::io::Err
         }
         Some(libc::ENOENT) => explained("does not exist").administrator(format!("modprobe {module}")),
         Some(libc::ENODEV | libc::ENXIO) => explained("leads to no driver").administrator(format!("modprobe {module}")),
-        Some(libc::EACCES) => explained(&format!("may not be opened by {}", explain::path::who(&shown)))
-            .administrator(format!("chmod 0666 {path}"))
-            .administrator(format!(
-                "echo 'KERNEL==\"{}\", MODE=\"0666\"' >/etc/udev/rules.d/90-rbox-{module}.rules",
-                shown.file_name().unwrap_or_default().to_string_lossy()
-            )),
+        Some(libc::EACCES) => {
+            explained(&format!("may not be opened by {}", explain::path::who(&shown, explain::path::Side::Host)))
+                .administrator(format!("chmod 0666 {path}"))
+                .administrator(format!(
+                    "echo 'KERNEL==\"{}\", MODE=\"0666\"' >/etc/udev/rules.d/90-rbox-{module}.rules",
+                    shown.file_name().unwrap_or_default().to_string_lossy()
+                ))
+        }
         Some(libc::EPERM) => explained("is forbidden here by a device filter or lies on a mount with nodev")
             .advice(format!("start the outer container with --device {path}")),
         _ => Explained::new(code, format!("{path}: {error}")),

@@ -118,7 +118,7 @@ impl Code {
             }
             Self::IdMap => ("id-map", "a container's users are these ids; if they cannot be mapped there is root only"),
             Self::PathAccess => {
-                ("path-access", "a directory that cannot be entered hides everything below it, whoever owns that")
+                ("path-access", "a directory without the right stops everything below it, whoever owns that")
             }
             Self::Store => ("store", "images and containers are kept there"),
             Self::StoreFileSystem => (

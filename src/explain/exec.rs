@@ -110,7 +110,7 @@ fn denied(path: &Path, depth: usize) -> Option<Explained> {
         );
     }
     if rustix::fs::accessat(CWD, &file, Access::EXEC_OK, AtFlags::EACCESS).is_err() {
-        let cause = format!("{shown} lacks x for {}", path::who(&file));
+        let cause = format!("{shown} lacks x for {}", path::who(&file, Side::Container));
         let mend = format!("in the image: chmod o+x {}, or choose another user with --user", shell_path(&file));
         return Some(Explained::new(Code::NotExecutable, cause).advice(mend));
     }

@@ -72,6 +72,18 @@ pub fn user_name() -> String {
     accounts::login_name(uid).unwrap_or_else(|| uid.to_string())
 }
 
+/// What `id` is outside of this process's user namespace, by `uid_map` or `gid_map`; None if it has
+/// no counterpart there.
+pub fn outer_id(id: u32, map: &str) -> Option<u32> {
+    let lines = text(&Path::new("/proc/self").join(map))?;
+    lines.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace().map(str::parse::<u64>);
+        let (inside, outside, count) = (fields.next()?.ok()?, fields.next()?.ok()?, fields.next()?.ok()?);
+        let offset = u64::from(id).checked_sub(inside).filter(|offset| *offset < count)?;
+        u32::try_from(outside + offset).ok()
+    })
+}
+
 /// The file system of the nearest part of `path` that exists, and that part.
 pub fn file_system(path: &Path) -> Option<(PathBuf, StatVfs)> {
     path.ancestors().find_map(|part| Some((part.to_owned(), rustix::fs::statvfs(part).ok()?)))
@@ -103,6 +115,8 @@ mod tests {
     fn facts_of_this_machine() {
         assert!(sysctl_number("user.max_user_namespaces").is_some());
         assert_eq!(sysctl("no.such"), None);
+        assert!(outer_id(rustix::process::getuid().as_raw(), "uid_map").is_some());
+        assert_eq!(outer_id(5, "no_map"), None);
         assert_eq!(status("Pid"), Some(std::process::id().to_string()));
         assert_eq!(mount_point(Path::new("/proc/self/status")), Some(PathBuf::from("/proc")));
         assert_eq!(mount_point(Path::new("/")), Some(PathBuf::from("/")));

@@ -17,6 +17,8 @@ const LINKS: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Host,
+    /// The host's, seen by a process in the user namespace.
+    HostFromInside,
     /// Within a container's root, seen from inside.
     Container,
 }
@@ -98,6 +100,17 @@ pub fn unusable(path: &Path, rights: Access) -> Option<Explained> {
     }
 }
 
+/// An error about a host path, met in the user namespace, with its cause.
+pub fn annotate(error: impl Into<io::Error>, path: &Path) -> String {
+    let error = error.into();
+    let known = matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    );
+    let cause = || obstacle(&walk(path).ok()?, Side::HostFromInside);
+    super::with_cause(&error, known.then(cause).flatten())
+}
+
 /// What keeps the user from a directory with the given rights, or from making it where it is
 /// missing.
 pub fn barred(place: &Path, rights: Access) -> Option<Explained> {
@@ -131,14 +144,14 @@ pub fn obstacle(walked: &Walk, side: Side) -> Option<Explained> {
 
 /// The directory that lacks x.
 fn closed(directory: &Path, side: Side) -> Explained {
-    let cause = format!("directory {} lacks x for {}", directory.display(), who(directory));
+    let cause = format!("directory {} lacks x for {}", directory.display(), who(directory, side));
     let explained = Explained::new(Code::PathAccess, cause);
     let own = is_own(directory);
     let line = format!("chmod {}+x {}", if own { 'u' } else { 'o' }, shell_path(directory));
     match side {
         Side::Container => explained.advice(format!("in the image: {line}, or choose another user with --user")),
-        Side::Host if own => explained.you(line),
-        Side::Host => explained.administrator(line),
+        _ if own => explained.you(line),
+        _ => explained.administrator(line),
     }
 }
 
@@ -153,7 +166,8 @@ fn denied(end: &Path, rights: Access) -> Option<Explained> {
     if missing.is_empty() {
         return None;
     }
-    let explained = Explained::new(Code::PathAccess, format!("{} lacks {missing} for {}", end.display(), who(end)));
+    let explained =
+        Explained::new(Code::PathAccess, format!("{} lacks {missing} for {}", end.display(), who(end, Side::Host)));
     let path = shell_path(end);
     Some(if is_own(end) {
         explained.you(format!("chmod u+{missing} {path}"))
@@ -166,12 +180,16 @@ fn is_own(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw())
 }
 
-/// The user that lacks the right, with the mode and the owner that decide it.
-pub fn who(path: &Path) -> String {
-    let uid = rustix::process::geteuid().as_raw();
+/// The user that lacks the right, with the mode and the owner that decide it. Ids are those that the
+/// user knows, though this process may be in the user namespace.
+pub fn who(path: &Path, side: Side) -> String {
+    let outer =
+        |id: u32, map: &str| if side == Side::HostFromInside { facts::outer_id(id, map).unwrap_or(id) } else { id };
+    let uid = outer(rustix::process::geteuid().as_raw(), "uid_map");
     match std::fs::metadata(path) {
         Ok(metadata) => {
-            format!("uid {uid} (mode {:04o}, owner {}:{})", metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
+            let (owner, group) = (outer(metadata.uid(), "uid_map"), outer(metadata.gid(), "gid_map"));
+            format!("uid {uid} (mode {:04o}, owner {owner}:{group})", metadata.mode() & 0o7777)
         }
         Err(_) => format!("uid {uid}"),
     }

@@ -32,9 +32,11 @@ pub fn in_text(text: &str, places: &[PathBuf]) -> Option<Explained> {
     }
 }
 
-/// The paths named in an error, then the usual places.
+/// The paths named in an error, then the usual places. What begins with "cannot" comes from the
+/// making of a container, whose paths are not the host's.
 fn all_places(text: &str, places: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
-    let named = text.split([' ', '"', '\'']).filter(|word| word.starts_with('/'));
+    let host = !text.starts_with("cannot ");
+    let named = text.split([' ', '"', '\'']).filter(|word| host && word.starts_with('/'));
     let named: Vec<PathBuf> = named.map(|word| PathBuf::from(word.trim_end_matches([':', ',', ';', ')']))).collect();
     named.into_iter().chain(places.to_vec())
 }
@@ -201,8 +203,10 @@ mod tests {
     #[test]
     fn paths_of_the_text_come_first() {
         let places = [PathBuf::from("/store")];
-        let found: Vec<PathBuf> = all_places("cannot write \"/a/b\": open /c/d: no", &places).collect();
+        let found: Vec<PathBuf> = all_places("write \"/a/b\": open /c/d: no", &places).collect();
         assert_eq!(found, ["/a/b", "/c/d", "/store"].map(PathBuf::from));
+        let found: Vec<PathBuf> = all_places("cannot make the mount point /usr/x: no", &places).collect();
+        assert_eq!(found, [PathBuf::from("/store")], "a path in a container");
     }
 
     #[test]

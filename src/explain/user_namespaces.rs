@@ -95,17 +95,8 @@ fn with_sysctl(explained: Explained, name: &str, value: &str) -> Explained {
 }
 
 fn is_mapped() -> bool {
-    let mapped = |file: &str, id: u32| {
-        let text = facts::text(Path::new(file));
-        text.is_none_or(|text| {
-            text.lines().any(|line| {
-                let fields: Vec<u64> = line.split_ascii_whitespace().filter_map(|field| field.parse().ok()).collect();
-                matches!(fields[..], [inside, _, count] if (inside..inside + count).contains(&u64::from(id)))
-            })
-        })
-    };
-    mapped("/proc/self/uid_map", rustix::process::geteuid().as_raw())
-        && mapped("/proc/self/gid_map", rustix::process::getegid().as_raw())
+    facts::outer_id(rustix::process::geteuid().as_raw(), "uid_map").is_some()
+        && facts::outer_id(rustix::process::getegid().as_raw(), "gid_map").is_some()
 }
 
 /// Whether the root directory is no mount point of its own. One that is can still be a chroot; that

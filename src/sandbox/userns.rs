@@ -207,7 +207,11 @@ fn create(store: &Store, lock: FileLock, work: impl FnOnce() -> i32) -> Result<F
         channel.read_exact(&mut [0])
     };
     let pid = match process::fork().context("fork")? {
-        Fork::Parent(pid) => pid,
+        Fork::Parent(pid) => {
+            // Its end of the channel must be the child's only, or a refusal would never be heard of.
+            drop(enter);
+            pid
+        }
         Fork::Child => {
             // A lock that a supervisor inherits would be held for as long as its container runs.
             drop((ours, theirs, lock));

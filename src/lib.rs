@@ -6,6 +6,8 @@
 #![deny(unsafe_code)]
 
 pub mod cmd;
+pub mod doctor;
+pub mod explain;
 pub mod sandbox;
 pub mod spec;
 pub mod store;

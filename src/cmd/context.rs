@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use super::error;
 use super::settings::{self, Loaded};
+use crate::doctor::Places;
 use crate::sandbox::userns::{self, Preparation};
 use crate::spec::reference::{self, ImageRef};
 use crate::spec::settings::Settings;
@@ -71,7 +73,9 @@ impl Context {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let store = Store::open(self.root()?, self.runtime()?)?;
+        let (root, runtime) = (self.root()?, self.runtime()?);
+        error::writes_to([root.clone(), runtime.clone()]);
+        let store = Store::open(root, runtime)?;
         Ok(self.store.get_or_init(|| store))
     }
 
@@ -89,6 +93,12 @@ impl Context {
     /// The user namespace, as far as it was prepared.
     pub fn user_namespace(&self) -> Result<Preparation> {
         self.preparation.take().map_or_else(|| userns::prepare(self.store()?), Ok)
+    }
+
+    /// Where state lies, for `doctor`, which also looks at what cannot be used.
+    pub fn places(&self) -> Result<Places> {
+        let runtime = self.runtime().map_err(|error| format!("{error:#}"));
+        Ok(Places { root: self.root()?, runtime, runtime_given: self.options.runroot.is_some() })
     }
 
     /// Where images, layers and containers lie.

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
+use rustix::fs::Access;
 
 use super::Context;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
 use super::pull;
+use crate::explain;
 use crate::spec::config::{ContainerId, RootSource};
 use crate::spec::create::{self, Base, PullPolicy};
 use crate::spec::image::ImageConfig;
@@ -100,7 +102,8 @@ fn check_bind_sources(mounts: &[Mount]) -> Result<()> {
             if error.kind() == std::io::ErrorKind::NotFound {
                 bail!("invalid mount config for type \"bind\": bind source path does not exist: {source}");
             }
-            bail!("invalid mount config for type \"bind\": cannot use {source}: {error}");
+            let text = format!("invalid mount config for type \"bind\": cannot use {source}: {error}");
+            bail!(explain::with_cause(text, explain::path::unusable(&bind.source, Access::empty())));
         }
     }
     Ok(())
@@ -182,7 +185,10 @@ fn root_directory(text: &str) -> Result<PathBuf> {
         bail!("invalid root file system: give a directory, as in rootfs:/");
     }
     let path = std::path::absolute(text)?;
-    let metadata = std::fs::metadata(&path).with_context(|| format!("use the root file system {}", path.display()))?;
+    let metadata = std::fs::metadata(&path).map_err(|error| {
+        let text = format!("use the root file system {}: {error}", path.display());
+        anyhow!(explain::with_cause(text, explain::path::unusable(&path, Access::empty())))
+    })?;
     if !metadata.is_dir() {
         bail!("the root file system {} is not a directory", path.display());
     }

@@ -1,9 +1,12 @@
 //! Which exit code an error gives, as docker's: 125 for rbox's own failures of run and exec, 126
 //! not executable, 127 not found, 1 for the rest. And the one place that prints errors.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use super::format::text;
+use crate::explain::{self, shortage};
 
 /// An error with the exit code it decides. Made by [`WithCode`]; everything else exits 1.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +48,21 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(error.downcast_ref::<Coded>().map_or(1, |coded| coded.1))
 }
 
-/// Prints an error's whole chain on one line; what foreign text it holds cannot steer a terminal.
+/// The directories that this invocation writes to: looked at when something ran out.
+static PLACES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+/// Remembers where this invocation writes.
+pub fn writes_to(places: [PathBuf; 2]) {
+    let _ = PLACES.set(places.to_vec());
+}
+
+/// Prints an error's whole chain on one line, with what ran out and where if that is its cause; what
+/// foreign text it holds cannot steer a terminal.
 pub fn print(error: &anyhow::Error) {
-    text::warn(&format!("{error:#}").trim().replace('\n', " "));
+    let line = format!("{error:#}").trim().replace('\n', " ");
+    let places = PLACES.get().map(Vec::as_slice).unwrap_or_default();
+    let cause = shortage::in_text(&line, places).filter(|cause| !line.contains(&format!("[{}]", cause.code)));
+    text::warn(&explain::with_cause(line, cause));
 }
 
 /// Whether the error is only that nobody reads our output any more, which is no failure.

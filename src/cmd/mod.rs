@@ -3,6 +3,7 @@
 pub mod context;
 pub mod create;
 mod create_options;
+pub mod doctor;
 pub mod error;
 pub mod exec;
 pub mod format;
@@ -55,6 +56,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Create(Box<create::Args>),
+    Doctor(doctor::Args),
     Exec(exec::Args),
     Images(images::Args),
     Info(info::Args),
@@ -97,6 +99,7 @@ impl Command {
     fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Create(args) => create::run(*args, context),
+            Self::Doctor(args) => doctor::run(args, context),
             Self::Exec(args) => exec::run(args, context),
             Self::Images(args) => images::run(args, context),
             Self::Info(args) => info::run(args, context),

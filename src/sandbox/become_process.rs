@@ -17,6 +17,7 @@ use super::channel::Channel;
 use super::seccomp::Filter;
 use super::setup::{Doing, Report, ResolvedUser, SetupError};
 use super::{caps, devices, stage};
+use crate::explain;
 use crate::sys::process;
 
 /// Where the report channel lies while everything above it is closed.
@@ -210,7 +211,8 @@ fn execute(identity: &Identity<'_>, executable: Executable, reports: &Channel) -
         None => {
             close_all_but(reports, None)?;
             let error = nix::unistd::execve(&path, &argv, &envp).err().map(io::Error::from);
-            fail_late(&exec_error(command, error.unwrap_or_else(|| io::ErrorKind::Other.into())))
+            let error = error.unwrap_or_else(|| io::ErrorKind::Other.into());
+            fail_late(&exec_error(command, c_path(&path), error))
         }
         Some(sealed) => {
             close_all_but(reports, Some(&sealed))?;
@@ -222,7 +224,10 @@ fn execute(identity: &Identity<'_>, executable: Executable, reports: &Channel) -
             match slot.and_then(|slot| kept.map(|()| slot)) {
                 // The kernel weighs arguments and environment here already, so this is a failure of the
                 // command's own.
-                Ok(slot) => fail_late(&exec_error(command, process::exec_descriptor(slot.as_fd(), &all, &envp))),
+                Ok(slot) => {
+                    let error = process::exec_descriptor(slot.as_fd(), &all, &envp);
+                    fail_late(&exec_error(command, c_path(&path), error))
+                }
                 Err(error) => fail_late(&error),
             }
         }
@@ -269,7 +274,7 @@ fn find_executable(command: &str, environment: &[String]) -> Result<PathBuf, Set
     if command.contains('/') {
         return match check_executable(Path::new(command)) {
             Ok(()) => Ok(PathBuf::from(command)),
-            Err(error) => Err(exec_error(command, error)),
+            Err(error) => Err(exec_error(command, Path::new(command), error)),
         };
     }
     const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -279,12 +284,12 @@ fn find_executable(command: &str, environment: &[String]) -> Result<PathBuf, Set
         let candidate = Path::new(if directory.is_empty() { "." } else { directory }).join(command);
         match check_executable(&candidate) {
             Ok(()) => return Ok(candidate),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied = Some(error),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied = Some((candidate, error)),
             Err(_) => {}
         }
     }
     match denied {
-        Some(error) => Err(exec_error(command, error)),
+        Some((candidate, error)) => Err(exec_error(command, &candidate, error)),
         None => Err(SetupError { code: 127, text: format!("exec: {command:?}: executable file not found in $PATH") }),
     }
 }
@@ -297,8 +302,9 @@ fn check_executable(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
-/// docker's words and exit codes: 127 when there is no such file, else 126.
-pub fn exec_error(command: &str, error: io::Error) -> SetupError {
+/// docker's words and exit codes: 127 when there is no such file, else 126. Then the cause, found by
+/// looking at `path`, the file that `command` stands for.
+pub fn exec_error(command: &str, path: &Path, error: io::Error) -> SetupError {
     let (code, reason) = match error.raw_os_error() {
         Some(libc::ENOENT) => (127, "no such file or directory".to_owned()),
         Some(libc::ENOTDIR) => (127, "not a directory".to_owned()),
@@ -306,7 +312,13 @@ pub fn exec_error(command: &str, error: io::Error) -> SetupError {
         Some(libc::ENOEXEC) => (126, "exec format error".to_owned()),
         _ => (126, error.to_string()),
     };
-    SetupError { code, text: format!("exec: {command:?}: {reason}") }
+    let cause = Errno::from_io_error(&error).and_then(|errno| explain::exec::failure(path, errno));
+    SetupError { code, text: explain::with_cause(format_args!("exec: {command:?}: {reason}"), cause) }
+}
+
+/// A path as it was given to the kernel.
+pub fn c_path(path: &CStr) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))
 }
 
 /// Tells the supervisor of a failure after the last closing of descriptors.

@@ -24,6 +24,7 @@ use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
 use super::tree::Root;
 use super::{devices, hostview, init, seal, session, user, userns};
+use crate::explain;
 use crate::sys;
 use crate::sys::process::{self, Cloned};
 
@@ -141,7 +142,10 @@ fn clone_init(
     // unshares for itself, once it exists.
     let joins_pid = plan.joins.iter().any(|join| join.kind == Namespace::Pid);
     let (at_clone, later) = if joins_pid { (0, namespaces) } else { (namespaces, 0) };
-    match process::clone(libc::CLONE_PARENT | at_clone).doing("create the container's namespaces")? {
+    match process::clone(libc::CLONE_PARENT | at_clone)
+        .map_err(explain::user_namespaces::in_clone)
+        .doing("create the container's namespaces")?
+    {
         None => {
             // Else the init itself would keep its channel open when the builder is killed, and wait
             // for ever.
@@ -303,7 +307,10 @@ fn new_proc(plan: &Plan, options: &Options, child: &Cloned) -> Result<OwnedFd, S
         process::join_namespaces(child.pidfd.as_fd(), libc::CLONE_NEWPID)
             .doing("enter the container's pid namespace")?;
     }
-    process::with_shared_child(|| mounts::new_filesystem("proc", options)).doing("mount /proc")?.doing("mount /proc")
+    process::with_shared_child(|| mounts::new_filesystem("proc", options))
+        .doing("mount /proc")?
+        .map_err(explain::proc_mount)
+        .doing("mount /proc")
 }
 
 /// The /dev/shm of the container whose ipc namespace is shared, cloned in its mount namespace.

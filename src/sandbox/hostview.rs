@@ -19,6 +19,7 @@ use super::mounts::{self, Detached, Options};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, SetupError};
 use super::tree::Root;
+use crate::explain;
 use crate::sys::mount::attr;
 
 /// Directories of the host that are never shown, only stood in for by empty ones.
@@ -45,7 +46,9 @@ enum Part {
 /// Mounts the view of `host` at `merged`; `directory` keeps its writable layers. What is mounted
 /// below `merged` is returned: read-only must reach it too.
 pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<Vec<OwnedFd>, SetupError> {
-    let host = std::fs::canonicalize(host).doing(format_args!("use the root file system {}", host.display()))?;
+    let host = std::fs::canonicalize(host)
+        .map_err(|error| explain::path::annotate(error, host))
+        .doing(format_args!("use the root file system {}", host.display()))?;
     if !host.is_dir() {
         return Err(SetupError::new(format!("{} is not a directory", host.display())));
     }

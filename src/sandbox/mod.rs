@@ -21,7 +21,7 @@ pub mod logfile;
 mod message;
 mod mounts;
 pub mod plan;
-mod rootfs;
+pub mod rootfs;
 mod seal;
 pub mod seccomp;
 mod session;

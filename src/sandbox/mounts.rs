@@ -16,6 +16,7 @@ use rustix::mount::{
 
 use super::setup::{Doing, SetupError};
 use super::tree::{self, Root};
+use crate::explain;
 use crate::sys;
 use crate::sys::mount::attr;
 
@@ -135,7 +136,9 @@ pub fn prepare(mount: &Mount) -> Result<Detached, SetupError> {
         return Ok(Detached { target, mount: filesystem, directory: true });
     }
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
-    let tree = clone_tree(source, &options).doing(format_args!("bind {} to {}", source.display(), target.display()))?;
+    let tree = clone_tree(source, &options)
+        .map_err(|error| explain::path::annotate(error, source))
+        .doing(format_args!("bind {} to {}", source.display(), target.display()))?;
     let directory = tree::is_directory(tree.as_fd()).doing(format_args!("inspect {}", source.display()))?;
     Ok(Detached { target, mount: tree, directory })
 }

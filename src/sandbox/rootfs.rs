@@ -44,11 +44,16 @@ struct Copy;
 
 const DRIVERS: [&dyn Driver; 3] = [&Overlay, &FuseOverlay, &Copy];
 
+/// The driver of that name.
+pub fn driver(name: &str) -> Option<&'static dyn Driver> {
+    DRIVERS.into_iter().find(|driver| driver.name() == name)
+}
+
 /// Mounts with the driver remembered in `memory`, or with the first that works, which is then
 /// remembered. A container made with one driver keeps it: a copied upper is no overlay.
 pub fn mount(layout: &Layout<'_>, memory: &Path) -> io::Result<()> {
     let remembered = std::fs::read_to_string(memory).unwrap_or_default();
-    if let Some(driver) = DRIVERS.into_iter().find(|driver| driver.name() == remembered.trim()) {
+    if let Some(driver) = driver(remembered.trim()) {
         return driver.mount(layout);
     }
     let mut first_error = None;

@@ -9,7 +9,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, WaitOptions, wait};
 
-use super::become_process::{channel_slot, exec_error, report_failure};
+use super::become_process::{c_path, channel_slot, exec_error, report_failure};
 use crate::sys::process::{self, Fork};
 
 /// argv[0] of a stage; no user types this name.
@@ -59,7 +59,7 @@ fn execute(path: &CStr, argv: &[CString]) -> ! {
         .err()
         .map_or_else(|| io::ErrorKind::Other.into(), io::Error::from);
     let name = argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let failure = exec_error(&name, error);
+    let failure = exec_error(&name, c_path(path), error);
     report_failure(&failure);
     process::exit_now(i32::from(failure.code))
 }

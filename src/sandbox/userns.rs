@@ -14,15 +14,17 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::libc;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use self::making::{Holder, Making};
+pub use self::making::{Ranges, map_single, map_with_helpers, own_ranges};
 pub use self::members::leave;
 use self::members::{Member, find, register};
 use super::idmap::IdMaps;
+use crate::explain;
 use crate::store::Store;
 use crate::store::lock::FileLock;
 use crate::sys::process::{self, Fork};
@@ -121,7 +123,7 @@ pub fn clone_supervisor(
     // A pid namespace can be made only from inside of U, so one goes in, makes the supervisor as its
     // sibling, and ends. It shares our memory meanwhile: nothing is copied for it.
     let go = || -> Result<Entry> {
-        entry.join().context("enter the user namespace")?;
+        entry.join().context("cannot enter the user namespace")?;
         let (supervisor, entry) = clone_running(libc::CLONE_PARENT | flags, entry, work)?;
         // Without a record the containers' states still say who is in U.
         let _ = register(store, supervisor);
@@ -133,7 +135,11 @@ pub fn clone_supervisor(
 
 /// Clones a process that runs `work`, without `held`, and ends.
 fn clone_running<H>(flags: libc::c_int, held: H, work: impl FnOnce()) -> Result<(Pid, H)> {
-    match process::clone(flags).context("fork")? {
+    let cloned = process::clone(flags).map_err(|error| {
+        let text = format!("cannot start a supervisor in the user namespace: {error}");
+        anyhow!(explain::with_cause(text, explain::shortage::processes_used_up()))
+    })?;
+    match cloned {
         Some(child) => Ok((child.pid, held)),
         None => {
             drop(held);

@@ -32,6 +32,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::Access;
+
+use crate::explain;
 
 /// The store's format. A newer one is refused, an older one migrated.
 pub const VERSION: u32 = 1;
@@ -60,7 +63,7 @@ impl Store {
                 store.check_owner()?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => store.create()?,
-            Err(error) => return Err(error).with_context(|| format!("open the store {}", store.root.display())),
+            Err(error) => return Err(error).with_context(|| store.unusable("open")),
         }
         Ok(store)
     }
@@ -83,7 +86,7 @@ impl Store {
     }
 
     fn create(&self) -> Result<()> {
-        let context = || format!("create the store {}", self.root.display());
+        let context = || self.unusable("create");
         for directory in DIRECTORIES {
             fs::create_private_dir(&self.path(directory)).with_context(context)?;
         }
@@ -93,6 +96,13 @@ impl Store {
         }
         fs::sync_dir(&self.path("blobs")).with_context(context)?;
         fs::write_atomic(&self.path("version"), format!("{VERSION}\n").as_bytes()).with_context(context)
+    }
+
+    /// What was tried, and which directory on the way forbids it, if one does.
+    fn unusable(&self, doing: &str) -> String {
+        let rights = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        let text = format!("{doing} the store {}", self.root.display());
+        explain::with_cause(text, explain::path::barred(&self.root, rights))
     }
 
     fn check_owner(&self) -> Result<()> {

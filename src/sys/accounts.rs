@@ -22,6 +22,43 @@ pub fn subordinate_ranges(file: &Path, uid: u32, user: Option<&str>) -> Vec<(u32
         .collect()
 }
 
+/// One line of /etc/subuid or /etc/subgid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// A login name or a uid.
+    pub owner: String,
+    pub start: u64,
+    pub count: u64,
+}
+
+impl Grant {
+    /// The first id after it.
+    pub fn end(&self) -> u64 {
+        self.start.saturating_add(self.count)
+    }
+}
+
+/// Everybody's ranges in /etc/subuid or /etc/subgid; lines that make no sense are passed over.
+pub fn grants(file: &Path) -> Vec<Grant> {
+    let Ok(text) = read_limited(file) else { return Vec::new() };
+    let parse = |line: &str| {
+        let mut fields = line.trim().split(':');
+        let (owner, start, count) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        (count > 0).then(|| Grant { owner: owner.to_owned(), start, count })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+/// The login names and uids of /etc/passwd.
+pub fn accounts() -> Vec<(String, u32)> {
+    let Ok(text) = read_limited(Path::new("/etc/passwd")) else { return Vec::new() };
+    let parse = |line: &str| {
+        let mut fields = line.split(':');
+        Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
+    };
+    text.lines().filter_map(parse).collect()
+}
+
 /// The login name of `uid` from /etc/passwd.
 pub fn login_name(uid: u32) -> Option<String> {
     passwd_field(uid, 0)

@@ -26,6 +26,17 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// fork(2) out of a unit test, whose process has other threads.
+#[cfg(test)]
+pub fn fork_for_tests() -> io::Result<Fork> {
+    // SAFETY: the C library keeps its allocator usable in the child; tests use little else, and a
+    // deadlock would be a failed test.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(pid(child.as_raw())?)),
+        nix::unistd::ForkResult::Child => Ok(Fork::Child),
+    }
+}
+
 fn pid(raw: i32) -> io::Result<Pid> {
     Pid::from_raw(raw).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }

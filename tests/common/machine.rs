@@ -11,7 +11,7 @@ use super::{Bench, Cmd, program};
 /// newuidmap is copied because the real one belongs to a root that is nobody here.
 const PREPARE: &str = r#"
 set -e
-files=$1; ranges=$2; size=$3; script=$4
+files=$1; ranges=$2; size=$3; script=$4; spoil=$5
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 none "$files"
 if [ "$ranges" ]; then
@@ -31,6 +31,7 @@ mount -t tmpfs -o "size=$size,mode=755" none /mnt
 mkdir /mnt/home /mnt/run
 chown -R 1000:1000 /mnt/home /mnt/run
 chmod 700 /mnt/run
+eval "$spoil"
 exec setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps=-all env -i \
     PATH="$files:/usr/bin:/bin:/usr/sbin:/sbin" HOME=/mnt/home USER=user XDG_RUNTIME_DIR=/mnt/run LANG=C.UTF-8 \
     RBOX_BIN="$RBOX_BIN" bash -c "rbox() { \"\$RBOX_BIN\" \"\$@\"; }; $script"
@@ -51,6 +52,11 @@ impl Machine {
     /// A bash script as the machine's `user`; `rbox` is the program under test. The real machine's
     /// network is there, and with it the registry.
     pub fn script(&self, bench: &Bench, script: &str) -> Cmd {
+        self.spoiled(bench, "", script)
+    }
+
+    /// The same, after the machine's root has run `spoil`.
+    pub fn spoiled(&self, bench: &Bench, spoil: &str, script: &str) -> Cmd {
         let files: PathBuf = bench.mkdir("machine");
         // A copy: the original may lie where the machine's user cannot go.
         let copy = bench.path("rbox-copy");
@@ -61,7 +67,7 @@ impl Machine {
             .args(["--user", "--map-auto", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"])
             .args(["--mount-proc", "bash", "-c", PREPARE, "machine"])
             .arg(files)
-            .args([self.ranges, self.size, script])
+            .args([self.ranges, self.size, script, spoil])
             .env("RBOX_BIN", copy)
     }
 }

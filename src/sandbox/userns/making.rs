@@ -9,11 +9,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use nix::libc;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::{be_dumpable, write_proc};
+use crate::explain::{helpers, subordinate, user_namespaces};
 use crate::sandbox::idmap::{self, IdMaps};
 use crate::sys::accounts;
 use crate::sys::process::{self, Fork};
@@ -33,25 +35,20 @@ impl Holder {
             Fork::Parent(pid) => pid,
             Fork::Child => {
                 drop(ours);
-                let mut channel = File::from(theirs);
-                let entered = process::unshare(libc::CLONE_NEWUSER).and_then(|()| be_dumpable());
-                if entered.and_then(|()| channel.write_all(b"u")).is_ok() {
-                    // Until nobody has the other end.
-                    let _ = channel.read(&mut [0]);
-                }
-                process::exit_now(0)
+                process::exit_now(
+                    hold(File::from(theirs)).map_or_else(|error| error.raw_os_error().unwrap_or(125), |()| 0),
+                )
             }
         };
         drop(theirs);
-        let mut holder = Self { pid, channel: File::from(ours) };
-        if holder.channel.read_exact(&mut [0]).is_err() {
-            holder.release();
-            bail!(
-                "cannot create a user namespace: the kernel refused; check 'sysctl user.max_user_namespaces \
-                 kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns'"
-            );
+        let mut channel = File::from(ours);
+        if channel.read_exact(&mut [0]).is_err() {
+            let status = waitpid(Some(pid), WaitOptions::empty())?;
+            // A filter that kills is told like one that says no.
+            let errno = status.and_then(|(_, status)| status.exit_status()).unwrap_or(libc::EPERM);
+            bail!("cannot create a user namespace: {}", user_namespaces::refusal(Errno::from_raw_os_error(errno)));
         }
-        Ok(holder)
+        Ok(Self { pid, channel })
     }
 
     /// For the process that made it: lets it end and reaps it.
@@ -59,6 +56,15 @@ impl Holder {
         drop(self.channel);
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
     }
+}
+
+/// Enters a new user namespace and stays in it until nobody has the other end of `channel`.
+fn hold(mut channel: File) -> io::Result<()> {
+    process::unshare(libc::CLONE_NEWUSER)?;
+    be_dumpable()?;
+    channel.write_all(b"u")?;
+    let _ = channel.read(&mut [0]);
+    Ok(())
 }
 
 /// U on its way: the helpers are at work.
@@ -72,22 +78,14 @@ impl Making {
     /// Starts it; the caller has one thread.
     pub fn start() -> Result<Self> {
         let holder = Holder::new()?;
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let name = accounts::login_name(uid);
-        let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
-        let (subuids, subgids) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
-        if subuids.is_empty() || subgids.is_empty() {
-            let name = name.unwrap_or_else(|| uid.to_string());
-            map_single(holder.pid, uid, gid)?;
-            let warning = Some(format!(
-                "no subordinate ids for {name} in /etc/subuid and /etc/subgid: only one user exists in containers; \
-                 an administrator adds them with 'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}'"
-            ));
+        let ranges = own_ranges();
+        if ranges.uids.is_empty() || ranges.gids.is_empty() {
+            map_own(holder.pid)?;
+            let warning = Some(format!("only one user exists in containers: {}", subordinate::none()));
             return Ok(Self { holder, helpers: None, warning });
         }
-        let uids = start_helper("newuidmap", holder.pid, &idmap::with_ranges(uid, &subuids));
-        let gids = start_helper("newgidmap", holder.pid, &idmap::with_ranges(gid, &subgids));
-        Ok(Self { holder, helpers: Some([uids, gids]), warning: None })
+        let helpers = Some(start_helpers(holder.pid, &ranges));
+        Ok(Self { holder, helpers, warning: None })
     }
 
     /// Waits for the helpers. With the holder comes what the person should hear once: without helpers
@@ -98,21 +96,53 @@ impl Making {
         match helpers.map(finish_helper) {
             [Ok(()), Ok(())] => Ok((holder, None)),
             [Err(reason), Err(_)] => {
-                map_single(holder.pid, rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())?;
-                let warning = format!(
-                    "{reason}: only one user exists in containers; install the package 'uidmap' (newuidmap must be setuid root)"
-                );
-                Ok((holder, Some(warning)))
+                map_own(holder.pid)?;
+                let reason = helpers::blame(&format!("{reason:#}"));
+                Ok((holder, Some(format!("only one user exists in containers: {reason}"))))
             }
             [Err(error), _] | [_, Err(error)] => {
                 holder.release();
-                Err(error)
+                bail!("{}", helpers::blame(&format!("{error:#}")))
             }
         }
     }
 }
 
-fn map_single(pid: Pid, uid: u32, gid: u32) -> Result<()> {
+/// The subordinate ids granted to this user: (start, count).
+#[derive(Clone, Debug)]
+pub struct Ranges {
+    pub uids: Vec<(u32, u32)>,
+    pub gids: Vec<(u32, u32)>,
+}
+
+/// Reads this user's ranges.
+pub fn own_ranges() -> Ranges {
+    let uid = rustix::process::getuid().as_raw();
+    let name = accounts::login_name(uid);
+    let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
+    Ranges { uids: ranges("/etc/subuid"), gids: ranges("/etc/subgid") }
+}
+
+/// Has newuidmap and newgidmap map the user's own ids and `ranges`, side by side.
+pub fn map_with_helpers(pid: Pid, ranges: &Ranges) -> (Result<()>, Result<()>) {
+    let [uids, gids] = start_helpers(pid, ranges).map(finish_helper);
+    (uids, gids)
+}
+
+fn start_helpers(pid: Pid, ranges: &Ranges) -> [io::Result<Helper>; 2] {
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    [
+        start_helper("newuidmap", pid, &idmap::with_ranges(uid, &ranges.uids)),
+        start_helper("newgidmap", pid, &idmap::with_ranges(gid, &ranges.gids)),
+    ]
+}
+
+fn map_own(pid: Pid) -> Result<()> {
+    map_single(pid, rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
+}
+
+/// Maps the user's own id only, which needs no helper.
+pub fn map_single(pid: Pid, uid: u32, gid: u32) -> Result<()> {
     let maps = IdMaps::single(uid, gid);
     // Without a privileged helper the kernel wants setgroups given up first.
     write_proc(pid, "setgroups", "deny")?;

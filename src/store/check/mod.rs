@@ -75,6 +75,14 @@ impl fmt::Display for Finding {
 /// Examines the whole store; writes nothing. Reads every blob, so it takes its time.
 pub fn check(store: &Store) -> Result<Vec<Finding>> {
     let mut findings = check_blobs(store)?;
+    findings.extend(check_records(store)?);
+    Ok(findings)
+}
+
+/// Examines what can be without reading the content of layers' blobs: records, names, manifests,
+/// and whether everything that something refers to is there. Quick.
+pub fn check_records(store: &Store) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
     let known = check_images(store, &mut findings)?;
     check_containers(store, &known, &mut findings)?;
     check_names(store, &mut findings).context("read container names")?;

@@ -91,6 +91,12 @@ impl Context {
         self.preparation.take().map_or_else(|| userns::prepare(self.store()?), Ok)
     }
 
+    /// The store at `root`, or where it is without that flag, to be looked at only. None without one.
+    pub fn existing_store(&self, root: Option<&str>) -> Option<Store> {
+        let root = root.map(std::path::absolute).transpose().ok()?;
+        Store::existing(root.or_else(|| self.root().ok())?)
+    }
+
     /// Where images, layers and containers lie.
     pub fn root(&self) -> Result<PathBuf> {
         if let Some(root) = &self.settings()?.root.value {

@@ -1,5 +1,7 @@
 //! One file a command: its clap arguments and what it prints. No syscalls here.
 
+mod complete;
+mod completion;
 pub mod context;
 pub mod create;
 mod create_options;
@@ -54,6 +56,9 @@ pub struct Cli {
 /// Every command.
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Args),
+    Completion(completion::Args),
     Create(Box<create::Args>),
     Exec(exec::Args),
     Images(images::Args),
@@ -96,6 +101,8 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
+            Self::Complete(args) => complete::run(args, context),
+            Self::Completion(args) => completion::run(args, context),
             Self::Create(args) => create::run(*args, context),
             Self::Exec(args) => exec::run(args, context),
             Self::Images(args) => images::run(args, context),

@@ -8,6 +8,7 @@ mod create_options;
 pub mod error;
 pub mod exec;
 pub mod format;
+pub mod help;
 pub mod images;
 pub mod info;
 pub mod inspect;
@@ -23,6 +24,7 @@ pub mod run;
 mod settings;
 pub mod start;
 pub mod stop;
+mod suggest;
 pub mod system;
 pub mod tag;
 mod usage;
@@ -163,12 +165,16 @@ fn parse() -> Result<Cli, clap::Error> {
 /// help. The message is one line, with where to look next.
 fn usage_error(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
+            return print_text(&help::requested()).map_or_else(|error| error::report(&error), |()| ExitCode::SUCCESS);
+        }
+        ErrorKind::DisplayVersion => {
             let shown = print_text(&error.render().to_string());
             return shown.map_or_else(|error| error::report(&error), |()| ExitCode::SUCCESS);
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            eprint!("{}", error.render());
+            // Nobody listening there is no failure.
+            let _ = std::io::stderr().write_all(help::requested().as_bytes());
             return ExitCode::SUCCESS;
         }
         _ => {}
@@ -183,9 +189,16 @@ fn usage_error(error: &clap::Error) -> ExitCode {
     let (message, code) = match error.kind() {
         ErrorKind::UnknownArgument => {
             let flag = text(ContextKind::InvalidArg);
-            if flag.starts_with('-') { (format!("unknown flag: {flag}"), 125) } else { (first.to_owned(), 1) }
+            if flag.starts_with('-') {
+                (format!("unknown flag: {flag}{}", suggest::flag(&flag)), 125)
+            } else {
+                (first.to_owned(), 1)
+            }
         }
-        ErrorKind::InvalidSubcommand => (format!("unknown command: {}", text(ContextKind::InvalidSubcommand)), 1),
+        ErrorKind::InvalidSubcommand => {
+            let name = text(ContextKind::InvalidSubcommand);
+            (format!("unknown command: {name}{}", suggest::command(&name)), 1)
+        }
         ErrorKind::MissingRequiredArgument => (missing(error, &rendered), 1),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => (invalid_value(error, first), 125),
         _ => (first.to_owned(), 125),

@@ -175,7 +175,7 @@ has_no_nss() {
 }
 
 scripts_are_clean() {
-    shellcheck scripts/*.sh .ci/run
+    shellcheck scripts/*.sh .ci/run completions/rbox.bash
 }
 
 gates() {

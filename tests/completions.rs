@@ -140,8 +140,8 @@ fn bash_completes_what_is_typed() {
     shell.check("rbox rm web \x1b*", "rbox rm web album alpha runner ");
     shell.check("rbox run alpi\x1b*", "rbox run alpine:3.20 alpine:latest ");
     shell.check("rbox run --pull \x1b*", "rbox run --pull always missing never ");
-    // With the cursor inside the line only what is before it counts.
-    shell.check("rbox rm alp --force\x1bb\x1bb\x1bf\t", "rbox rm alpha  --force");
+    // With the cursor inside the line only what is before it counts; readline reuses the blank.
+    shell.check("rbox rm alp --force\x1bb\x1bb\x1bf\t", "rbox rm alpha --force");
     // Another idea of where words break.
     shell.terminal.line("COMP_WORDBREAKS=${COMP_WORDBREAKS//[:=]}; echo wi''thout");
     shell.terminal.expect("without");

@@ -1,5 +1,6 @@
 //! One file a command: its clap arguments and what it prints. No syscalls here.
 
+mod argv;
 mod complete;
 mod completion;
 pub mod context;
@@ -157,7 +158,9 @@ fn docker_grammar(command: clap::Command) -> clap::Command {
 }
 
 fn parse() -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches()?;
+    let command = command();
+    let words = argv::end_flags(&command, std::env::args_os().collect());
+    let matches = command.try_get_matches_from(words)?;
     Cli::from_arg_matches(&matches)
 }
 

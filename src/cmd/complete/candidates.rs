@@ -63,7 +63,7 @@ pub struct Completer<'a> {
     pub store: Option<&'a Store>,
     /// Leave out what does not begin with the word.
     pub by_prefix: bool,
-    /// Look up descriptions that cost something.
+    /// Describe them.
     pub describe: bool,
 }
 
@@ -82,6 +82,7 @@ impl Completer<'_> {
         };
         if let Content::Values(candidates) = &mut content {
             candidates.retain(|candidate| self.wants(&candidate.text, &word[at..]));
+            candidates.iter_mut().filter(|_| !self.describe).for_each(|candidate| candidate.about.clear());
         }
         Answer { at, content }
     }

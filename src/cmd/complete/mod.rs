@@ -23,7 +23,7 @@ use self::position::Position;
 use super::Context;
 
 /// A store that does not answer, on a dead network file system perhaps, must not hold up typing.
-const LIMIT_SECONDS: u32 = 2;
+const LIMIT_SECONDS: u32 = 3;
 
 /// Answer a shell's question for completions
 #[derive(clap::Args, Debug)]

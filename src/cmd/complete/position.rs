@@ -3,6 +3,23 @@
 
 use clap::{Arg, ArgAction, Command};
 
+/// The index of the first of `words` that belongs to the command a container will run: docker reads
+/// no flags behind the image or the container. None without such a word, or if `--` ended the flags.
+pub fn foreign_start(root: &Command, words: &[String]) -> Option<usize> {
+    let mut position = Position::new(root);
+    let mut pending = None;
+    for (index, word) in words.iter().enumerate().skip(1) {
+        if pending.take().is_some() {
+            continue;
+        }
+        if position.is_foreign() && !position.after_dashes {
+            return Some(index);
+        }
+        pending = position.read(word);
+    }
+    None
+}
+
 /// What the word being typed can be.
 #[derive(Clone, Copy, Debug)]
 pub enum Wanted<'a> {
@@ -32,15 +49,19 @@ pub struct Position<'a> {
 }
 
 impl<'a> Position<'a> {
-    /// Finds the place of the last of `words`, which begin with the program's name; `root` is built.
-    pub fn find(root: &'a Command, words: &[String]) -> Self {
-        let mut position = Self {
+    fn new(root: &'a Command) -> Self {
+        Self {
             path: vec![root],
             flags: Vec::new(),
             arguments: Vec::new(),
             wanted: Wanted::Nothing,
             after_dashes: false,
-        };
+        }
+    }
+
+    /// Finds the place of the last of `words`, which begin with the program's name; `root` is built.
+    pub fn find(root: &'a Command, words: &[String]) -> Self {
+        let mut position = Self::new(root);
         let (word, before) = words.split_last().map_or(("", &[][..]), |(word, before)| (word.as_str(), before));
         let mut pending = None;
         for word in before.iter().skip(1) {
@@ -157,21 +178,30 @@ impl<'a> Position<'a> {
 
     /// A flag of the current command by its long name or an alias of it.
     fn long(&self, name: &str) -> Option<&'a Arg> {
-        self.command().get_arguments().find(|arg| {
+        self.known_flags().find(|arg| {
             arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
         })
     }
 
     fn short(&self, c: char) -> Option<&'a Arg> {
-        self.command().get_arguments().find(|arg| {
+        self.known_flags().find(|arg| {
             arg.get_short() == Some(c) || arg.get_all_short_aliases().is_some_and(|aliases| aliases.contains(&c))
         })
+    }
+
+    /// The command's flags, and those of the program that hold everywhere: a tree that is not built
+    /// has the latter at its root only.
+    fn known_flags(&self) -> impl Iterator<Item = &'a Arg> {
+        let global = self.path[0].get_arguments().filter(|arg| arg.is_global_set());
+        self.command().get_arguments().chain(global)
     }
 }
 
 /// Whether a flag's value can be the next word.
 pub fn takes_next(arg: &Arg) -> bool {
-    arg.get_num_args().is_some_and(|range| range.min_values() > 0) && !arg.is_require_equals_set()
+    // Only a built tree has the number where nobody gave one.
+    let wants = arg.get_num_args().map_or_else(|| arg.get_action().takes_values(), |range| range.min_values() > 0);
+    wants && !arg.is_require_equals_set()
 }
 
 /// Whether an argument can be repeated.
@@ -240,6 +270,33 @@ mod tests {
         check("rbox stop -t -1 ", "stop: argument containers");
         check("rbox run --nosuch ", "run: argument image");
         check("rbox run -X", "run: flag");
+    }
+
+    #[test]
+    fn the_containers_command_begins_behind_the_image() {
+        for (line, start) in [
+            ("rbox run alpine", None),
+            ("rbox run alpine -e X", Some(3)),
+            ("rbox run alpine -- x", Some(3)),
+            ("rbox run -- alpine -e X", None),
+            ("rbox run -it --name web -v=/a:/b --rm=false alpine --name x", Some(8)),
+            ("rbox --root /x run --runroot /y --sig-proxy alpine ls", Some(8)),
+            ("rbox run --root=/x --tls-verify alpine ls", Some(5)),
+            ("rbox run -ite A alpine -x", Some(5)),
+            ("rbox run --net host alpine -x", Some(5)),
+            ("rbox exec -it web -x", Some(4)),
+            ("rbox exec web", None),
+            ("rbox rm a -f", None),
+            ("rbox run --help", None),
+            ("rbox", None),
+        ] {
+            let words = crate::cmd::complete::line::split(line, "").words;
+            let unbuilt = crate::cmd::command();
+            let mut built = unbuilt.clone();
+            built.build();
+            assert_eq!(foreign_start(&unbuilt, &words), start, "{line}");
+            assert_eq!(foreign_start(&built, &words), start, "built: {line}");
+        }
     }
 
     #[test]

@@ -93,8 +93,10 @@ impl Context {
 
     /// The store at `root`, or where it is without that flag, to be looked at only. None without one.
     pub fn existing_store(&self, root: Option<&str>) -> Option<Store> {
-        let root = root.map(std::path::absolute).transpose().ok()?;
-        Store::existing(root.or_else(|| self.root().ok())?)
+        // Asked in any case: image names are shown as the configuration has them.
+        let own = self.root().ok();
+        let typed = root.map(std::path::absolute).transpose().ok()?;
+        Store::existing(typed.or(own)?)
     }
 
     /// Where images, layers and containers lie.

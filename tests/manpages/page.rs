@@ -7,8 +7,10 @@ use rbox::cmd::help::{command_groups, flags, topics, usage, words};
 
 /// Variables that rbox reads, beside those of single flags.
 const ENVIRONMENT: &[(&str, &str)] = &[
+    ("RBOX_CONFIG", "The configuration file in place of the user's, as --config."),
     ("RBOX_ROOT", "The directory of images, layers and containers, as --root."),
     ("RBOX_RUNROOT", "The directory of run-time files, as --runroot."),
+    ("RBOX_KEY", "Any other key of the configuration, in capitals and with _ for -: RBOX_LOG_DRIVER=none."),
     ("DOCKER_DEFAULT_PLATFORM", "The platform to choose where an image has several, as --platform."),
     ("XDG_DATA_HOME", "Where the store is without RBOX_ROOT: in rbox below it. Without it, ~/.local/share."),
     ("XDG_RUNTIME_DIR", "Where run-time files are without RBOX_RUNROOT. Without it, /tmp/rbox-UID."),
@@ -21,6 +23,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 
 const FILES: &[(&str, &str)] = &[
     ("~/.local/share/rbox", "Images, layers and containers of a user; /var/lib/rbox for root."),
+    ("/etc/rbox/config.toml, ~/.config/rbox/config.toml", "The configuration of the machine and of the user."),
     ("/etc/subuid, /etc/subgid", "The ids that containers of a user may use."),
     (
         "/etc/containers/certs.d, /etc/docker/certs.d, ~/.config/containers/certs.d",

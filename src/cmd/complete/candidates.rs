@@ -5,6 +5,7 @@ use clap::{Arg, Command};
 
 use super::position::{Position, Wanted, takes_many};
 use super::sources::{Source, Which, source};
+use crate::spec::settings::KEYS;
 use crate::spec::{caps, signal, ulimit};
 use crate::store::Store;
 
@@ -126,6 +127,7 @@ impl Completer<'_> {
             Source::Limits => values(ulimit::NAMES.iter().map(|name| Candidate::open(&format!("{name}="))).collect()),
             Source::Mount => self.mount(text),
             Source::Security => security(text),
+            Source::Settings => values(KEYS.iter().map(|key| Candidate::open(&format!("{}=", key.name))).collect()),
             Source::Volume => volume(text),
         }
     }

@@ -28,6 +28,8 @@ pub enum Source {
     Limits,
     Mount,
     Security,
+    /// Keys of the configuration.
+    Settings,
     Volume,
 }
 
@@ -45,11 +47,14 @@ const FLAGS: &[(&str, Source)] = &[
     ("env", Source::Environment),
     ("filter", Source::Filter),
     ("ipc", Source::Words(&["container:", "host", "none", "private", "shareable"])),
+    ("log-driver", Source::Words(&["json-file", "none"])),
+    ("log-opt", Source::Words(&["max-file=", "max-size="])),
     ("mount", Source::Mount),
     ("network", Source::Words(&["host", "none"])),
     ("pid", Source::Words(&["container:", "host"])),
     ("pull", Source::Words(&["always", "missing", "never"])),
     ("security-opt", Source::Security),
+    ("set", Source::Settings),
     ("ulimit", Source::Limits),
     ("userns", Source::Words(&["host"])),
     ("uts", Source::Words(&["container:", "host"])),

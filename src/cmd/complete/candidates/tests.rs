@@ -97,6 +97,9 @@ fn values_of_flags() {
     check(&store, "rbox run --security-opt sec", &["seccomp=…"]);
     check(&store, "rbox run --security-opt seccomp=u", &["seccomp=unconfined"]);
     check(&store, "rbox run --security-opt seccomp=./", &["seccomp=<Files>"]);
+    check(&store, "rbox run --log-driver j", &["json-file"]);
+    check(&store, "rbox run --log-opt max-s", &["max-size=…"]);
+    check(&store, "rbox --set detach", &["detach-keys=…"]);
     check(&store, "rbox run --ulimit no", &["nofile=…"]);
     check(&store, "rbox ps --filter st", &["status=…"]);
     check(&store, "rbox ps -f status=ex", &["status=exited"]);
@@ -123,7 +126,7 @@ fn commands_and_flags_come_from_the_tree() {
 fn without_a_store_there_are_no_names_but_all_the_rest() {
     assert_eq!(offered(None, "rbox rm "), [""; 0]);
     assert_eq!(offered(None, "rbox run al"), [""; 0]);
-    assert_eq!(offered(None, "rbox tag -"), ["--help", "--root", "--runroot", "-h"]);
+    assert_eq!(offered(None, "rbox tag -"), ["--config", "--help", "--root", "--runroot", "--set", "-h"]);
 }
 
 #[test]

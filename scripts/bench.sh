@@ -178,6 +178,22 @@ bench_memory() {
     "$RBOX" rm -f idle{1..10} >/dev/null
 }
 
+rbox_complete() { "$RBOX" __complete "$@"; }
+complete_bash() { rbox_complete bash ' :=' 'rbox rm '; }
+complete_bash_stopped() { rbox_complete bash ' :=' 'rbox start '; }
+complete_zsh() { rbox_complete zsh rbox rm ''; }
+
+# In a store of its own, which goes with $WORK.
+bench_completion() {
+    local RBOX_ROOT=$WORK/many number
+    export RBOX_ROOT
+    for number in {1..1000}; do "$RBOX" create --name "container$number" rootfs:/ true; done >/dev/null
+    [[ $(complete_bash_stopped | wc -l) == 1001 ]] || { echo "bench: not every container is offered" >&2; exit 1; }
+    row "completion of container names with 1,000 containers, all" "$ROUNDS" rbox complete_bash
+    row "the same, those that do not run" "$ROUNDS" rbox complete_bash_stopped
+    row "the same, all with descriptions" "$ROUNDS" rbox complete_zsh
+}
+
 bench_pull() {
     local peers=()
     python3 - "$WORK/large" <<'PYTHON'
@@ -222,4 +238,5 @@ bench_starts
 bench_exec
 bench_many
 bench_memory
+bench_completion
 bench_pull

@@ -89,10 +89,24 @@ install_binary() {
     mkdir -p "$BIN"
     install -m 755 "$BINARY" "$BIN/rbox"
     RBOX=$BIN/rbox
+    install_pages
     case ":$PATH:" in
         *":$BIN:"*) ;;
         *) say "Put it on your path: export PATH=\"$BIN:\$PATH\"" ;;
     esac
+}
+
+# Man pages and completions, where man, bash-completion, zsh and fish look for them.
+install_pages() {
+    SHARE=${BIN%/bin}/share
+    mkdir -p "$SHARE/man/man1" "$SHARE/bash-completion/completions" "$SHARE/fish/vendor_completions.d" \
+        "$SHARE/zsh/site-functions"
+    install -m 644 man/*.1 "$SHARE/man/man1"
+    install -m 644 completions/rbox.bash "$SHARE/bash-completion/completions/rbox"
+    install -m 644 completions/rbox.fish "$SHARE/fish/vendor_completions.d/rbox.fish"
+    install -m 644 completions/_rbox "$SHARE/zsh/site-functions/_rbox"
+    # Debian's zsh looks into /usr/local by itself.
+    [ "$ME" -eq 0 ] || say "For completions in zsh, before compinit in ~/.zshrc: fpath=($SHARE/zsh/site-functions \$fpath)"
 }
 
 # --- what rootless containers need: a user, ranges of ids, user namespaces

@@ -21,6 +21,8 @@ PACKAGES=(
     busybox-static mmdebstrap skopeo umoci docker-registry podman runc crun bubblewrap
     # looking at results
     attr binutils file hostname jq procps python3 python3-jsonschema shellcheck strace
+    # completions and man pages
+    fish man-db mandoc zsh
 )
 TEST_USER=rboxtest
 # Long enough for the slowest test program, so that a hang ends in a count.
@@ -173,7 +175,7 @@ has_no_nss() {
 }
 
 scripts_are_clean() {
-    shellcheck scripts/*.sh .ci/run
+    shellcheck scripts/*.sh .ci/run completions/rbox.bash
 }
 
 gates() {

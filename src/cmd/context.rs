@@ -98,7 +98,15 @@ impl Context {
     /// Where state lies, for `doctor`, which also looks at what cannot be used.
     pub fn places(&self) -> Result<Places> {
         let runtime = self.runtime().map_err(|error| format!("{error:#}"));
-        Ok(Places { root: self.root()?, runtime, runtime_given: self.options.runroot.is_some() })
+        Ok(Places { root: self.root()?, runtime, runtime_given: self.settings()?.runroot.value.is_some() })
+    }
+
+    /// The store at `root`, or where it is without that flag, to be looked at only. None without one.
+    pub fn existing_store(&self, root: Option<&str>) -> Option<Store> {
+        // Asked in any case: image names are shown as the configuration has them.
+        let own = self.root().ok();
+        let typed = root.map(std::path::absolute).transpose().ok()?;
+        Store::existing(typed.or(own)?)
     }
 
     /// Where images, layers and containers lie.

@@ -36,6 +36,11 @@ pub fn with_code(error: anyhow::Error, code: u8) -> anyhow::Error {
     if decided { error } else { Coded(error, code).into() }
 }
 
+/// The exit code that an error decided, if it did.
+pub fn code_of(error: &anyhow::Error) -> Option<u8> {
+    error.downcast_ref::<Coded>().map(|coded| coded.1)
+}
+
 /// Prints the error unless somebody did, and gives its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(AlreadyReported(code)) = error.downcast_ref() {

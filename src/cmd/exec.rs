@@ -8,7 +8,7 @@ use oci_spec::runtime::Spec;
 
 use super::create_options::environment;
 use super::error::WithCode;
-use super::{Context, launching};
+use super::{Context, launching, suggest};
 use crate::sandbox::exec::{self, ExecPlan};
 use crate::sandbox::{seccomp, terminal};
 use crate::spec::caps;
@@ -60,7 +60,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let container = context.store()?.containers().find(&args.container)?;
     let plan = plan(context, &container, &args)?;
     let mut client = exec::exec(plan)?;
-    launching::wait_started(&mut client)?;
+    launching::wait_started(&mut client).map_err(|error| suggest::misplaced_flag(error, &args.command, "container"))?;
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }

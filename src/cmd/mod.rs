@@ -1,5 +1,8 @@
 //! One file a command: its clap arguments and what it prints. No syscalls here.
 
+mod argv;
+mod complete;
+mod completion;
 pub mod context;
 pub mod create;
 mod create_options;
@@ -7,6 +10,7 @@ pub mod doctor;
 pub mod error;
 pub mod exec;
 pub mod format;
+pub mod help;
 pub mod images;
 pub mod info;
 pub mod inspect;
@@ -22,6 +26,7 @@ pub mod run;
 mod settings;
 pub mod start;
 pub mod stop;
+mod suggest;
 pub mod system;
 pub mod tag;
 mod usage;
@@ -55,6 +60,9 @@ pub struct Cli {
 /// Every command.
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Args),
+    Completion(completion::Args),
     Create(Box<create::Args>),
     Doctor(doctor::Args),
     Exec(exec::Args),
@@ -98,6 +106,8 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
+            Self::Complete(args) => complete::run(args, context),
+            Self::Completion(args) => completion::run(args, context),
             Self::Create(args) => create::run(*args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Exec(args) => exec::run(args, context),
@@ -151,7 +161,9 @@ fn docker_grammar(command: clap::Command) -> clap::Command {
 }
 
 fn parse() -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches()?;
+    let command = command();
+    let words = argv::end_flags(&command, std::env::args_os().collect());
+    let matches = command.try_get_matches_from(words)?;
     Cli::from_arg_matches(&matches)
 }
 
@@ -159,12 +171,16 @@ fn parse() -> Result<Cli, clap::Error> {
 /// help. The message is one line, with where to look next.
 fn usage_error(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
+            return print_text(&help::requested()).map_or_else(|error| error::report(&error), |()| ExitCode::SUCCESS);
+        }
+        ErrorKind::DisplayVersion => {
             let shown = print_text(&error.render().to_string());
             return shown.map_or_else(|error| error::report(&error), |()| ExitCode::SUCCESS);
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            eprint!("{}", error.render());
+            // Nobody listening there is no failure.
+            let _ = std::io::stderr().write_all(help::requested().as_bytes());
             return ExitCode::SUCCESS;
         }
         _ => {}
@@ -179,9 +195,16 @@ fn usage_error(error: &clap::Error) -> ExitCode {
     let (message, code) = match error.kind() {
         ErrorKind::UnknownArgument => {
             let flag = text(ContextKind::InvalidArg);
-            if flag.starts_with('-') { (format!("unknown flag: {flag}"), 125) } else { (first.to_owned(), 1) }
+            if flag.starts_with('-') {
+                (format!("unknown flag: {flag}{}", suggest::flag(&flag)), 125)
+            } else {
+                (first.to_owned(), 1)
+            }
         }
-        ErrorKind::InvalidSubcommand => (format!("unknown command: {}", text(ContextKind::InvalidSubcommand)), 1),
+        ErrorKind::InvalidSubcommand => {
+            let name = text(ContextKind::InvalidSubcommand);
+            (format!("unknown command: {name}{}", suggest::command(&name)), 1)
+        }
         ErrorKind::MissingRequiredArgument => (missing(error, &rendered), 1),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => (invalid_value(error, first), 125),
         _ => (first.to_owned(), 125),

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::create::Purpose;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
-use super::{Context, create, launching};
+use super::{Context, create, launching, suggest};
 use crate::store::containers::Container;
 
 /// Create and run a new container from an image
@@ -42,7 +42,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 fn start(context: &Context, container: &Container, args: &Args) -> Result<ExitCode> {
     let mut client =
         launching::launch(context, container, !args.detach).inspect_err(|_| discard(context, container))?;
-    launching::wait_started(&mut client)?;
+    launching::wait_started(&mut client).map_err(|error| suggest::misplaced_flag(error, &args.command, "image"))?;
     if args.detach {
         super::print_line(container.id().as_str())?;
         return Ok(ExitCode::SUCCESS);

@@ -68,6 +68,16 @@ impl Store {
         Ok(store)
     }
 
+    /// The store at `root` to be looked at only: nothing is made or changed. None without one that
+    /// is this user's and of a format that this program knows.
+    pub fn existing(root: PathBuf) -> Option<Self> {
+        // Nothing that only looks needs the runtime directory.
+        let store = Self { root, runtime: PathBuf::new() };
+        store.check_version(&std::fs::read_to_string(store.path("version")).ok()?).ok()?;
+        let owner = std::fs::metadata(&store.root).ok()?.uid();
+        (owner == rustix::process::geteuid().as_raw()).then_some(store)
+    }
+
     /// The durable root directory.
     pub fn root(&self) -> &Path {
         &self.root
@@ -151,6 +161,20 @@ mod tests {
         std::fs::set_permissions(store.root(), Permissions::from_mode(0o755)).unwrap();
         open(directory.path()).unwrap();
         assert_eq!(mode(store.path("")), 0o700);
+    }
+
+    #[test]
+    fn looking_makes_and_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("store");
+        assert!(Store::existing(root.clone()).is_none());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        open(directory.path()).unwrap();
+        std::fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(Store::existing(root.clone()).unwrap().root(), root);
+        assert_eq!(std::fs::metadata(&root).unwrap().mode() & 0o777, 0o755);
+        std::fs::write(root.join("version"), "2\n").unwrap();
+        assert!(Store::existing(root).is_none());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod create;
 mod lookup;
 pub(super) mod names;
+mod peek;
 mod process;
 mod remove;
 mod state;

@@ -142,6 +142,13 @@ impl Images<'_> {
         Ok((names, damaged))
     }
 
+    /// The names that can be read, in no order: for who types them. What cannot be read is left out.
+    pub fn peek_names(&self) -> Vec<NameRecord> {
+        let Ok(entries) = std::fs::read_dir(self.store.path("images")) else { return Vec::new() };
+        let files = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        files.filter(|file| file.ends_with(".json")).filter_map(|file| self.read(&file).ok()).collect()
+    }
+
     /// Finds an image with all its names: full id, exact reference, unique id prefix, in this order.
     pub fn find(&self, text: &str) -> Result<Image, LookupError> {
         let id = self.resolve(text)?.config;

@@ -1,0 +1,159 @@
+//! Where the candidates for an argument come from, told by its flag or by the name of its value, so
+//! that a new command's `CONTAINER` is completed without a word here.
+
+use clap::{Arg, Command};
+
+/// A kind of candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// What only the user knows.
+    Unknown,
+    /// These words. One that ends in `=` or `:` is only a beginning; `container:` is completed with
+    /// the names of running containers.
+    Words(&'static [&'static str]),
+    Containers(Which),
+    Images,
+    /// What a container can be made from.
+    Bases,
+    /// What `inspect` finds.
+    Objects,
+    Files,
+    Directories,
+    Signals,
+    Capabilities,
+    /// Names of environment variables.
+    Environment,
+    /// The keys that the flag's own help lists, and their values.
+    Filter,
+    Limits,
+    Mount,
+    Security,
+    /// Keys of the configuration.
+    Settings,
+    Volume,
+}
+
+/// Containers that a command can do something with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Running,
+    Stopped,
+}
+
+/// Flags whose value's name says too little. Networks of the store go to `network` when there are.
+const FLAGS: &[(&str, Source)] = &[
+    ("entrypoint", Source::Unknown),
+    ("env", Source::Environment),
+    ("filter", Source::Filter),
+    ("ipc", Source::Words(&["container:", "host", "none", "private", "shareable"])),
+    ("log-driver", Source::Words(&["json-file", "none"])),
+    ("log-opt", Source::Words(&["max-file=", "max-size="])),
+    ("mount", Source::Mount),
+    ("network", Source::Words(&["host", "none"])),
+    ("pid", Source::Words(&["container:", "host"])),
+    ("pull", Source::Words(&["always", "missing", "never"])),
+    ("security-opt", Source::Security),
+    ("set", Source::Settings),
+    ("ulimit", Source::Limits),
+    ("userns", Source::Words(&["host"])),
+    ("uts", Source::Words(&["container:", "host"])),
+    ("volume", Source::Volume),
+    ("workdir", Source::Unknown),
+];
+
+const VALUES: &[(&str, Source)] = &[
+    ("BOOL", Source::Words(&["false", "true"])),
+    ("CAP", Source::Capabilities),
+    ("DIR", Source::Directories),
+    ("FILE", Source::Files),
+    ("FORMAT", Source::Words(&["json", "table"])),
+    ("IMAGE", Source::Images),
+    ("NAME|ID", Source::Objects),
+    ("OS/ARCH", Source::Words(&["linux/386", "linux/amd64", "linux/arm/v7", "linux/arm64"])),
+    ("REPOSITORY[:TAG]", Source::Images),
+    ("SIGNAL", Source::Signals),
+    ("SOURCE", Source::Images),
+    ("TARGET", Source::Images),
+];
+
+/// Commands that need a container in a certain state, by their last word.
+const STATES: &[(&str, Which)] = &[
+    ("attach", Which::Running),
+    ("exec", Which::Running),
+    ("kill", Which::Running),
+    ("start", Which::Stopped),
+    ("stop", Which::Running),
+    ("wait", Which::Running),
+];
+
+/// The source of an argument of `command`.
+pub fn source(command: &Command, arg: &Arg) -> Source {
+    if let Some((_, source)) = arg.get_long().and_then(|long| FLAGS.iter().find(|(name, _)| *name == long)) {
+        return *source;
+    }
+    let value = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+    let makes = matches!(command.get_name(), "run" | "create");
+    match value {
+        "CONTAINER" => Source::Containers(which(command)),
+        "IMAGE" if makes => Source::Bases,
+        _ => VALUES.iter().find(|(name, _)| *name == value).map_or(Source::Unknown, |(_, source)| *source),
+    }
+}
+
+fn which(command: &Command) -> Which {
+    let state = STATES.iter().find(|(name, _)| *name == command.get_name());
+    state.map_or(Which::All, |(_, which)| *which)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(command: &Command, visit: &mut dyn FnMut(&Command, &Arg)) {
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+            sub.get_arguments().for_each(|arg| visit(sub, arg));
+            walk(sub, visit);
+        }
+    }
+
+    #[test]
+    fn every_argument_is_something_we_can_complete() {
+        let mut root = crate::cmd::command();
+        root.build();
+        let mut seen = 0;
+        walk(&root, &mut |command, arg| {
+            let known = source(command, arg) != Source::Unknown || !arg.get_possible_values().is_empty();
+            if arg.is_positional() && !arg.is_trailing_var_arg_set() && arg.get_id() != "new_name" {
+                seen += 1;
+                assert!(known, "{} of {}: give its value a name of sources.rs", arg.get_id(), command.get_name());
+            }
+        });
+        assert!(seen > 15, "{seen}");
+    }
+
+    #[test]
+    fn every_row_is_about_a_flag_that_exists() {
+        let mut root = crate::cmd::command();
+        root.build();
+        for (name, _) in FLAGS {
+            let mut found = false;
+            walk(&root, &mut |_, arg| found |= arg.get_long() == Some(name));
+            assert!(found, "no command has --{name}");
+        }
+    }
+
+    #[test]
+    fn states_decide() {
+        let root = crate::cmd::command();
+        let of = |name: &str| {
+            let command = root.find_subcommand(name).unwrap();
+            source(command, command.get_positionals().next().unwrap())
+        };
+        assert_eq!(of("start"), Source::Containers(Which::Stopped));
+        assert_eq!(of("exec"), Source::Containers(Which::Running));
+        assert_eq!(of("rm"), Source::Containers(Which::All));
+        assert_eq!(of("rmi"), Source::Images);
+        assert_eq!(of("run"), Source::Bases);
+    }
+}

@@ -1,0 +1,439 @@
+//! What the command tree cannot say: a description, examples, exit codes and related commands, for
+//! help and the man pages. Each command has a row; tests say which one is missing and parse every
+//! example.
+
+/// The text about one command.
+#[derive(Debug)]
+pub struct Topic {
+    /// The command's words after the program's name; empty for the program itself.
+    pub command: &'static str,
+    /// Paragraphs, separated by an empty line.
+    pub text: &'static str,
+    /// What each line does, and the line.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Codes with their meaning; empty for those that every command has.
+    pub exit: &'static [(&'static str, &'static str)],
+    /// Commands to read about next.
+    pub see: &'static [&'static str],
+}
+
+/// Exit codes of a command that says nothing else.
+pub const EXIT: &[(&str, &str)] = &[
+    ("0", "Success."),
+    ("1", "It failed, and one line on standard error says why. Of several arguments the others were done."),
+    ("125", "An unknown flag, or a value that a flag does not take."),
+];
+
+const EXIT_OF_RUN: &[(&str, &str)] = &[
+    ("0 to 255", "That of the command in the container; 128+N if signal N killed it."),
+    ("125", "The container could not be made or started: a bad value, no such image, a name in use."),
+    ("126", "The command exists and cannot be executed."),
+    ("127", "There is no such command."),
+];
+
+/// Full names that are not their short name behind a noun.
+const FULL_NAMES: &[(&str, &str)] = &[("container ls", "ps"), ("image ls", "images"), ("image rm", "rmi")];
+
+/// The topic of a command, and the words under which its examples are written: a full name such as
+/// `container rm` has the text of `rm`.
+pub fn find(words: &str) -> Option<(&'static Topic, &'static str)> {
+    let exact = |words: &str| TOPICS.iter().find(|topic| topic.command == words);
+    let full = FULL_NAMES.iter().find(|(full, _)| *full == words).map(|(_, short)| *short);
+    let short = full.or_else(|| words.split_once(' ').map(|(_, last)| last));
+    let topic = exact(words).or_else(|| exact(short?))?;
+    Some((topic, topic.command))
+}
+
+/// An example written for the command `base`, for the same command by the name `words`.
+pub fn spelled(line: &str, base: &str, words: &str) -> String {
+    let mut spelled = String::new();
+    let mut rest = line;
+    let typed = format!("rbox {base}");
+    while let Some(at) = rest.find(&typed).filter(|_| base != words) {
+        let end = at + typed.len();
+        let whole = rest[end..].chars().next().is_none_or(|next| !next.is_alphanumeric());
+        spelled.push_str(&rest[..at]);
+        spelled.push_str(if whole { "rbox " } else { &typed });
+        spelled.push_str(if whole { words } else { "" });
+        rest = &rest[end..];
+    }
+    spelled + rest
+}
+
+/// One row a command, in the order of their names.
+#[rustfmt::skip]
+pub const TOPICS: &[Topic] = &[
+    Topic {
+        command: "",
+        text: "rbox runs containers for ordinary users. It has no daemon: each container is watched over by a process of \
+its own, and when no container runs nothing of rbox does. The command line, the output and the exit codes are those of \
+docker and podman.
+
+Containers are found by name, by full id or by a prefix of the id that only one of them has; images by name, tag, digest \
+or id. In place of an image, rootfs:DIRECTORY takes any directory as the read-only base of a container.",
+        examples: &[
+            ("A shell that leaves nothing behind", "rbox run --rm -it alpine sh"),
+            ("A throw-away view of this machine, without any image", "rbox run --rm -it rootfs:/ sh"),
+        ],
+        exit: EXIT,
+        see: &["run", "exec", "ps", "images"],
+    },
+    Topic {
+        command: "attach",
+        text: "Connects the terminal to the first process of a container that runs. Several can be attached at once: \
+all see the same and all can type. What was written before is not shown; see rbox logs.
+
+The detach keys (ctrl-p ctrl-q unless changed) leave the container running.",
+        examples: &[
+            ("Return to a container that was left by ctrl-p ctrl-q", "rbox attach web"),
+            ("Look on without typing or stopping it by ctrl-c", "rbox attach --no-stdin --sig-proxy=false web"),
+        ],
+        exit: &[("0 to 255", "That of the container."), ("1", "The container does not run, or was detached from.")],
+        see: &["exec", "logs", "run"],
+    },
+    Topic {
+        command: "completion",
+        text: "Prints the script that teaches a shell to complete rbox's command lines: commands, flags and their \
+values, names of containers and images. The script asks the program at each TAB, so it need not be printed again when \
+commands or containers come and go.",
+        examples: &[
+            ("In this bash only", "source <(rbox completion bash)"),
+            ("In bash, for good", "rbox completion bash > ~/.local/share/bash-completion/completions/rbox"),
+            ("In zsh, with ~/.zfunc in fpath before compinit", "rbox completion zsh > ~/.zfunc/_rbox"),
+            ("In fish", "rbox completion fish > ~/.config/fish/completions/rbox.fish"),
+        ],
+        exit: EXIT,
+        see: &[],
+    },
+    Topic {
+        command: "container",
+        text: "The commands about containers by their full names. Most have a short one too: rbox container ls is \
+rbox ps, rbox container rm is rbox rm.",
+        examples: &[],
+        exit: EXIT,
+        see: &["image", "ps"],
+    },
+    Topic {
+        command: "container exists",
+        text: "Prints nothing; the exit code is the answer.",
+        examples: &[("Make a container unless it is there", "rbox container exists web || rbox create --name web alpine")],
+        exit: &[("0", "The container exists."), ("1", "It does not."), ("125", "That could not be found out.")],
+        see: &["ps", "inspect"],
+    },
+    Topic {
+        command: "container inspect",
+        text: "Shows everything that is known about containers, as docker's JSON or by a template.",
+        examples: &[
+            ("Everything", "rbox container inspect web"),
+            ("Its first process, as the host counts", "rbox container inspect -f '{{.State.Pid}}' web"),
+        ],
+        exit: EXIT,
+        see: &["ps", "inspect"],
+    },
+    Topic {
+        command: "container prune",
+        text: "Removes every container that does not run, with what it wrote. Asks first, unless --force is given.",
+        examples: &[
+            ("Without a question", "rbox container prune -f"),
+            ("Only those made more than a day ago", "rbox container prune --filter until=24h"),
+        ],
+        exit: EXIT,
+        see: &["rm", "ps"],
+    },
+    Topic {
+        command: "create",
+        text: "Makes a container as rbox run does, with the same flags, prints its id, and does not start it.",
+        examples: &[
+            ("Make a container now, start it later", "rbox create --name web -v \"$PWD:/srv:ro\" debian sleep 600"),
+            ("Keep its id in a file", "rbox create --cidfile web.cid alpine true"),
+        ],
+        exit: &[("0", "The container is made."), ("1", "No image was named."), EXIT_OF_RUN[1]],
+        see: &["run", "start", "rm"],
+    },
+    Topic {
+        command: "doctor",
+        text: "Checks what rbox needs of this machine: user namespaces, subordinate ids, overlayfs, cgroups, the file \
+system of the store, limits. For each thing that is amiss it says why that matters and the line that mends it.",
+        examples: &[
+            ("Everything that was looked at", "rbox doctor"),
+            ("What can be mended, for a script", "rbox doctor --json"),
+        ],
+        exit: EXIT,
+        see: &["info", "system check"],
+    },
+    Topic {
+        command: "exec",
+        text: "Runs a further command in a container that runs, in all its namespaces and with its environment. It \
+ends with the container, and when this invocation ends, unless it was started in the background.
+
+Flags come before the container's name: what follows the name belongs to the command.",
+        examples: &[
+            ("A shell in a container", "rbox exec -it web sh"),
+            ("As another user, in another directory", "rbox exec -u nobody -w /tmp web id"),
+            ("With one more variable", "rbox exec -e DEBUG=1 web env"),
+        ],
+        exit: &[
+            ("0 to 255", "That of the command; 128+N if signal N killed it."),
+            ("1", "The container does not exist or does not run."),
+            EXIT_OF_RUN[1], EXIT_OF_RUN[2], EXIT_OF_RUN[3],
+        ],
+        see: &["run", "attach", "ps"],
+    },
+    Topic {
+        command: "image",
+        text: "The commands about images by their full names. Most have a short one too: rbox image ls is \
+rbox images, rbox image rm is rbox rmi.",
+        examples: &[],
+        exit: EXIT,
+        see: &["container", "images"],
+    },
+    Topic {
+        command: "image exists",
+        text: "Prints nothing; the exit code is the answer.",
+        examples: &[("Pull an image unless it is there", "rbox image exists alpine || rbox pull alpine")],
+        exit: &[("0", "The image exists."), ("1", "It does not."), ("125", "That could not be found out.")],
+        see: &["images", "inspect"],
+    },
+    Topic {
+        command: "image inspect",
+        text: "Shows everything that is known about images, as docker's JSON or by a template.",
+        examples: &[
+            ("Everything", "rbox image inspect alpine"),
+            ("The environment it gives", "rbox image inspect -f '{{json .Config.Env}}' alpine"),
+        ],
+        exit: EXIT,
+        see: &["images", "inspect"],
+    },
+    Topic {
+        command: "image prune",
+        text: "Removes images that nobody needs: those without a tag, or with --all every one that no container \
+uses. Asks first, unless --force is given.",
+        examples: &[
+            ("Without a question", "rbox image prune -f"),
+            ("Everything that no container uses", "rbox image prune --all --force"),
+        ],
+        exit: EXIT,
+        see: &["rmi", "images"],
+    },
+    Topic {
+        command: "images",
+        text: "Lists the images of the store, the newest first, one line a tag. A repository, or a repository with a \
+tag, shows only what has that name.",
+        examples: &[
+            ("All images", "rbox images"),
+            ("The tags of one repository, with their digests", "rbox images --digests alpine"),
+            ("Names only", "rbox images --format '{{.Repository}}:{{.Tag}}'"),
+        ],
+        exit: EXIT,
+        see: &["pull", "rmi", "inspect"],
+    },
+    Topic {
+        command: "info",
+        text: "Shows where the store is, how much is in it, and what this machine gives to containers.",
+        examples: &[
+            ("In words", "rbox info"),
+            ("One value", "rbox info -f '{{.DockerRootDir}}'"),
+        ],
+        exit: EXIT,
+        see: &["version", "system check"],
+    },
+    Topic {
+        command: "inspect",
+        text: "Shows everything that is known about containers and images, as docker's JSON or by a template. A name \
+that means both a container and an image means the container, unless --type says otherwise.",
+        examples: &[
+            ("Everything about a container", "rbox inspect web"),
+            ("Its first process, as the host counts", "rbox inspect -f '{{.State.Pid}}' web"),
+            ("The environment of an image", "rbox inspect --type image -f '{{json .Config.Env}}' alpine"),
+        ],
+        exit: EXIT,
+        see: &["ps", "images"],
+    },
+    Topic {
+        command: "kill",
+        text: "Sends a signal, SIGKILL unless told, to the first process of running containers. A container that was \
+sent SIGKILL has ended when this command returns.",
+        examples: &[
+            ("End a container at once", "rbox kill web"),
+            ("Have it read its configuration again", "rbox kill -s HUP web"),
+        ],
+        exit: EXIT,
+        see: &["stop", "wait"],
+    },
+    Topic {
+        command: "logs",
+        text: "Shows what a container wrote since it was made: its standard output on standard output, its standard \
+error on standard error. It can run or not.",
+        examples: &[
+            ("The last lines, and what is added", "rbox logs -f --tail 20 web"),
+            ("Ten minutes, with times", "rbox logs -t --since 10m web"),
+        ],
+        exit: EXIT,
+        see: &["attach", "ps"],
+    },
+    Topic {
+        command: "ps",
+        text: "Lists containers, the newest first: those that run, or with --all every one.",
+        examples: &[
+            ("Every container, running or not", "rbox ps -a"),
+            ("Those that failed", "rbox ps -a --filter status=exited --filter exited=1"),
+            ("Names and states, for a script", "rbox ps -a --format '{{.Names}} {{.State}}'"),
+            ("Remove all that do not run", "rbox rm $(rbox ps -aq --filter status=exited)"),
+        ],
+        exit: EXIT,
+        see: &["inspect", "logs", "images"],
+    },
+    Topic {
+        command: "pull",
+        text: "Downloads images and unpacks them. Layers that are here already are not fetched again, and a download \
+that was interrupted goes on where it stopped. Each blob is verified before it has a name.
+
+Without a registry in its name an image comes from Docker Hub.",
+        examples: &[
+            ("The tag latest", "rbox pull alpine"),
+            ("Exactly this version, for another processor", "rbox pull --platform linux/arm64 debian:12"),
+            ("From a registry without TLS", "rbox pull --tls-verify=false localhost:5000/app"),
+        ],
+        exit: EXIT,
+        see: &["images", "run", "rmi"],
+    },
+    Topic {
+        command: "rename",
+        text: "Gives a container another name, whether it runs or not. Its host name stays as it is.",
+        examples: &[("Make room for a successor", "rbox rename web web-old")],
+        exit: EXIT,
+        see: &["ps", "create"],
+    },
+    Topic {
+        command: "restart",
+        text: "Stops containers as rbox stop does, and starts them again in the background. One that does not run is \
+started.",
+        examples: &[
+            ("As gently as the container asks for", "rbox restart web"),
+            ("With no more than two seconds to stop", "rbox restart -t 2 web db"),
+        ],
+        exit: EXIT,
+        see: &["stop", "start"],
+    },
+    Topic {
+        command: "rm",
+        text: "Removes containers that do not run, with all that they wrote into their own layer. With --force a \
+running one is killed first, and one that does not exist is no failure.",
+        examples: &[
+            ("A container that has ended", "rbox rm web"),
+            ("Whatever its state", "rbox rm -f web db"),
+        ],
+        exit: EXIT,
+        see: &["stop", "ps", "rmi"],
+    },
+    Topic {
+        command: "rmi",
+        text: "Takes names away from images. An image whose last name goes is deleted from disk, with the layers that \
+no other image or container needs.",
+        examples: &[
+            ("One tag", "rbox rmi alpine:3.20"),
+            ("An image with all its names", "rbox rmi -f 081d0c3ab8d3"),
+        ],
+        exit: EXIT,
+        see: &["images", "tag", "rm"],
+    },
+    Topic {
+        command: "run",
+        text: "Makes a container from an image, pulls the image if it is not here, and runs a command in it. In the \
+foreground the invocation has the container's streams and exit code, and the container ends when the invocation does; \
+with --detach it prints the container's id and returns. The keys ctrl-p ctrl-q leave a container with a terminal running.
+
+Flags come before the image: what follows the image belongs to the command.
+
+IMAGE can be rootfs:DIRECTORY, any directory of this machine as a read-only base.",
+        examples: &[
+            ("A shell that leaves nothing behind", "rbox run --rm -it alpine sh"),
+            ("In the background, under a name", "rbox run -d --name nap debian sleep 600"),
+            ("Work on this directory", "rbox run --rm -v \"$PWD:/src\" -w /src debian make"),
+            ("Shut off: no network, read-only, one capability",
+             "rbox run --rm --read-only --cap-drop ALL --cap-add CHOWN alpine id"),
+            ("A throw-away view of this machine", "rbox run --rm -it rootfs:/ sh"),
+        ],
+        exit: EXIT_OF_RUN,
+        see: &["create", "exec", "ps", "pull"],
+    },
+    Topic {
+        command: "start",
+        text: "Starts containers that were created or have ended, in the background unless attached.",
+        examples: &[
+            ("In the background", "rbox start web db"),
+            ("With its terminal, as rbox run does", "rbox start -ai shell"),
+        ],
+        exit: &[
+            ("0", "All were started."),
+            ("1", "At least one was not."),
+            ("0 to 255", "With --attach that of the container, 126 and 127 as of rbox run."),
+            EXIT[2],
+        ],
+        see: &["stop", "run", "create"],
+    },
+    Topic {
+        command: "stop",
+        text: "Sends the stop signal (SIGTERM, or what the container or its image asks for) to the first process of \
+containers, waits, and after the time-out sends SIGKILL. One that does not run is stopped already.",
+        examples: &[
+            ("Within the container's own time, 10 seconds unless it says otherwise", "rbox stop web"),
+            ("With a minute to finish", "rbox stop -t 60 db"),
+        ],
+        exit: EXIT,
+        see: &["start", "kill", "rm"],
+    },
+    Topic {
+        command: "system",
+        text: "Commands about the store and this installation.",
+        examples: &[],
+        exit: EXIT,
+        see: &["info"],
+    },
+    Topic {
+        command: "system check",
+        text: "Reads the whole store: every blob against its digest, every layer, every record. Prints a line for each \
+thing that is wrong. With --repair a corrupt blob is removed, a missing layer is unpacked again, and a record that \
+cannot be read is set aside in the directory quarantine.
+
+What a crash left is no damage: it is cleaned up first.",
+        examples: &[
+            ("Look only", "rbox system check"),
+            ("Mend what can be mended", "rbox system check --repair"),
+        ],
+        exit: &[("0", "Nothing is wrong, or all was repaired."), ("1", "Something is wrong."), EXIT[2]],
+        see: &["info", "pull"],
+    },
+    Topic {
+        command: "tag",
+        text: "Gives an image one more name. A name that meant another image means this one from now on.",
+        examples: &[
+            ("A name of one's own", "rbox tag alpine:3.20 mine"),
+            ("A name in a registry", "rbox tag mine registry.example:5000/team/mine:1"),
+        ],
+        exit: EXIT,
+        see: &["images", "rmi"],
+    },
+    Topic {
+        command: "version",
+        text: "Shows the version. Client and server are one program; both sections exist for scripts that were \
+written for docker.",
+        examples: &[
+            ("In words", "rbox version"),
+            ("The number alone", "rbox version -f '{{.Client.Version}}'"),
+        ],
+        exit: EXIT,
+        see: &["info"],
+    },
+    Topic {
+        command: "wait",
+        text: "Waits until containers have ended and prints the exit code of each on a line. Of one that does not run \
+the code is printed at once.",
+        examples: &[
+            ("The outcome of a job in the background", "rbox wait job"),
+            ("Clean up after it", "rbox wait job && rbox rm job"),
+        ],
+        exit: EXIT,
+        see: &["stop", "logs"],
+    },
+];

@@ -656,7 +656,7 @@ fn the_store_lies_where_the_file_says() {
     assert_eq!(command(&["info", "--format", "{{.DockerRootDir}}"]).ok(), home.join("boxes").to_str().unwrap());
     assert_eq!(command(&["run", "--rm", "rootfs:/", "echo", "ran"]).ok(), "ran");
     assert!(home.join("boxes/version").exists());
-    assert!(it.bench.path(&format!("run-{uid}/userns")).exists());
+    assert!(it.bench.path(&format!("run-{uid}/userns.lock")).exists());
     let elsewhere = it.bench.text("elsewhere");
     let flagged = command(&["--root", &elsewhere, "info"]).env("RBOX_ROOT", "/nowhere");
     assert_eq!(shown(flagged, "Root"), format!("{elsewhere:?} --root"));

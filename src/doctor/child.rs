@@ -46,7 +46,9 @@ pub fn ask<T: Serialize + DeserializeOwned>(work: impl FnOnce() -> T) -> Result<
     match process::fork().map_err(failed)? {
         Fork::Child => {
             drop(read);
-            limit_own_time();
+            // An ignored or blocked SIGALRM would be inherited.
+            process::reset_signals();
+            nix::unistd::alarm::set(LIMIT);
             answer(File::from(write), &work())
         }
         Fork::Parent(pid) => {
@@ -56,21 +58,14 @@ pub fn ask<T: Serialize + DeserializeOwned>(work: impl FnOnce() -> T) -> Result<
     }
 }
 
-/// Lets the kernel end this process when its time is up.
-pub fn limit_own_time() {
-    // An ignored or blocked SIGALRM would be inherited.
-    process::reset_signals();
-    nix::unistd::alarm::set(LIMIT);
-}
-
 /// Sends the answer and ends this process.
-pub fn answer<T: Serialize>(mut channel: File, value: &T) -> ! {
+fn answer<T: Serialize>(mut channel: File, value: &T) -> ! {
     let sent = serde_json::to_vec(value).is_ok_and(|bytes| channel.write_all(&bytes).is_ok());
     process::exit_now(i32::from(!sent))
 }
 
 /// Waits for the answer of `pid` and for its end.
-pub fn hear<T: DeserializeOwned>(mut channel: File, pid: process::Pid) -> Result<T, NoAnswer> {
+fn hear<T: DeserializeOwned>(mut channel: File, pid: process::Pid) -> Result<T, NoAnswer> {
     let mut bytes = Vec::new();
     let read = channel.read_to_end(&mut bytes);
     let status = loop {

@@ -216,6 +216,9 @@ pub fn soften(findings: &mut [Finding]) {
 }
 
 fn space(facts: &StatVfs, mount: &Path) -> Finding {
+    if facts.f_blocks == 0 {
+        return Finding::pass(Code::DiskSpace, format!("{} has no fixed size", mount.display()));
+    }
     let free = shortage::free_bytes(facts);
     let total = facts.f_blocks.saturating_mul(facts.f_frsize);
     let summary = format!("{} free of {} on {}", size(free), size(total), mount.display());

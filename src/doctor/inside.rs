@@ -1,8 +1,6 @@
 //! What is tried in the user namespace itself: a process of our own in a fresh one, with the ids
 //! mapped as for containers, mounts and unmounts there.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -12,8 +10,6 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags, fsconfig_create, fsmount, fsopen,
     mount_change, unmount,
 };
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::child::{self, NoAnswer};
@@ -22,10 +18,10 @@ use super::{Finding, nftables};
 use crate::explain::distribution::{Distribution, Package};
 use crate::explain::{self, Code, Explained, facts};
 use crate::sandbox::rootfs::{self, Layout};
-use crate::sandbox::userns;
+use crate::sandbox::userns::Trial;
 use crate::store::Store;
 use crate::store::staging::Staging;
-use crate::sys::process::{self, Fork};
+use crate::sys::process;
 
 /// What failed: the errno and what was being done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,78 +53,44 @@ pub struct Answers {
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Inside {
-    /// Why there are none, where that is not a matter of user namespaces.
+    /// Why there are none, in words for checks that were not made.
     pub answers: Result<Answers, String>,
-    /// Whether the user's whole ranges were mapped, or why not; None when that was not tried.
-    pub mapped: Option<Result<usize, String>>,
+    /// How many users are mapped, or why only one; None when the checks of ranges and helpers say that.
+    pub mapped: Option<Result<u64, String>>,
 }
 
-/// Makes the namespace and asks everything.
-pub fn examine(store: Option<&Store>, helpers_work: bool) -> Inside {
+const NO_NAMESPACE: &str = "not tried: no user namespace to try it in";
+
+/// Makes the namespace and asks everything. `can_map` says that ranges and helpers are there.
+pub fn examine(store: Option<&Store>, can_map: bool) -> Inside {
     let staging = store.and_then(|store| Staging::create(store).ok());
     let directory = staging.as_ref().map(Staging::path);
     if rustix::process::geteuid().is_root() {
         let answers = child::ask(|| answers(directory)).map_err(not_tried);
         return Inside { answers, mapped: None };
     }
-    match enter(directory, helpers_work) {
-        Ok(inside) => inside,
-        Err(why) => Inside { answers: Err(format!("not tried: {why}")), mapped: None },
-    }
+    let trial = match Trial::make() {
+        Ok(trial) => trial,
+        // Of the namespace itself its own check speaks.
+        Err(error) => {
+            return Inside {
+                answers: Err(NO_NAMESPACE.to_owned()),
+                mapped: can_map.then(|| Err(format!("{error:#}"))),
+            };
+        }
+    };
+    let answers = child::ask(|| trial.join().map(|()| answers(directory)).map_err(|error| error.to_string()));
+    let answers = answers.map_err(not_tried).and_then(|joined| joined.map_err(|why| format!("not tried: {why}")));
+    let mapped = match &trial.warning {
+        None => trial.users().map_err(|error| error.to_string()),
+        Some(warning) => Err(warning.clone()),
+    };
+    trial.release();
+    Inside { answers, mapped: can_map.then_some(mapped) }
 }
 
 fn not_tried(why: NoAnswer) -> String {
     format!("not tried: {}", why.describe())
-}
-
-/// The child unshares, this process maps its ids, the child goes on and answers.
-fn enter(directory: Option<&Path>, helpers_work: bool) -> std::io::Result<Inside> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    let pid = match process::fork()? {
-        Fork::Parent(pid) => pid,
-        Fork::Child => {
-            drop(ours);
-            child::limit_own_time();
-            let mut channel = File::from(theirs);
-            if unshare_user(&mut channel).is_err() {
-                process::exit_now(1);
-            }
-            child::answer(channel, &answers(directory))
-        }
-    };
-    drop(theirs);
-    let mut channel = File::from(ours);
-    if channel.read_exact(&mut [0]).is_err() {
-        // Dead or refused; the check of user namespaces finds out which.
-        let _ = child::hear::<()>(channel, pid);
-        return Ok(Inside { answers: Err(NO_NAMESPACE.to_owned()), mapped: None });
-    }
-    let mapped = helpers_work.then(|| map_ranges(pid)).flatten();
-    if !matches!(mapped, Some(Ok(_))) {
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        // Without any map the mounts fail, and say so.
-        let _ = userns::map_single(pid, uid, gid);
-    }
-    let _ = channel.write_all(b"g");
-    Ok(Inside { answers: child::hear(channel, pid).map_err(not_tried), mapped })
-}
-
-fn unshare_user(channel: &mut File) -> std::io::Result<()> {
-    process::unshare(libc::CLONE_NEWUSER)?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
-    channel.write_all(b"u")?;
-    channel.read_exact(&mut [0])
-}
-
-/// None without ranges; the number of ids mapped.
-fn map_ranges(pid: Pid) -> Option<Result<usize, String>> {
-    let ranges = userns::own_ranges();
-    let wanted = ranges.uids.iter().map(|extent| extent.1 as usize).sum::<usize>() + 1;
-    if ranges.uids.is_empty() || ranges.gids.is_empty() {
-        return None;
-    }
-    let (uids, gids) = userns::map_with_helpers(pid, &ranges);
-    Some(uids.and(gids).map(|()| wanted).map_err(|error| format!("{error:#}")))
 }
 
 fn answers(directory: Option<&Path>) -> Answers {
@@ -227,8 +189,6 @@ fn nf_tables_probe() -> (Tried, Tried) {
     }
 }
 
-const NO_NAMESPACE: &str = "not tried: no user namespace to try it in";
-
 /// A /proc of one's own.
 pub fn proc_mount(inside: &Inside) -> Finding {
     let code = Code::ProcMount;
@@ -252,8 +212,7 @@ pub fn id_map(inside: &Inside) -> Finding {
                 .advice("compare the lines of this user in /etc/subuid and /etc/subgid with the helper's words"),
         ),
         None if rustix::process::geteuid().is_root() => Finding::skipped(code, "root maps ids by itself"),
-        None if inside.answers.is_err() => Finding::skipped(code, NO_NAMESPACE),
-        None => Finding::skipped(code, "not tried: see subordinate-ids and id-map-helpers"),
+        None => Finding::skipped(code, "not tried: see user-namespaces, subordinate-ids and id-map-helpers"),
     }
 }
 

@@ -96,14 +96,14 @@ pub struct Places {
 
 /// Makes every check, each once and always in the same order.
 pub fn examine(places: &Places) -> Vec<Finding> {
-    let helpers = ids::helpers();
-    let helpers_work = helpers.status == Status::Pass;
+    let (namespaces, ranges, helpers) = (kernel::user_namespaces(), ids::subordinate(), ids::helpers());
+    let works = |finding: &Finding| finding.status != Status::Fail;
     let mut disk = disk::examine(places);
-    let inside = inside::examine(disk.store.as_ref(), helpers_work);
-    let (namespaces, proc) = (kernel::user_namespaces(), inside::proc_mount(&inside));
+    let inside = inside::examine(disk.store.as_ref(), [&namespaces, &ranges, &helpers].into_iter().all(works));
+    let proc = inside::proc_mount(&inside);
     let nested = kernel::nested([&namespaces, &proc].iter().all(|finding| finding.status == Status::Pass));
     let mut findings = vec![kernel::version(), kernel::system_calls(), namespaces, nested, proc];
-    findings.extend([ids::subordinate(), helpers, inside::id_map(&inside)]);
+    findings.extend([ranges, helpers, inside::id_map(&inside)]);
     let overlay = inside::overlay(&inside, &disk);
     if overlay.status == Status::Pass {
         disk::soften(&mut disk.findings);

@@ -46,7 +46,7 @@ pub fn full(place: &Path) -> Option<Explained> {
     let (part, facts) = facts::file_system(place)?;
     let mount = facts::mount_point(&part).unwrap_or(part);
     let shown = mount.display();
-    if free_bytes(&facts) < FULL_BYTES {
+    if facts.f_blocks > 0 && free_bytes(&facts) < FULL_BYTES {
         let cause = format!("no space is left on {shown}");
         return Some(freeing(Explained::new(Code::DiskSpace, cause)));
     }

@@ -20,7 +20,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use self::making::{Holder, Making};
-pub use self::making::{Ranges, map_single, map_with_helpers, own_ranges};
 pub use self::members::leave;
 use self::members::{Member, find, register};
 use super::idmap::IdMaps;
@@ -93,9 +92,7 @@ impl Preparation {
 
 impl Entry {
     fn join(&self) -> io::Result<()> {
-        let kind = rustix::thread::LinkNameSpaceType::User;
-        rustix::thread::move_into_link_name_space(self.member.user.as_fd(), Some(kind))?;
-        be_dumpable()
+        enter(&self.member)
     }
 
     /// For the process that prepared it, when another one is a member.
@@ -123,7 +120,7 @@ pub fn clone_supervisor(
     // A pid namespace can be made only from inside of U, so one goes in, makes the supervisor as its
     // sibling, and ends. It shares our memory meanwhile: nothing is copied for it.
     let go = || -> Result<Entry> {
-        entry.join().context("cannot enter the user namespace")?;
+        entry.join().context("enter the user namespace")?;
         let (supervisor, entry) = clone_running(libc::CLONE_PARENT | flags, entry, work)?;
         // Without a record the containers' states still say who is in U.
         let _ = register(store, supervisor);
@@ -131,6 +128,43 @@ pub fn clone_supervisor(
     };
     let entry = process::with_shared_child(go).context("fork")??;
     Ok(entry.release())
+}
+
+/// A user namespace beside U, made as U is, to try things in.
+#[derive(Debug)]
+pub struct Trial {
+    holder: Holder,
+    /// Why only one id is mapped, if that is so.
+    pub warning: Option<String>,
+}
+
+impl Trial {
+    /// Makes it; the caller has one thread.
+    pub fn make() -> Result<Self> {
+        let (holder, warning) = Making::start()?.finish()?;
+        Ok(Self { holder, warning })
+    }
+
+    /// How many users it maps.
+    pub fn users(&self) -> io::Result<u64> {
+        Ok(IdMaps::of(self.holder.pid)?.uids.iter().map(|extent| u64::from(extent.count)).sum())
+    }
+
+    /// Takes this process, which should be a child made for it, into the namespace.
+    pub fn join(&self) -> io::Result<()> {
+        enter(&Member::open(self.holder.pid)?)
+    }
+
+    /// Lets it go.
+    pub fn release(self) {
+        self.holder.release();
+    }
+}
+
+fn enter(member: &Member) -> io::Result<()> {
+    let kind = rustix::thread::LinkNameSpaceType::User;
+    rustix::thread::move_into_link_name_space(member.user.as_fd(), Some(kind))?;
+    be_dumpable()
 }
 
 /// Clones a process that runs `work`, without `held`, and ends.

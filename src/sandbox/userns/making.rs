@@ -35,20 +35,26 @@ impl Holder {
             Fork::Parent(pid) => pid,
             Fork::Child => {
                 drop(ours);
-                process::exit_now(
-                    hold(File::from(theirs)).map_or_else(|error| error.raw_os_error().unwrap_or(125), |()| 0),
-                )
+                let mut channel = File::from(theirs);
+                let entered = process::unshare(libc::CLONE_NEWUSER).and_then(|()| be_dumpable());
+                if let Err(error) = entered.and_then(|()| channel.write_all(b"u")) {
+                    process::exit_now(error.raw_os_error().unwrap_or(libc::EPERM));
+                }
+                // Until nobody has the other end.
+                let _ = channel.read(&mut [0]);
+                process::exit_now(0)
             }
         };
         drop(theirs);
-        let mut channel = File::from(ours);
-        if channel.read_exact(&mut [0]).is_err() {
+        let mut holder = Self { pid, channel: File::from(ours) };
+        if holder.channel.read_exact(&mut [0]).is_err() {
             let status = waitpid(Some(pid), WaitOptions::empty())?;
             // A filter that kills is told like one that says no.
             let errno = status.and_then(|(_, status)| status.exit_status()).unwrap_or(libc::EPERM);
-            bail!("cannot create a user namespace: {}", user_namespaces::refusal(Errno::from_raw_os_error(errno)));
+            let refusal = user_namespaces::refusal(Errno::from_raw_os_error(errno));
+            bail!("cannot create a user namespace: {refusal}");
         }
-        Ok(Self { pid, channel })
+        Ok(holder)
     }
 
     /// For the process that made it: lets it end and reaps it.
@@ -56,15 +62,6 @@ impl Holder {
         drop(self.channel);
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
     }
-}
-
-/// Enters a new user namespace and stays in it until nobody has the other end of `channel`.
-fn hold(mut channel: File) -> io::Result<()> {
-    process::unshare(libc::CLONE_NEWUSER)?;
-    be_dumpable()?;
-    channel.write_all(b"u")?;
-    let _ = channel.read(&mut [0]);
-    Ok(())
 }
 
 /// U on its way: the helpers are at work.
@@ -78,71 +75,41 @@ impl Making {
     /// Starts it; the caller has one thread.
     pub fn start() -> Result<Self> {
         let holder = Holder::new()?;
-        let ranges = own_ranges();
-        if ranges.uids.is_empty() || ranges.gids.is_empty() {
-            map_own(holder.pid)?;
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let name = accounts::login_name(uid);
+        let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
+        let (subuids, subgids) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
+        if subuids.is_empty() || subgids.is_empty() {
+            map_single(holder.pid, uid, gid)?;
             let warning = Some(format!("only one user exists in containers: {}", subordinate::none()));
             return Ok(Self { holder, helpers: None, warning });
         }
-        let helpers = Some(start_helpers(holder.pid, &ranges));
-        Ok(Self { holder, helpers, warning: None })
+        let uids = start_helper("newuidmap", holder.pid, &idmap::with_ranges(uid, &subuids));
+        let gids = start_helper("newgidmap", holder.pid, &idmap::with_ranges(gid, &subgids));
+        Ok(Self { holder, helpers: Some([uids, gids]), warning: None })
     }
 
     /// Waits for the helpers. With the holder comes what the person should hear once: without helpers
     /// only the caller's own id is mapped.
     pub fn finish(self) -> Result<(Holder, Option<String>)> {
         let Self { holder, helpers, warning } = self;
-        let Some(helpers) = helpers else { return Ok((holder, warning)) };
-        match helpers.map(finish_helper) {
+        let Some(started) = helpers else { return Ok((holder, warning)) };
+        match started.map(finish_helper) {
             [Ok(()), Ok(())] => Ok((holder, None)),
             [Err(reason), Err(_)] => {
-                map_own(holder.pid)?;
-                let reason = helpers::blame(&format!("{reason:#}"));
-                Ok((holder, Some(format!("only one user exists in containers: {reason}"))))
+                map_single(holder.pid, rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())?;
+                let cause = helpers::blame(&reason.to_string());
+                Ok((holder, Some(format!("only one user exists in containers: {cause}"))))
             }
             [Err(error), _] | [_, Err(error)] => {
                 holder.release();
-                bail!("{}", helpers::blame(&format!("{error:#}")))
+                bail!("cannot map the ids of containers: {}", helpers::blame(&error.to_string()))
             }
         }
     }
 }
 
-/// The subordinate ids granted to this user: (start, count).
-#[derive(Clone, Debug)]
-pub struct Ranges {
-    pub uids: Vec<(u32, u32)>,
-    pub gids: Vec<(u32, u32)>,
-}
-
-/// Reads this user's ranges.
-pub fn own_ranges() -> Ranges {
-    let uid = rustix::process::getuid().as_raw();
-    let name = accounts::login_name(uid);
-    let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
-    Ranges { uids: ranges("/etc/subuid"), gids: ranges("/etc/subgid") }
-}
-
-/// Has newuidmap and newgidmap map the user's own ids and `ranges`, side by side.
-pub fn map_with_helpers(pid: Pid, ranges: &Ranges) -> (Result<()>, Result<()>) {
-    let [uids, gids] = start_helpers(pid, ranges).map(finish_helper);
-    (uids, gids)
-}
-
-fn start_helpers(pid: Pid, ranges: &Ranges) -> [io::Result<Helper>; 2] {
-    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    [
-        start_helper("newuidmap", pid, &idmap::with_ranges(uid, &ranges.uids)),
-        start_helper("newgidmap", pid, &idmap::with_ranges(gid, &ranges.gids)),
-    ]
-}
-
-fn map_own(pid: Pid) -> Result<()> {
-    map_single(pid, rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
-}
-
-/// Maps the user's own id only, which needs no helper.
-pub fn map_single(pid: Pid, uid: u32, gid: u32) -> Result<()> {
+fn map_single(pid: Pid, uid: u32, gid: u32) -> Result<()> {
     let maps = IdMaps::single(uid, gid);
     // Without a privileged helper the kernel wants setgroups given up first.
     write_proc(pid, "setgroups", "deny")?;

@@ -1,5 +1,6 @@
 //! One file a command: its clap arguments and what it prints. No syscalls here.
 
+pub mod attach;
 pub mod context;
 pub mod create;
 mod create_options;
@@ -16,6 +17,7 @@ pub mod logs;
 mod progress;
 pub mod ps;
 pub mod pull;
+pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
@@ -55,6 +57,7 @@ pub struct Cli {
 /// Every command.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Attach(attach::Args),
     Create(Box<create::Args>),
     Doctor(doctor::Args),
     Exec(exec::Args),
@@ -65,6 +68,7 @@ enum Command {
     Logs(logs::Args),
     Ps(ps::Args),
     Pull(pull::Args),
+    Restart(restart::Args),
     Rm(rm::Args),
     Rmi(rmi::Args),
     Run(Box<run::Args>),
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
+            Self::Attach(args) => attach::run(args, context),
             Self::Create(args) => create::run(*args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Exec(args) => exec::run(args, context),
@@ -108,6 +113,7 @@ impl Command {
             Self::Logs(args) => logs::run(args, context),
             Self::Ps(args) => ps::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Restart(args) => restart::run(args, context),
             Self::Rm(args) => rm::run(args, context),
             Self::Rmi(args) => rmi::run(args, context),
             Self::Run(args) => run::run(*args, context),

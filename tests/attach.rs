@@ -435,9 +435,14 @@ fn an_exec_goes_on_without_its_terminal() {
     // In the background from the start, with a terminal and without.
     for flags in [&["-d"][..], &["-dt"], &["-dit"]] {
         let ended = format!("echo done >/done{}; test -t 0 && echo tty >>/done{0}", flags[0].len());
-        assert_eq!(bench.rbox(&["exec"]).args(flags).args(["c", "sh", "-c", &ended]).run().ok().report(), report_of_nothing());
+        assert_eq!(
+            bench.rbox(&["exec"]).args(flags).args(["c", "sh", "-c", &ended]).run().ok().report(),
+            report_of_nothing()
+        );
     }
-    wait_until("all are done", || bench.rbox(&["exec", "c", "cat", "/done2", "/done3", "/done4"]).run().out() == "done\ndone\ntty\ndone\ntty");
+    wait_until("all are done", || {
+        bench.rbox(&["exec", "c", "cat", "/done2", "/done3", "/done4"]).run().out() == "done\ndone\ntty\ndone\ntty"
+    });
 }
 
 fn report_of_nothing() -> String {

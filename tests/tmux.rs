@@ -106,9 +106,7 @@ fn less_and_tmux_draw_themselves_again() {
     pane.line(&format!("rbox run -it --name l {HOST} sh -c \"{numbers}\""));
     pane.expect_line("number 23");
     pane.resize(80, 10);
-    pane.expect_that("nine lines", |screen| {
-        screen.lines().nth(8) == Some("number 9") && !screen.contains("number 10")
-    });
+    pane.expect_that("nine lines", |screen| screen.lines().nth(8) == Some("number 9") && !screen.contains("number 10"));
     pane.keys(&["Space"]);
     pane.expect_line("number 18");
     detach(&pane);
@@ -124,9 +122,8 @@ fn less_and_tmux_draw_themselves_again() {
     pane.expect("in:");
     pane.line("echo $((6*7))");
     pane.expect_line("42");
-    let has_status_in = |row: usize| {
-        move |screen: &str| screen.lines().nth(row - 1).is_some_and(|line| line.starts_with("[0]"))
-    };
+    let has_status_in =
+        |row: usize| move |screen: &str| screen.lines().nth(row - 1).is_some_and(|line| line.starts_with("[0]"));
     pane.expect_that("the status line at the bottom", has_status_in(24));
     pane.resize(70, 12);
     pane.expect_that("the status line at the new bottom", has_status_in(12));

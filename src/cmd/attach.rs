@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::launching::{self, Leaving};
 use super::Context;
+use super::launching::{self, Leaving};
 use crate::sandbox::client::{Attach, Client};
 use crate::spec::detach_keys::DetachKeys;
 use crate::store::containers::Container;

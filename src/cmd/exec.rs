@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow, bail};
 use oci_spec::runtime::Spec;
 
+use super::Context;
 use super::create_options::environment;
 use super::error::WithCode;
 use super::launching::{self, Leaving};
-use super::Context;
 use crate::sandbox::client::Attach;
 use crate::sandbox::exec::{self, ExecPlan};
 use crate::sandbox::{seccomp, terminal};

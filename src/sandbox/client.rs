@@ -494,9 +494,9 @@ enum Source {
 fn block_signals() -> io::Result<SignalFd> {
     use NixSignal::*;
     let mut mask = SigSet::empty();
-    for signal in [
-        SIGWINCH, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGTSTP, SIGCONT,
-    ] {
+    for signal in
+        [SIGWINCH, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGTSTP, SIGCONT]
+    {
         mask.add(signal);
     }
     mask.thread_block()?;

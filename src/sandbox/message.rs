@@ -54,7 +54,8 @@ impl Kind {
     fn from_byte(byte: u8) -> io::Result<Self> {
         use Kind::*;
         let all = [
-            Stdin, StdinEnd, Stdout, Stderr, Resize, Signal, Started, Failed, Exited, Detach, Warning, Attach, StdinPipe,
+            Stdin, StdinEnd, Stdout, Stderr, Resize, Signal, Started, Failed, Exited, Detach, Warning, Attach,
+            StdinPipe,
         ];
         let kind = all.into_iter().find(|kind| *kind as u8 == byte);
         kind.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unknown frame kind {byte}")))

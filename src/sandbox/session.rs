@@ -362,12 +362,12 @@ impl Session {
                 let kind = if stream == Stream::Stdout { Kind::Stdout } else { Kind::Stderr };
                 self.chunk[..HEADER].copy_from_slice(&header(kind, count));
                 let frame = &self.chunk[..HEADER + count];
-                // Clients first: they go on meanwhile.
-                for viewer in &mut self.viewers {
-                    viewer.show(stream, frame, count);
-                }
+                // The log first: what somebody has seen must be in it.
                 if let Some(log) = &mut self.log {
                     log.write(stream, &frame[HEADER..]);
+                }
+                for viewer in &mut self.viewers {
+                    viewer.show(stream, frame, count);
                 }
                 true
             }

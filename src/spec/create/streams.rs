@@ -38,11 +38,7 @@ pub fn attached(named: &[StandardStream], interactive: bool, detach: bool) -> [b
         return [false; 3];
     }
     let outputs = |stream| named.is_empty() || has(stream);
-    [
-        interactive || has(StandardStream::Stdin),
-        outputs(StandardStream::Stdout),
-        outputs(StandardStream::Stderr),
-    ]
+    [interactive || has(StandardStream::Stdin), outputs(StandardStream::Stdout), outputs(StandardStream::Stderr)]
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ PACKAGES=(
     uidmap fuse-overlayfs
     # images, registries, and other tools to compare with
     busybox-static mmdebstrap skopeo umoci docker-registry podman runc crun bubblewrap
+    # full-screen programs, and the terminal they run on
+    less tmux vim-tiny
     # looking at results
     attr binutils file hostname jq procps python3 python3-jsonschema shellcheck strace
     # completions and man pages

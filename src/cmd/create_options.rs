@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::Context;
 use crate::spec::config::ContainerId;
-use crate::spec::create::{self, CreateRequest, PullPolicy};
+use crate::spec::create::{self, CreateRequest, PullPolicy, StandardStream};
 use crate::spec::env::{self, EnvChange};
 use crate::spec::mount::{Mount, parse_mount, parse_tmpfs, parse_volume};
 use crate::spec::platform::Platform;
@@ -25,6 +25,9 @@ pub struct CreateOptions {
     /// Add a line to /etc/hosts (NAME:IP)
     #[arg(long, value_name = "NAME:IP")]
     pub add_host: Vec<String>,
+    /// Attach to STDIN, STDOUT or STDERR only; can be given several times
+    #[arg(short = 'a', long, value_name = "STREAM")]
+    pub attach: Vec<StandardStream>,
     /// Add a Linux capability, or ALL
     #[arg(long, value_name = "CAP")]
     pub cap_add: Vec<String>,
@@ -163,6 +166,7 @@ impl CreateOptions {
             tty: self.tty,
             interactive: self.interactive,
             detach,
+            attach: self.attach.clone(),
             init: self.init.unwrap_or(settings.init.value),
             read_only: self.read_only,
             auto_remove: self.rm,

@@ -8,10 +8,13 @@ use oci_spec::runtime::Spec;
 
 use super::create_options::environment;
 use super::error::WithCode;
-use super::{Context, launching, suggest};
+use super::launching::{self, Leaving};
+use super::{Context, suggest};
+use crate::sandbox::client::Attach;
 use crate::sandbox::exec::{self, ExecPlan};
 use crate::sandbox::{seccomp, terminal};
 use crate::spec::caps;
+use crate::spec::detach_keys::DetachKeys;
 use crate::spec::env;
 use crate::spec::oci;
 use crate::spec::platform::Platform;
@@ -24,6 +27,9 @@ pub struct Args {
     /// Run the command in the background
     #[arg(short, long)]
     detach: bool,
+    /// Keys that detach from the command: characters or ctrl-X, separated by commas; empty for none
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
     /// Set an environment variable; without a value, pass on the caller's
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -54,9 +60,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    if args.tty && args.interactive && !args.detach && !rustix::termios::isatty(rustix::stdio::stdin()) {
-        bail!("the input device is not a TTY");
-    }
+    launching::check_tty(args.interactive && !args.detach, args.tty)?;
     let container = context.store()?.containers().find(&args.container)?;
     let plan = plan(context, &container, &args)?;
     let mut client = exec::exec(plan)?;
@@ -64,9 +68,16 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }
-    let config = crate::spec::config::ContainerConfig { tty: args.tty, ..container.config };
-    // Signals stay with this invocation, as with docker: ctrl-c ends it, and the process with it.
-    launching::attach(client, &config, args.interactive, false)
+    let attach = Attach {
+        stdin: args.interactive,
+        stdout: true,
+        stderr: true,
+        terminal: args.tty,
+        // Signals stay with this invocation, as with docker: ctrl-c ends it, and the process with it.
+        signal_proxy: false,
+        detach_keys: launching::detach_keys(context, args.detach_keys)?,
+    };
+    launching::attach(client, &attach, Leaving::Fails)
 }
 
 fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPlan> {

@@ -14,14 +14,32 @@ use crate::sandbox::plan::{Join, LogPlan, Plan, RootPlan};
 use crate::sandbox::{seccomp, terminal};
 use crate::spec::caps;
 use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode, RootSource};
+use crate::spec::detach_keys::DetachKeys;
 use crate::spec::log::LogDriver;
 use crate::spec::oci::{self, HostFacts, JoinedNamespaces};
 use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::containers::{Container, ProcessIdentity};
 
-/// ctrl-p ctrl-q.
-pub const DETACH_KEYS: [u8; 2] = [0x10, 0x11];
+/// The keys that leave a terminal: as asked for, as configured, or the default.
+pub fn detach_keys(context: &Context, asked: Option<DetachKeys>) -> Result<DetachKeys> {
+    if let Some(keys) = asked {
+        return Ok(keys);
+    }
+    let configured = &context.settings()?.detach_keys;
+    match &configured.value {
+        Some(text) => Ok(text.parse().map_err(|error| configured.refuse("detach-keys", text, &error))?),
+        None => Ok(DetachKeys::default()),
+    }
+}
+
+/// docker's refusal where somebody is to type into a terminal but has none.
+pub fn check_tty(stdin: bool, tty: bool) -> Result<()> {
+    if stdin && tty && !rustix::termios::isatty(rustix::stdio::stdin()) {
+        bail!("the input device is not a TTY");
+    }
+    Ok(())
+}
 
 /// Starts a container that does not run; the client has not heard yet how it went.
 pub fn launch(context: &Context, container: &Container, foreground: bool) -> Result<Client> {
@@ -48,20 +66,22 @@ pub fn wait_started(client: &mut Client) -> Result<()> {
     })
 }
 
+/// What detaching by keys is to a command, as docker has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// run, start.
+    Succeeds,
+    /// attach, exec.
+    Fails,
+}
+
 /// Attaches the invocation's streams until the end; the process's exit code becomes ours.
-pub fn attach(client: Client, config: &ContainerConfig, stdin: bool, signal_proxy: bool) -> Result<ExitCode> {
-    let attach = Attach {
-        stdin,
-        stdout: true,
-        stderr: true,
-        terminal: config.tty,
-        signal_proxy,
-        detach_keys: DETACH_KEYS.to_vec(),
-    };
-    match client.pump(&attach, &mut super::warn)? {
+pub fn attach(client: Client, attach: &Attach, leaving: Leaving) -> Result<ExitCode> {
+    match client.pump(attach, &mut super::warn)? {
         Outcome::Exited(code) => Ok(exit_code(code)),
-        Outcome::Detached => Ok(ExitCode::SUCCESS),
-        // As a shell has it for SIGHUP; the supervisor stops the container now.
+        Outcome::Detached if leaving == Leaving::Fails => bail!("read escape sequence"),
+        Outcome::Detached | Outcome::Fed => Ok(ExitCode::SUCCESS),
+        // As a shell has it for SIGHUP; what runs only for us is stopped now.
         Outcome::HungUp => Ok(ExitCode::from(129)),
         Outcome::Interrupted(signal) => Ok(exit_code(128 + signal)),
         Outcome::Lost => {
@@ -94,6 +114,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         seccomp,
         joins,
         open_stdin: config.open_stdin,
+        keep_stdin: !config.attach[0],
         auto_remove: config.auto_remove,
         log: log_plan(container),
         stop_signal: config.stop_signal,

@@ -1,6 +1,7 @@
 //! One file a command: its clap arguments and what it prints. No syscalls here.
 
 mod argv;
+pub mod attach;
 mod complete;
 mod completion;
 pub mod context;
@@ -20,6 +21,7 @@ pub mod logs;
 mod progress;
 pub mod ps;
 pub mod pull;
+pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
@@ -60,6 +62,7 @@ pub struct Cli {
 /// Every command.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Attach(attach::Args),
     #[command(name = "__complete", hide = true)]
     Complete(complete::Args),
     Completion(completion::Args),
@@ -73,6 +76,7 @@ enum Command {
     Logs(logs::Args),
     Ps(ps::Args),
     Pull(pull::Args),
+    Restart(restart::Args),
     Rm(rm::Args),
     Rmi(rmi::Args),
     Run(Box<run::Args>),
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
+            Self::Attach(args) => attach::run(args, context),
             Self::Complete(args) => complete::run(args, context),
             Self::Completion(args) => completion::run(args, context),
             Self::Create(args) => create::run(*args, context),
@@ -118,6 +123,7 @@ impl Command {
             Self::Logs(args) => logs::run(args, context),
             Self::Ps(args) => ps::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Restart(args) => restart::run(args, context),
             Self::Rm(args) => rm::run(args, context),
             Self::Rmi(args) => rmi::run(args, context),
             Self::Run(args) => run::run(*args, context),

@@ -7,7 +7,10 @@ use anyhow::{Result, bail};
 use super::create::Purpose;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
-use super::{Context, create, launching, suggest};
+use super::launching::{self, Leaving};
+use super::{Context, create, suggest};
+use crate::sandbox::client::Attach;
+use crate::spec::detach_keys::DetachKeys;
 use crate::store::containers::Container;
 
 /// Create and run a new container from an image
@@ -16,6 +19,9 @@ pub struct Args {
     /// Run container in background and print container ID
     #[arg(short, long)]
     detach: bool,
+    /// Keys that detach from the container: characters or ctrl-X, separated by commas; empty for none
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
     /// Pass received signals on to the container, the default
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
     sig_proxy: bool,
@@ -31,23 +37,33 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let options = &args.options;
-    if options.tty && options.interactive && !args.detach && !rustix::termios::isatty(rustix::stdio::stdin()) {
-        bail!("the input device is not a TTY");
+    if args.detach && !options.attach.is_empty() {
+        bail!("conflicting options: cannot specify both --attach and --detach");
     }
+    launching::check_tty(options.interactive && !args.detach, options.tty)?;
+    let detach_keys = launching::detach_keys(context, args.detach_keys.clone())?;
     let purpose = if args.detach { Purpose::Detach } else { Purpose::Foreground };
     let container = create::create(context, options, &args.image, &args.command, purpose)?;
-    start(context, &container, &args).or_exit(125)
+    start(context, &container, &args, detach_keys).or_exit(125)
 }
 
-fn start(context: &Context, container: &Container, args: &Args) -> Result<ExitCode> {
-    let mut client =
-        launching::launch(context, container, !args.detach).inspect_err(|_| discard(context, container))?;
+fn start(context: &Context, container: &Container, args: &Args, detach_keys: DetachKeys) -> Result<ExitCode> {
+    let [stdin, stdout, stderr] = container.config.attach;
+    let attach = Attach {
+        stdin: stdin && container.config.open_stdin,
+        stdout,
+        stderr,
+        terminal: container.config.tty,
+        signal_proxy: args.sig_proxy,
+        detach_keys,
+    };
+    let stays = attach.stdin || attach.stdout || attach.stderr;
+    let mut client = launching::launch(context, container, stays).inspect_err(|_| discard(context, container))?;
     launching::wait_started(&mut client).map_err(|error| suggest::misplaced_flag(error, &args.command, "image"))?;
-    if args.detach {
+    if !attach.stdout && !attach.stderr {
         super::print_line(container.id().as_str())?;
-        return Ok(ExitCode::SUCCESS);
     }
-    launching::attach(client, &container.config, args.options.interactive, args.sig_proxy)
+    if stays { launching::attach(client, &attach, Leaving::Succeeds) } else { Ok(ExitCode::SUCCESS) }
 }
 
 /// What was made for `--rm` goes when no supervisor came into being to remove it.

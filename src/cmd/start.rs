@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::error::WithCode;
-use super::{Context, each, launching};
+use super::launching::{self, Leaving};
+use super::{Context, attach, each};
+use crate::sandbox::client::Attach;
+use crate::spec::detach_keys::DetachKeys;
 use crate::store::containers::Container;
 
 /// Start one or more stopped containers
@@ -14,9 +17,15 @@ pub struct Args {
     /// Attach STDOUT and STDERR, pass signals on, and exit with the container's code
     #[arg(short, long)]
     attach: bool,
+    /// Keys that detach from the container: characters or ctrl-X, separated by commas; empty for none
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
     /// Attach STDIN as well
     #[arg(short, long)]
     interactive: bool,
+    /// Pass received signals on to the container, the default
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
+    sig_proxy: bool,
     /// Containers by name, id or unique prefix
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -31,16 +40,27 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         bail!("you cannot start and attach multiple containers at once");
     };
     let container = context.store()?.containers().find(name)?;
+    let config = &container.config;
+    launching::check_tty(args.interactive && config.open_stdin, config.tty)?;
+    let attach = Attach {
+        stdin: args.interactive && config.open_stdin,
+        stdout: true,
+        stderr: true,
+        terminal: config.tty,
+        signal_proxy: args.sig_proxy,
+        detach_keys: launching::detach_keys(context, args.detach_keys)?,
+    };
     if container.is_running() {
-        bail!("container {} is already running", container.config.name);
+        let attach = Attach { signal_proxy: attach.signal_proxy && !config.tty, ..attach };
+        return attach::follow(&container, &attach, Leaving::Succeeds);
     }
     let mut client = launching::launch(context, &container, true)?;
     launching::wait_started(&mut client)?;
-    let stdin = args.interactive && container.config.open_stdin;
-    launching::attach(client, &container.config, stdin, true)
+    launching::attach(client, &attach, Leaving::Succeeds)
 }
 
-fn start_detached(context: &Context, name: &str) -> Result<()> {
+/// Starts a container in the background; one that runs is started already.
+pub fn start_detached(context: &Context, name: &str) -> Result<()> {
     let container: Container = context.store()?.containers().find(name)?;
     if container.is_running() {
         return Ok(());

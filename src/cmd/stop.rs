@@ -31,13 +31,18 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     each(&args.containers, |name| {
         let container = context.store()?.containers().find(name)?;
-        let configured = container.config.stop_timeout.map(|seconds| Duration::from_secs(seconds.into()));
-        let timeout = match args.timeout {
-            None => configured,
-            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-        };
+        let timeout = timeout(&container, args.timeout);
         stop(container, args.signal, timeout)
     })
+}
+
+/// From the stop signal to SIGKILL: the asked-for seconds, by default the container's own. None
+/// waits for ever.
+pub fn timeout(container: &Container, asked: Option<i64>) -> Option<Duration> {
+    match asked {
+        None => container.config.stop_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+    }
 }
 
 /// Sends the stop signal, waits, then kills. A container that does not run is stopped already.

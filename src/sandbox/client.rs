@@ -1,18 +1,26 @@
-//! The invocation's side of an attachment: moves its own standard streams over the socket, passes
-//! signals and the terminal's size on, and learns the end.
+//! The invocation's side of an attachment: moves its own standard streams, passes signals and the
+//! terminal's size on, and learns the end.
 
-use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, IoSliceMut};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::message::{self, Decoder, Kind, push_frame};
+use super::door;
+use super::input::{self, Input, Moved, Pipe};
+use super::keys::KeyWatch;
+use super::message::{self, Decoder, Kind, wish};
+use super::output::Output;
+use super::queue::Queue;
 use super::setup::SetupError;
 use super::terminal;
+use crate::spec::detach_keys::DetachKeys;
+use crate::store::containers::Container;
 
 const CHUNK: usize = 64 * 1024;
 
@@ -21,7 +29,9 @@ const CHUNK: usize = 64 * 1024;
 pub struct Client {
     socket: OwnedFd,
     decoder: Decoder,
-    out: VecDeque<u8>,
+    out: Queue,
+    /// The process's stdin itself, if it is a pipe and we started the process.
+    stdin: Option<OwnedFd>,
 }
 
 /// What the invocation takes part in.
@@ -34,15 +44,18 @@ pub struct Attach {
     pub terminal: bool,
     /// Signals are passed on instead of acted upon.
     pub signal_proxy: bool,
-    /// Keys that leave without ending; empty for none.
-    pub detach_keys: Vec<u8>,
+    /// Keys that leave without ending.
+    pub detach_keys: DetachKeys,
 }
 
 /// How an attachment ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Exited(i32),
+    /// The person typed the detach keys.
     Detached,
+    /// Only stdin was attached, and it is at its end.
+    Fed,
     /// This invocation got a signal that it does not pass on.
     Interrupted(i32),
     /// The supervisor died.
@@ -54,179 +67,99 @@ pub enum Outcome {
 impl Client {
     /// Wraps a connected socket.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, decoder: Decoder::default(), out: VecDeque::new() }
+        Self { socket, decoder: Decoder::default(), out: Queue::default(), stdin: None }
+    }
+
+    /// Connects to the supervisor of a running container, as an onlooker. None: it just ended.
+    pub fn connect(container: &Container, attach: &Attach) -> io::Result<Option<Self>> {
+        let wishes = [(attach.stdin, wish::STDIN), (attach.stdout, wish::STDOUT), (attach.stderr, wish::STDERR)];
+        Self::enter(container, wishes.into_iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, one)| all | one))
+    }
+
+    /// Keeps a container that is about to be stopped and started again, even one of `--rm`, for as long
+    /// as the client lives. None: it just ended.
+    pub fn hold(container: &Container) -> io::Result<Option<Self>> {
+        Self::enter(container, wish::RESTART)
+    }
+
+    fn enter(container: &Container, wishes: u8) -> io::Result<Option<Self>> {
+        let Some(supervisor) = container.state.supervisor() else { return Ok(None) };
+        let Some((socket, key)) = door::knock(container.directory(), &supervisor)? else { return Ok(None) };
+        let mut client = Self::new(socket);
+        client.out.push(Kind::Attach, &[&key[..], &[wishes]].concat());
+        client.flush()?;
+        loop {
+            match client.decoder.peek()?.map(|(kind, _)| kind) {
+                Some(Kind::Started) => {
+                    client.decoder.advance();
+                    return Ok(Some(client));
+                }
+                Some(_) => client.decoder.advance(),
+                None if client.receive()? == 0 => return Ok(None),
+                None => {}
+            }
+        }
     }
 
     /// Waits until the process was executed (its pid on the host) or could not be.
     pub fn wait_started(&mut self) -> Result<i32, SetupError> {
+        let said = |error: io::Error| SetupError::new(format!("lost the supervisor: {error}"));
         loop {
-            let frame = self.decoder.next_frame().map_err(|error| SetupError::new(error.to_string()))?;
-            match frame {
-                Some((Kind::Started, payload)) => {
-                    return message::number(payload).map_err(|error| SetupError::new(error.to_string()));
-                }
+            let answer = match self.decoder.peek().map_err(said)? {
+                Some((Kind::Started, payload)) => message::number(payload).map_err(said),
                 Some((Kind::Failed, [code, text @ ..])) => {
-                    return Err(SetupError { code: *code, text: String::from_utf8_lossy(text).into_owned() });
+                    Err(SetupError { code: *code, text: String::from_utf8_lossy(text).into_owned() })
                 }
-                Some(_) => {}
+                Some(_) => {
+                    self.decoder.advance();
+                    continue;
+                }
                 None => {
-                    let mut chunk = [0; 4096];
-                    match rustix::io::read(&self.socket, &mut chunk) {
-                        Ok(0) => return Err(SetupError::new("the supervisor died while starting the container")),
-                        Ok(count) => self.decoder.extend(&chunk[..count]),
-                        Err(Errno::INTR) => {}
-                        Err(error) => return Err(SetupError::new(format!("lost the supervisor: {error}"))),
+                    if self.receive().map_err(said)? == 0 {
+                        return Err(SetupError::new("the supervisor died while starting the container"));
                     }
+                    continue;
                 }
-            }
+            };
+            self.decoder.advance();
+            return answer;
         }
     }
 
     /// Attaches this process's standard streams until the process ends or the person leaves.
     /// `warn` is told what the supervisor has to say to a person.
-    pub fn pump(mut self, attach: &Attach, warn: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
-        rustix::io::ioctl_fionbio(&self.socket, true)?;
-        let signals = block_signals(attach.signal_proxy)?;
-        let raw = (attach.terminal && attach.stdin).then(terminal::RawMode::enter).transpose()?.flatten();
-        let mut keys = DetachKeys::new(if raw.is_some() { attach.detach_keys.clone() } else { Vec::new() });
-        if attach.terminal {
-            self.send_size();
-        }
-        let mut reading = attach.stdin;
-        // Frames that came together with the news of the start.
-        if let Some(outcome) = self.take_frames(attach, warn)? {
-            return Ok(outcome);
-        }
-        loop {
-            let ready = self.wait(&signals, reading)?;
-            if ready.signals
-                && let Some(outcome) = self.take_signals(&signals, attach)?
-            {
-                return Ok(outcome);
-            }
-            if ready.stdin && self.read_stdin(&mut reading, &mut keys)? {
-                push_to(&mut self.out, Kind::Detach, &[]);
-                self.flush_blocking();
-                return Ok(Outcome::Detached);
-            }
-            // Raw mode has no end-of-file key: an end is a hang-up.
-            if raw.is_some() && !reading {
-                return Ok(Outcome::HungUp);
-            }
-            self.flush()?;
-            if ready.socket
-                && let Some(outcome) = self.read_socket(attach, warn)?
-            {
-                return Ok(outcome);
-            }
-        }
+    pub fn pump(self, attach: &Attach, warn: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
+        Pump::new(self, attach)?.run(warn)
     }
 
-    fn wait(&self, signals: &SignalFd, reading: bool) -> io::Result<Ready> {
-        // Input is read only when the last of it is gone: never more in flight than a chunk.
-        let stdin = if reading && self.out.is_empty() { PollFlags::IN } else { PollFlags::empty() };
-        let socket = if self.out.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
-        let input = rustix::stdio::stdin();
-        let mut descriptors = vec![
-            PollFd::from_borrowed_fd(self.socket.as_fd(), socket),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-        ];
-        if !stdin.is_empty() {
-            descriptors.push(PollFd::from_borrowed_fd(input, stdin));
-        }
-        match poll(&mut descriptors, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let fired = |index: usize| descriptors.get(index).is_some_and(|descriptor| !descriptor.revents().is_empty());
-        Ok(Ready { socket: fired(0), signals: fired(1), stdin: fired(2) })
-    }
-
-    /// Reads once from stdin; true when the person typed the detach keys.
-    fn read_stdin(&mut self, reading: &mut bool, keys: &mut DetachKeys) -> io::Result<bool> {
-        let mut chunk = [0; CHUNK];
-        match rustix::io::read(rustix::stdio::stdin(), &mut chunk) {
-            Ok(0) => {
-                *reading = false;
-                push_to(&mut self.out, Kind::StdinEnd, &[]);
-                Ok(false)
+    /// Receives once; what comes along can only be the process's stdin. 0 at the end, EAGAIN (where
+    /// the socket does not block) is an error.
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let count = loop {
+            let mut buffer = [IoSliceMut::new(self.decoder.space())];
+            match recvmsg(&self.socket, &mut buffer, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Ok(received) => break received.bytes,
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => break 0,
+                Err(error) => return Err(error.into()),
             }
-            Ok(count) => {
-                let (bytes, detach) = keys.filter(&chunk[..count]);
-                if !bytes.is_empty() {
-                    push_to(&mut self.out, Kind::Stdin, &bytes);
-                }
-                Ok(detach)
-            }
-            Err(Errno::INTR | Errno::AGAIN) => Ok(false),
-            // A terminal that went away, or a stdin that cannot be read, is an end.
-            Err(_) => {
-                *reading = false;
-                push_to(&mut self.out, Kind::StdinEnd, &[]);
-                Ok(false)
+        };
+        self.decoder.filled(count);
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.stdin = descriptors.last().or(self.stdin.take());
             }
         }
+        Ok(count)
     }
 
-    fn read_socket(&mut self, attach: &Attach, warn: &mut dyn FnMut(&str)) -> io::Result<Option<Outcome>> {
-        let mut chunk = [0; CHUNK];
-        match rustix::io::read(&self.socket, &mut chunk) {
-            Ok(0) => return Ok(Some(Outcome::Lost)),
-            Ok(count) => self.decoder.extend(&chunk[..count]),
-            Err(Errno::INTR | Errno::AGAIN) => return Ok(None),
-            Err(_) => return Ok(Some(Outcome::Lost)),
-        }
-        self.take_frames(attach, warn)
-    }
-
-    fn take_frames(&mut self, attach: &Attach, warn: &mut dyn FnMut(&str)) -> io::Result<Option<Outcome>> {
-        while let Some((kind, payload)) = self.decoder.next_frame()? {
-            match kind {
-                Kind::Stdout if attach.stdout => write_out(rustix::stdio::stdout(), payload)?,
-                Kind::Stderr if attach.stderr => write_out(rustix::stdio::stderr(), payload)?,
-                Kind::Exited => return Ok(Some(Outcome::Exited(message::number(payload)?))),
-                Kind::Warning => warn(&String::from_utf8_lossy(payload)),
-                _ => {}
-            }
-        }
-        Ok(None)
-    }
-
-    /// Ends the attachment rather than the process at a signal that is not passed on: a terminal in
-    /// raw mode must be put right first.
-    fn take_signals(&mut self, signals: &SignalFd, attach: &Attach) -> io::Result<Option<Outcome>> {
-        while let Some(signal) = signals.read_signal()? {
-            let number = signal.ssi_signo as i32;
-            if number == NixSignal::SIGWINCH as i32 {
-                if attach.terminal {
-                    self.send_size();
-                }
-            } else if attach.signal_proxy {
-                push_to(&mut self.out, Kind::Signal, &number.to_le_bytes());
-                // The window was closed. The shell inside may take no notice, but the person is gone.
-                if attach.terminal && number == NixSignal::SIGHUP as i32 {
-                    self.flush_blocking();
-                    return Ok(Some(Outcome::HungUp));
-                }
-            } else {
-                return Ok(Some(Outcome::Interrupted(number)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn send_size(&mut self) {
-        if let Some((rows, columns)) = terminal::size() {
-            let payload = [rows.to_le_bytes(), columns.to_le_bytes()].concat();
-            push_to(&mut self.out, Kind::Resize, &payload);
-        }
-    }
-
+    /// Sends what the socket takes.
     fn flush(&mut self) -> io::Result<()> {
         while !self.out.is_empty() {
-            let (front, _) = self.out.as_slices();
-            match rustix::net::send(&self.socket, front, rustix::net::SendFlags::NOSIGNAL) {
-                Ok(count) => drop(self.out.drain(..count)),
+            match rustix::net::send(&self.socket, self.out.rest(), rustix::net::SendFlags::NOSIGNAL) {
+                Ok(count) => self.out.consume(count),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
                 // Its last words may still be unread: the reading side decides.
@@ -240,103 +173,332 @@ impl Client {
         let _ = rustix::io::ioctl_fionbio(&self.socket, false);
         let _ = self.flush();
     }
+
+    fn send_size(&mut self) {
+        if let Some((rows, columns)) = terminal::size() {
+            self.out.push(Kind::Resize, &[rows.to_le_bytes(), columns.to_le_bytes()].concat());
+        }
+    }
 }
 
+/// An attachment under way.
+struct Pump<'a> {
+    client: Client,
+    attach: &'a Attach,
+    signals: SignalFd,
+    raw: Option<terminal::RawMode>,
+    keys: KeyWatch,
+    input: Input,
+    stdout: Output,
+    stderr: Output,
+    /// How much of the frame at hand was written.
+    written: usize,
+    /// The stream that has no room for the rest of it.
+    blocked: Option<Kind>,
+}
+
+/// What poll found ready.
 struct Ready {
     socket: bool,
     signals: bool,
     stdin: bool,
+    pipe: PollFlags,
 }
 
-fn push_to(out: &mut VecDeque<u8>, kind: Kind, payload: &[u8]) {
-    let mut frame = Vec::with_capacity(payload.len() + 8);
-    push_frame(&mut frame, kind, payload);
-    out.extend(frame);
-}
+impl<'a> Pump<'a> {
+    fn new(mut client: Client, attach: &'a Attach) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&client.socket, true)?;
+        let signals = block_signals()?;
+        let raw = (attach.terminal && attach.stdin).then(terminal::RawMode::enter).transpose()?.flatten();
+        let keys = KeyWatch::new(raw.as_ref().map(|_| &attach.detach_keys));
+        let input = match client.stdin.take() {
+            // A pipe that is not ours to feed must not be kept open.
+            _ if !attach.stdin => Input::Ended,
+            Some(pipe) if raw.is_none() => Input::Pipe(Pipe::new(pipe)),
+            _ => Input::Frames,
+        };
+        if attach.terminal {
+            client.send_size();
+        }
+        let stdout = Output::new(rustix::stdio::stdout());
+        let stderr = Output::new(rustix::stdio::stderr());
+        Ok(Self { client, attach, signals, raw, keys, input, stdout, stderr, written: 0, blocked: None })
+    }
 
-/// Output is passed on at once: the container decides about lines, not we.
-fn write_out(out: impl AsFd, bytes: &[u8]) -> io::Result<()> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match rustix::io::write(&out, rest) {
-            Ok(count) => rest = &rest[count..],
-            Err(Errno::INTR) => {}
-            // Another program made the stream we share with it non-blocking.
-            Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::new(&out, PollFlags::OUT)], None)?;
+    fn run(mut self, warn: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
+        loop {
+            if let Some(outcome) = self.take_frames(warn)? {
+                return Ok(outcome);
             }
+            self.client.flush()?;
+            if let Some(outcome) = self.is_over() {
+                return Ok(outcome);
+            }
+            let ready = self.wait()?;
+            if ready.signals
+                && let Some(outcome) = self.take_signals()?
+            {
+                return Ok(outcome);
+            }
+            if ready.stdin && self.read_stdin()? {
+                return Ok(self.depart(Outcome::Detached));
+            }
+            if !ready.pipe.is_empty() {
+                self.serve_pipe(ready.pipe)?;
+            }
+            if ready.socket {
+                match self.client.receive() {
+                    Ok(0) => return Ok(Outcome::Lost),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return Ok(Outcome::Lost),
+                }
+            }
+        }
+    }
+
+    /// Whether the end of stdin is the end of everything.
+    fn is_over(&mut self) -> Option<Outcome> {
+        if !matches!(self.input, Input::Ended) {
+            return None;
+        }
+        if self.raw.is_some() {
+            // Raw mode has no end-of-file key: an end is a hang-up.
+            return Some(Outcome::HungUp);
+        }
+        let only_stdin = !self.attach.stdout && !self.attach.stderr;
+        only_stdin.then(|| self.depart(Outcome::Fed))
+    }
+
+    /// Tells the supervisor that we leave on purpose.
+    fn depart(&mut self, outcome: Outcome) -> Outcome {
+        self.client.out.push(Kind::Detach, &[]);
+        self.client.flush_blocking();
+        outcome
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let mut sources = Vec::with_capacity(5);
+        let mut descriptors = Vec::with_capacity(5);
+        let mut watch = |source, descriptor, flags| {
+            sources.push(source);
+            descriptors.push(PollFd::from_borrowed_fd(descriptor, flags));
+        };
+        watch(Source::Signals, self.signals.as_fd(), PollFlags::IN);
+        // Nothing more is taken from the supervisor before what it sent is written. That it hung up is
+        // no news then, and not to be polled for.
+        let mut flags = if self.blocked.is_none() { PollFlags::IN } else { PollFlags::empty() };
+        if !self.client.out.is_empty() {
+            flags |= PollFlags::OUT;
+        }
+        if !flags.is_empty() {
+            watch(Source::Socket, self.client.socket.as_fd(), flags);
+        }
+        if let Some(stream) = self.blocked {
+            watch(Source::Room, self.output(stream).descriptor(), PollFlags::OUT);
+        }
+        // Input is read only when the last of it is gone: never more in flight than a chunk.
+        let reads = match &self.input {
+            Input::Ended => false,
+            Input::Frames => self.client.out.is_empty(),
+            Input::Pipe(pipe) => {
+                let flags = if pipe.is_full() { PollFlags::OUT } else { PollFlags::empty() };
+                watch(Source::Pipe, pipe.descriptor().as_fd(), flags);
+                !pipe.is_full()
+            }
+        };
+        if reads {
+            watch(Source::Stdin, rustix::stdio::stdin(), PollFlags::IN);
+        }
+        match poll(&mut descriptors, None) {
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        let mut ready = Ready { socket: false, signals: false, stdin: false, pipe: PollFlags::empty() };
+        for (source, descriptor) in sources.into_iter().zip(&descriptors) {
+            let events = descriptor.revents();
+            match source {
+                Source::Signals => ready.signals = !events.is_empty(),
+                Source::Socket => ready.socket = events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+                Source::Stdin => ready.stdin = !events.is_empty(),
+                Source::Pipe => ready.pipe = events,
+                Source::Room => {}
+            }
+        }
+        // While output waits, the end of the connection does too.
+        ready.socket &= self.blocked.is_none();
+        Ok(ready)
     }
-    Ok(())
+
+    fn output(&self, stream: Kind) -> &Output {
+        if stream == Kind::Stderr { &self.stderr } else { &self.stdout }
+    }
+
+    /// Reads once from stdin; true when the person typed the detach keys.
+    fn read_stdin(&mut self) -> io::Result<bool> {
+        if let Input::Pipe(pipe) = &mut self.input {
+            let moved = pipe.read()?;
+            self.after(moved);
+            return Ok(false);
+        }
+        let mut chunk = [0; CHUNK];
+        match rustix::io::read(rustix::stdio::stdin(), &mut chunk) {
+            Err(Errno::INTR | Errno::AGAIN) => Ok(false),
+            // A terminal that went away, or a stdin that cannot be read, is an end.
+            Ok(0) | Err(_) => {
+                self.after(Moved::Ended);
+                Ok(false)
+            }
+            Ok(count) => {
+                let (bytes, detach) = self.keys.filter(&chunk[..count]);
+                if !bytes.is_empty() {
+                    self.client.out.push(Kind::Stdin, &bytes);
+                }
+                Ok(detach)
+            }
+        }
+    }
+
+    fn serve_pipe(&mut self, events: PollFlags) -> io::Result<()> {
+        let Input::Pipe(pipe) = &mut self.input else { return Ok(()) };
+        let moved = if events.contains(PollFlags::ERR) { Moved::Refused } else { pipe.write()? };
+        self.after(moved);
+        Ok(())
+    }
+
+    fn after(&mut self, moved: Moved) {
+        match moved {
+            Moved::On => {}
+            Moved::Ended => {
+                // Closes the pipe, if any; the supervisor has the other write end.
+                self.input = Input::Ended;
+                self.client.out.push(Kind::StdinEnd, &[]);
+            }
+            Moved::Refused => self.refuse_stdin(),
+        }
+    }
+
+    /// The process takes no more input.
+    fn refuse_stdin(&mut self) {
+        if self.raw.is_none() && !matches!(self.input, Input::Ended) {
+            self.input = Input::Ended;
+            input::close_stdin();
+        }
+    }
+
+    /// Takes all whole frames, or those before one that there is no room for.
+    fn take_frames(&mut self, warn: &mut dyn FnMut(&str)) -> io::Result<Option<Outcome>> {
+        self.blocked = None;
+        while let Some((kind, payload)) = self.client.decoder.peek()? {
+            let output = match kind {
+                Kind::Stdout if self.attach.stdout => Some(&self.stdout),
+                Kind::Stderr if self.attach.stderr => Some(&self.stderr),
+                _ => None,
+            };
+            if let Some(output) = output {
+                while self.written < payload.len() {
+                    match output.write(&payload[self.written..])? {
+                        0 => {
+                            self.blocked = Some(kind);
+                            return Ok(None);
+                        }
+                        count => self.written += count,
+                    }
+                }
+                self.written = 0;
+            }
+            match kind {
+                Kind::Exited => return Ok(Some(Outcome::Exited(message::number(payload)?))),
+                Kind::Warning => {
+                    let text = String::from_utf8_lossy(payload).into_owned();
+                    self.speak(&text, warn);
+                }
+                Kind::StdinEnd => self.refuse_stdin(),
+                _ => {}
+            }
+            self.client.decoder.advance();
+        }
+        Ok(None)
+    }
+
+    /// Says something to a person, whose terminal needs its own line ends for that.
+    fn speak(&self, text: &str, warn: &mut dyn FnMut(&str)) {
+        if let Some(raw) = &self.raw {
+            raw.leave();
+            warn(text);
+            raw.enter_again();
+        } else {
+            warn(text);
+        }
+    }
+
+    /// Ends the attachment rather than the process at a signal that is not passed on: a terminal in
+    /// raw mode must be put right first.
+    fn take_signals(&mut self) -> io::Result<Option<Outcome>> {
+        while let Some(signal) = self.signals.read_signal()? {
+            let number = signal.ssi_signo as i32;
+            match NixSignal::try_from(number) {
+                Ok(NixSignal::SIGWINCH) => self.follow_size(),
+                Ok(NixSignal::SIGTSTP) => {
+                    if let Some(raw) = &self.raw {
+                        raw.leave();
+                    }
+                    terminal::stop_self()?;
+                    self.go_on();
+                }
+                Ok(NixSignal::SIGCONT) => self.go_on(),
+                signal if self.attach.signal_proxy => {
+                    self.client.out.push(Kind::Signal, &number.to_le_bytes());
+                    // The window was closed. The shell inside may take no notice, but the person is gone.
+                    if self.attach.terminal && signal == Ok(NixSignal::SIGHUP) {
+                        self.client.flush_blocking();
+                        return Ok(Some(Outcome::HungUp));
+                    }
+                }
+                _ => return Ok(Some(Outcome::Interrupted(number))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// After a stop: the shell has set the terminal as it likes it, and the window may be another.
+    fn go_on(&mut self) {
+        if let Some(raw) = &self.raw {
+            raw.enter_again();
+        }
+        self.follow_size();
+    }
+
+    fn follow_size(&mut self) {
+        if self.attach.terminal {
+            self.client.send_size();
+        }
+    }
 }
 
-/// The signals an attached invocation handles itself or passes on. SIGPIPE, SIGCHLD, SIGURG and the
-/// job-control signals of its own terminal keep their meaning for it.
-fn block_signals(proxy: bool) -> io::Result<SignalFd> {
+/// What to poll.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Socket,
+    Signals,
+    Stdin,
+    /// The process's stdin.
+    Pipe,
+    /// Our stdout or stderr, for what is blocked.
+    Room,
+}
+
+/// The signals an attached invocation handles itself or passes on: those that would end it with its
+/// terminal in raw mode, those of job control, and the change of the window's size. SIGPIPE, SIGCHLD
+/// and SIGURG keep their meaning.
+fn block_signals() -> io::Result<SignalFd> {
+    use NixSignal::*;
     let mut mask = SigSet::empty();
-    for signal in [NixSignal::SIGWINCH, NixSignal::SIGTERM, NixSignal::SIGINT, NixSignal::SIGHUP, NixSignal::SIGQUIT] {
+    for signal in
+        [SIGWINCH, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGTSTP, SIGCONT]
+    {
         mask.add(signal);
-    }
-    if proxy {
-        for signal in
-            [NixSignal::SIGUSR1, NixSignal::SIGUSR2, NixSignal::SIGALRM, NixSignal::SIGVTALRM, NixSignal::SIGPROF]
-        {
-            mask.add(signal);
-        }
     }
     mask.thread_block()?;
     Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
-}
-
-/// Watches typed bytes for the detach sequence. A prefix of it is withheld until it is broken off.
-#[derive(Debug)]
-struct DetachKeys {
-    keys: Vec<u8>,
-    matched: usize,
-}
-
-impl DetachKeys {
-    fn new(keys: Vec<u8>) -> Self {
-        Self { keys, matched: 0 }
-    }
-
-    /// The bytes to deliver, and whether the sequence was completed.
-    fn filter(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
-        if self.keys.is_empty() {
-            return (bytes.to_vec(), false);
-        }
-        let mut deliver = Vec::with_capacity(bytes.len());
-        for &byte in bytes {
-            if byte != self.keys[self.matched] {
-                deliver.extend_from_slice(&self.keys[..self.matched]);
-                self.matched = 0;
-            }
-            if byte == self.keys[self.matched] {
-                self.matched += 1;
-                if self.matched == self.keys.len() {
-                    return (deliver, true);
-                }
-            } else {
-                deliver.push(byte);
-            }
-        }
-        (deliver, false)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn detach_keys_are_withheld_and_given_back() {
-        let mut keys = DetachKeys::new(vec![0x10, 0x11]);
-        assert_eq!(keys.filter(b"ab\x10"), (b"ab".to_vec(), false));
-        assert_eq!(keys.filter(b"c"), (b"\x10c".to_vec(), false));
-        assert_eq!(keys.filter(b"\x10\x10"), (b"\x10".to_vec(), false));
-        assert_eq!(keys.filter(b"\x11rest"), (Vec::new(), true));
-        let mut none = DetachKeys::new(Vec::new());
-        assert_eq!(none.filter(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
-    }
 }

@@ -8,8 +8,6 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::plan::LogPlan;
 
 /// docker's longest piece of a line.
@@ -31,11 +29,9 @@ impl Stream {
     }
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    log: &'a str,
-    stream: &'static str,
-    time: String,
+/// What follows the text in an object.
+fn tail(stream: Stream) -> String {
+    format!(",\"stream\":\"{}\",\"time\":\"{}\"}}\n", stream.name(), jiff::Timestamp::now())
 }
 
 /// The writer. It never fails its caller: a full disk costs log lines, which are counted, never the
@@ -63,43 +59,49 @@ impl LogFile {
 
     /// Takes what the container wrote; whole lines go to the file at once.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        let mut pending = std::mem::take(&mut self.partial[stream as usize]);
-        let time = jiff::Timestamp::now().to_string();
+        let tail = tail(stream);
         let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-            pending.extend_from_slice(&rest[..=end]);
-            self.push(stream, &pending, &time);
+        let mut pending = std::mem::take(&mut self.partial[stream as usize]);
+        if !pending.is_empty()
+            && let Some(end) = end_of_line(rest)
+        {
+            pending.extend_from_slice(&rest[..end]);
+            rest = &rest[end..];
+            self.push(&pending, &tail);
             pending.clear();
-            rest = &rest[end + 1..];
+        }
+        while pending.is_empty()
+            && let Some(end) = end_of_line(rest)
+        {
+            self.push(&rest[..end], &tail);
+            rest = &rest[end..];
         }
         pending.extend_from_slice(rest);
-        while pending.len() > PIECE_MAX {
-            let tail = pending.split_off(PIECE_MAX);
-            self.push(stream, &pending, &time);
-            pending = tail;
-        }
+        // More than a piece is not kept, the end of the line may be far.
+        let whole = pending.len().saturating_sub(1) / PIECE_MAX * PIECE_MAX;
+        self.push(&pending[..whole], &tail);
+        pending.drain(..whole);
         self.partial[stream as usize] = pending;
         self.flush();
     }
 
     /// Writes unfinished lines, when the container has ended.
     pub fn finish(&mut self) {
-        let time = jiff::Timestamp::now().to_string();
         for stream in [Stream::Stdout, Stream::Stderr] {
             let pending = std::mem::take(&mut self.partial[stream as usize]);
-            if !pending.is_empty() {
-                self.push(stream, &pending, &time);
-            }
+            self.push(&pending, &tail(stream));
         }
         self.flush();
     }
 
-    fn push(&mut self, stream: Stream, line: &[u8], time: &str) {
+    /// Adds a line, or a part of one.
+    fn push(&mut self, line: &[u8], tail: &str) {
         for piece in line.chunks(PIECE_MAX) {
-            let text = String::from_utf8_lossy(piece);
-            let record = Line { log: &text, stream: stream.name(), time: time.to_owned() };
-            if serde_json::to_writer(&mut self.buffer, &record).is_ok() {
-                self.buffer.push(b'\n');
+            let start = self.buffer.len();
+            self.buffer.extend_from_slice(b"{\"log\":");
+            match serde_json::to_writer(&mut self.buffer, &String::from_utf8_lossy(piece)) {
+                Ok(()) => self.buffer.extend_from_slice(tail.as_bytes()),
+                Err(_) => self.buffer.truncate(start),
             }
         }
     }
@@ -160,14 +162,9 @@ impl LogFile {
     }
 
     fn write_note(&mut self) -> io::Result<()> {
-        let note = Line {
-            log: &format!("[rbox: {} bytes of log lost: no space]\n", self.lost),
-            stream: "stderr",
-            time: jiff::Timestamp::now().to_string(),
-        };
-        let mut line = serde_json::to_vec(&note)?;
-        line.push(b'\n');
-        self.write_whole(&line)
+        let text = format!("[rbox: {} bytes of log lost: no space]\\n", self.lost);
+        let line = format!("{{\"log\":\"{text}\"{}", tail(Stream::Stderr));
+        self.write_whole(line.as_bytes())
     }
 
     /// Writes all or, as half a line would spoil the next one, nothing.
@@ -189,6 +186,11 @@ impl LogFile {
         self.size += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Where the first line ends, behind its newline.
+fn end_of_line(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&byte| byte == b'\n').map(|position| position + 1)
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
@@ -275,7 +277,7 @@ mod tests {
         log.write(Stream::Stderr, b"err\n");
         log.write(Stream::Stdout, b"o\nthree");
         log.write(Stream::Stdout, &vec![b'x'; 40_000]);
-        log.write(Stream::Stderr, b"bad \xff utf8\n");
+        log.write(Stream::Stderr, b"bad \xff utf8 \"\\\x1b\n");
         log.finish();
         let lines = lines(&directory.path().join("log"));
         let stdout: Vec<&str> = lines.iter().filter(|l| l.1 == "stdout").map(|l| l.0.as_str()).collect();
@@ -283,7 +285,7 @@ mod tests {
         assert_eq!(stdout[2..].concat(), format!("three{}", "x".repeat(40_000)));
         assert!(stdout.iter().all(|line| line.len() <= PIECE_MAX));
         let stderr: Vec<&str> = lines.iter().filter(|l| l.1 == "stderr").map(|l| l.0.as_str()).collect();
-        assert_eq!(stderr, ["err\n", "bad \u{fffd} utf8\n"]);
+        assert_eq!(stderr, ["err\n", "bad \u{fffd} utf8 \"\\\u{1b}\n"]);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::io;
 
 /// The longest payload of a frame.
 pub const PAYLOAD_MAX: usize = 64 * 1024;
-const HEADER: usize = 5;
+/// What goes before a payload.
+pub const HEADER: usize = 5;
 
 /// The kinds of frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ const HEADER: usize = 5;
 pub enum Kind {
     /// Bytes for the container's stdin.
     Stdin = 1,
-    /// No more stdin.
+    /// No more stdin. To a client: the container takes no more.
     StdinEnd = 2,
     /// Bytes the container wrote to stdout (or its terminal).
     Stdout = 3,
@@ -33,62 +34,99 @@ pub enum Kind {
     Detach = 10,
     /// A warning for a person.
     Warning = 11,
+    /// The first frame on a connection to `ctl`: the key, then a byte of [`wish`]es. Answered by
+    /// `Started`.
+    Attach = 12,
+    /// To the owning client: the write end of the container's stdin comes along.
+    StdinPipe = 13,
+}
+
+/// The bits of a client's wishes.
+pub mod wish {
+    pub const STDIN: u8 = 1;
+    pub const STDOUT: u8 = 2;
+    pub const STDERR: u8 = 4;
+    /// The container is to be started again: `--rm` does not remove it.
+    pub const RESTART: u8 = 8;
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> io::Result<Self> {
         use Kind::*;
-        let all = [Stdin, StdinEnd, Stdout, Stderr, Resize, Signal, Started, Failed, Exited, Detach, Warning];
+        let all = [
+            Stdin, StdinEnd, Stdout, Stderr, Resize, Signal, Started, Failed, Exited, Detach, Warning, Attach,
+            StdinPipe,
+        ];
         let kind = all.into_iter().find(|kind| *kind as u8 == byte);
         kind.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unknown frame kind {byte}")))
     }
 }
 
+/// What goes before a payload of at most [`PAYLOAD_MAX`] bytes.
+pub fn header(kind: Kind, length: usize) -> [u8; HEADER] {
+    let [a, b, c, d] = (length as u32).to_le_bytes();
+    [kind as u8, a, b, c, d]
+}
+
 /// Appends a frame to `out`, cutting a long payload into several.
 pub fn push_frame(out: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
     if payload.is_empty() {
-        out.push(kind as u8);
-        out.extend_from_slice(&0u32.to_le_bytes());
+        out.extend_from_slice(&header(kind, 0));
     }
     for part in payload.chunks(PAYLOAD_MAX) {
-        out.push(kind as u8);
-        out.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        out.extend_from_slice(&header(kind, part.len()));
         out.extend_from_slice(part);
     }
 }
 
-/// Collects bytes and hands out whole frames.
+/// Room for a frame of any length behind what is left of the one before.
+const BUFFER: usize = 2 * (PAYLOAD_MAX + HEADER);
+
+/// Collects bytes and hands out whole frames, without copying them again.
 #[derive(Debug, Default)]
 pub struct Decoder {
+    /// Empty until first used.
     buffer: Vec<u8>,
     start: usize,
+    end: usize,
 }
 
 impl Decoder {
-    /// Adds received bytes.
-    pub fn extend(&mut self, bytes: &[u8]) {
+    /// Where to put received bytes; never empty after all whole frames were taken.
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER];
+        }
         if self.start > 0 {
-            self.buffer.drain(..self.start);
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
             self.start = 0;
         }
-        self.buffer.extend_from_slice(bytes);
+        &mut self.buffer[self.end..]
     }
 
-    /// The next whole frame, if it has arrived.
-    pub fn next_frame(&mut self) -> io::Result<Option<(Kind, &[u8])>> {
-        let rest = &self.buffer[self.start..];
+    /// That many bytes were put there.
+    pub fn filled(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.buffer.len());
+    }
+
+    /// The first frame, if all of it has arrived.
+    pub fn peek(&self) -> io::Result<Option<(Kind, &[u8])>> {
+        let rest = &self.buffer[self.start..self.end];
         let Some((header, body)) = rest.split_at_checked(HEADER) else { return Ok(None) };
         let length = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
         if length > PAYLOAD_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("frame of {length} bytes")));
         }
         let kind = Kind::from_byte(header[0])?;
-        if body.len() < length {
-            return Ok(None);
+        Ok(body.get(..length).map(|payload| (kind, payload)))
+    }
+
+    /// Takes the frame that was peeked at.
+    pub fn advance(&mut self) {
+        if let Ok(Some((_, payload))) = self.peek() {
+            self.start += HEADER + payload.len();
         }
-        let begin = self.start + HEADER;
-        self.start = begin + length;
-        Ok(Some((kind, &self.buffer[begin..self.start])))
     }
 }
 
@@ -112,13 +150,19 @@ mod tests {
             push_frame(&mut wire, Kind::Stdout, &payload);
             push_frame(&mut wire, Kind::StdinEnd, &[]);
             let (mut decoder, mut got, mut ended) = (Decoder::default(), Vec::new(), false);
-            for part in wire.chunks(cut) {
-                decoder.extend(part);
-                while let Some((kind, bytes)) = decoder.next_frame().unwrap() {
+            let mut wire = &wire[..];
+            while !wire.is_empty() {
+                let space = decoder.space();
+                let count = cut.min(space.len()).min(wire.len());
+                space[..count].copy_from_slice(&wire[..count]);
+                decoder.filled(count);
+                wire = &wire[count..];
+                while let Some((kind, bytes)) = decoder.peek().unwrap() {
                     match kind {
                         Kind::Stdout => got.extend_from_slice(bytes),
                         kind => ended = kind == Kind::StdinEnd,
                     }
+                    decoder.advance();
                 }
             }
             prop_assert_eq!(got, payload);
@@ -128,11 +172,11 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        let mut decoder = Decoder::default();
-        decoder.extend(&[200, 0, 0, 0, 0]);
-        assert!(decoder.next_frame().is_err());
-        let mut decoder = Decoder::default();
-        decoder.extend(&[1, 255, 255, 255, 255]);
-        assert!(decoder.next_frame().is_err());
+        for bytes in [[200, 0, 0, 0, 0], [1, 255, 255, 255, 255], [0, 0, 0, 0, 0]] {
+            let mut decoder = Decoder::default();
+            decoder.space()[..5].copy_from_slice(&bytes);
+            decoder.filled(5);
+            assert!(decoder.peek().is_err());
+        }
     }
 }

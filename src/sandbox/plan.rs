@@ -26,6 +26,8 @@ pub struct Plan {
     /// Containers whose namespaces are joined: each one's init.
     pub joins: Vec<Join>,
     pub open_stdin: bool,
+    /// The end of a client's stdin is not the end of the process's.
+    pub keep_stdin: bool,
     pub auto_remove: bool,
     /// None keeps no log.
     pub log: Option<LogPlan>,

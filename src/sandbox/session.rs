@@ -1,9 +1,9 @@
 //! One process and everybody who watches it: a single-threaded poll loop that moves its output to
 //! the log and to attached clients, their input to it, and waits for its end.
 //!
-//! Back-pressure: the container's output is not read while the client it belongs to has much
-//! unread; a client's input is not read while the container has much unread. A client that only
-//! looks on is dropped instead.
+//! Back-pressure: the process's output is not read while the client it belongs to has much
+//! unread; a client's input is not read while the process has much unread. For a client that only
+//! looks on nothing waits longer than a moment: what it does not read in time, it is not shown.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,52 +14,26 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, wait, waitid, waitpid};
-use rustix::termios::{Winsize, tcsetwinsize};
 
+use super::door::Door;
 use super::logfile::{LogFile, Stream};
-use super::message::{self, Decoder, Kind, push_frame};
+use super::message::{self, HEADER, Kind, PAYLOAD_MAX, header, wish};
+use super::queue::Queue;
+use super::streams::Nudge;
+pub use super::streams::Streams;
+use super::viewer::{Role, Viewer};
 
 /// Unread bytes above which a source is not read any more.
 const HIGH_WATER: usize = 256 * 1024;
-/// Unread bytes above which a client that only looks on is dropped.
-const SPECTATOR_MAX: usize = 4 * 1024 * 1024;
-const CHUNK: usize = 64 * 1024;
+/// Connections that have not shown the key; beyond, the oldest is closed.
+const STRANGERS_MAX: usize = 8;
+/// Clients at the same time.
+const VIEWERS_MAX: usize = 64;
+/// How long an onlooker that does not read may delay the end of a supervisor.
+const PARTING: Duration = Duration::from_secs(2);
 /// The most that is taken from the streams after the process has ended: more than all pipes hold.
 /// What it left running may write for ever.
 const LEFTOVER_MAX: usize = 4 * 1024 * 1024;
-
-/// The process's side of its standard streams.
-#[derive(Debug, Default)]
-pub struct Streams {
-    /// The terminal's controller, for all three streams.
-    pub terminal: Option<OwnedFd>,
-    /// The terminal's user side, held so that the controller never reports an error while nobody
-    /// inside has it open.
-    pub terminal_user: Option<OwnedFd>,
-    pub stdin: Option<OwnedFd>,
-    pub stdout: Option<OwnedFd>,
-    pub stderr: Option<OwnedFd>,
-}
-
-/// Somebody attached.
-#[derive(Debug)]
-struct Client {
-    socket: OwnedFd,
-    decoder: Decoder,
-    out: Vec<u8>,
-    /// The container's fate hangs on this client, and its output waits for it.
-    owner: bool,
-    gone: bool,
-}
-
-impl Streams {
-    /// Gives the terminal, if there is one, its rows and columns. One that is gone has no size.
-    pub fn resize(&self, size: Option<(u16, u16)>) {
-        if let (Some(terminal), Some((ws_row, ws_col))) = (&self.terminal, size) {
-            let _ = tcsetwinsize(terminal, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 });
-        }
-    }
-}
 
 /// How a process is made to end.
 #[derive(Clone, Copy, Debug)]
@@ -77,17 +51,22 @@ pub struct Session {
     helper: Option<Pid>,
     streams: Streams,
     log: Option<LogFile>,
-    listener: Option<OwnedFd>,
-    clients: Vec<Client>,
-    stdin: Vec<u8>,
+    door: Option<Door>,
+    /// No descriptor was left for a newcomer: the next is looked for when somebody left.
+    full: bool,
+    viewers: Vec<Viewer>,
+    /// Input that clients sent as frames.
+    stdin: Queue,
     stdin_ended: bool,
     signals: SignalFd,
     rule: StopRule,
     kill_at: Option<Instant>,
+    nudge: Option<Nudge>,
     stopping: bool,
     exit: Option<i32>,
     /// What may still be read from the streams once `exit` is known.
     leftover: usize,
+    /// A frame's header, then what was read from the process.
     chunk: Vec<u8>,
 }
 
@@ -119,17 +98,19 @@ impl Session {
             helper: None,
             streams,
             log,
-            listener: None,
-            clients: Vec::new(),
-            stdin: Vec::new(),
+            door: None,
+            full: false,
+            viewers: Vec::new(),
+            stdin: Queue::default(),
             stdin_ended: false,
             signals,
             rule,
             kill_at: None,
+            nudge: None,
             stopping: false,
             exit: None,
             leftover: LEFTOVER_MAX,
-            chunk: vec![0; CHUNK],
+            chunk: vec![0; HEADER + PAYLOAD_MAX],
         })
     }
 
@@ -138,36 +119,43 @@ impl Session {
         self.helper = Some(helper);
     }
 
-    /// Accepts further clients on `listener`.
+    /// Accepts further clients on `listener`. Where they cannot be told from strangers there are none.
     pub fn listen(&mut self, listener: OwnedFd) {
-        self.listener = Some(listener);
+        self.door = Door::new(listener).ok();
     }
 
     /// Attaches a client; `owner` is the invocation that started the process in the foreground.
     pub fn attach(&mut self, socket: OwnedFd, owner: bool) -> io::Result<()> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        self.clients.push(Client { socket, decoder: Decoder::default(), out: Vec::new(), owner, gone: false });
+        let mut viewer = Viewer::new(socket, if owner { Role::Owner } else { Role::Onlooker })?;
+        if let Some(stdin) = self.streams.stdin.as_ref().filter(|_| owner) {
+            viewer.give_stdin(stdin);
+        }
+        self.viewers.push(viewer);
         Ok(())
     }
 
     /// Lets every client go: the process is on its own.
     pub fn drop_clients(&mut self) {
-        self.clients.clear();
+        self.viewers.clear();
     }
 
     /// Says something to every client.
     pub fn tell(&mut self, kind: Kind, payload: &[u8]) {
-        for client in &mut self.clients {
-            push_frame(&mut client.out, kind, payload);
-            client.flush();
+        for viewer in &mut self.viewers {
+            viewer.tell(kind, payload);
         }
+    }
+
+    /// Whether somebody waits to start the container again.
+    pub fn is_restarted(&self) -> bool {
+        self.viewers.iter().any(|viewer| viewer.wishes & wish::RESTART != 0)
     }
 
     /// Runs until the process has ended and its last output was taken; the exit code as a shell has
     /// it.
     pub fn run(&mut self) -> io::Result<i32> {
         loop {
-            let timeout = if self.exit.is_some() { Some(Duration::ZERO) } else { self.until_kill() };
+            let timeout = if self.exit.is_some() { Some(Duration::ZERO) } else { self.until_next() };
             let progressed = self.turn(timeout)?;
             if let Some(code) = self.exit
                 && (!progressed || self.leftover == 0)
@@ -181,25 +169,55 @@ impl Session {
                 self.kill_at = None;
                 self.send_signal(Signal::KILL);
             }
+            if let Some(nudge) = self.nudge.take_if(|nudge| nudge.until <= Instant::now()) {
+                self.streams.settle(&nudge);
+            }
         }
     }
 
-    /// Tells the clients the exit code and waits until they took everything or left.
+    /// Tells the clients the exit code and waits until they took everything or left; for onlookers,
+    /// not long.
     pub fn finish(mut self, code: i32) {
+        // Who knocks from here on finds nobody.
+        self.door = None;
         self.tell(Kind::Exited, &code.to_le_bytes());
-        for client in &mut self.clients {
-            let _ = rustix::io::ioctl_fionbio(&client.socket, false);
-            client.flush();
+        let deadline = Instant::now() + PARTING;
+        loop {
+            let patient = Instant::now() < deadline;
+            let waiting = |viewer: &Viewer| {
+                let waits = viewer.role == Role::Owner || patient && viewer.role == Role::Onlooker;
+                waits && viewer.unread() > 0 && !viewer.gone
+            };
+            self.viewers.retain(waiting);
+            if self.viewers.is_empty() {
+                return;
+            }
+            let mut descriptors: Vec<PollFd<'_>> =
+                self.viewers.iter().map(|viewer| PollFd::new(&viewer.socket, PollFlags::OUT)).collect();
+            let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
+            let timeout = if self.viewers.iter().any(|viewer| viewer.role == Role::Onlooker) { left } else { None };
+            match poll(&mut descriptors, timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+            for viewer in &mut self.viewers {
+                viewer.flush();
+            }
         }
     }
 
-    fn until_kill(&self) -> Option<Duration> {
-        self.kill_at.map(|at| at.saturating_duration_since(Instant::now()))
+    fn until_next(&self) -> Option<Duration> {
+        let next = self.kill_at.into_iter().chain(self.nudge.as_ref().map(|nudge| nudge.until)).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
     /// One round of poll; whether a stream of the process gave anything.
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let ready = self.wait(timeout)?;
+        let now = Instant::now();
+        let patience = self.viewers.iter_mut().filter_map(|viewer| viewer.patience(now)).min();
+        let left = patience.map(|until| until.saturating_duration_since(now));
+        let timeout = timeout.into_iter().chain(left).min();
+        let ready = self.wait(timeout, patience.is_some())?;
         let mut progressed = false;
         for (source, events) in ready {
             match source {
@@ -209,18 +227,19 @@ impl Session {
                 Source::Stdout => progressed |= self.read_stream(Stream::Stdout, false),
                 Source::Stderr => progressed |= self.read_stream(Stream::Stderr, false),
                 Source::StdinRoom => self.serve_stdin(),
-                Source::Listener => self.accept(),
-                Source::Client(index) => self.serve(index, events),
+                Source::Door => self.accept(),
+                Source::Viewer(index) => self.serve(index, events),
             }
         }
-        self.drop_gone_clients();
+        self.drop_gone_viewers();
         Ok(progressed)
     }
 
-    fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<(Source, PollFlags)>> {
-        let owner_full = self.clients.iter().any(|client| client.owner && client.out.len() > HIGH_WATER);
+    fn wait(&self, timeout: Option<Duration>, is_held_up: bool) -> io::Result<Vec<(Source, PollFlags)>> {
+        let is_full = |viewer: &Viewer| viewer.role == Role::Owner && viewer.unread() > HIGH_WATER;
+        let owner_full = self.viewers.iter().any(is_full);
         // What is left after the end fits in memory.
-        let read_output = !owner_full || self.exit.is_some();
+        let read_output = !(owner_full || is_held_up) || self.exit.is_some();
         let output = if read_output { PollFlags::IN } else { PollFlags::empty() };
         let pending = if self.stdin.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
 
@@ -252,15 +271,15 @@ impl Session {
                 watch(source, stream.as_fd(), output);
             }
         }
-        if let Some(listener) = &self.listener {
-            watch(Source::Listener, listener.as_fd(), PollFlags::IN);
+        if let Some(door) = self.door.as_ref().filter(|_| !self.full) {
+            watch(Source::Door, door.listener().as_fd(), PollFlags::IN);
         }
-        for (index, client) in self.clients.iter().enumerate() {
+        for (index, viewer) in self.viewers.iter().enumerate() {
             let mut flags = if self.stdin.len() < HIGH_WATER { PollFlags::IN } else { PollFlags::empty() };
-            if !client.out.is_empty() {
+            if viewer.unread() > 0 {
                 flags |= PollFlags::OUT;
             }
-            watch(Source::Client(index), client.socket.as_fd(), flags);
+            watch(Source::Viewer(index), viewer.socket.as_fd(), flags);
         }
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         // Nothing ready must mean just that: it ends the reading of a process that has ended.
@@ -335,19 +354,20 @@ impl Session {
             (false, Stream::Stderr) => &mut self.streams.stderr,
         };
         let Some(descriptor) = slot else { return false };
-        match rustix::io::read(descriptor, &mut self.chunk[..]) {
+        match rustix::io::read(descriptor, &mut self.chunk[HEADER..]) {
             Ok(count) if count > 0 => {
                 if self.exit.is_some() {
                     self.leftover = self.leftover.saturating_sub(count);
                 }
                 let kind = if stream == Stream::Stdout { Kind::Stdout } else { Kind::Stderr };
+                self.chunk[..HEADER].copy_from_slice(&header(kind, count));
+                let frame = &self.chunk[..HEADER + count];
+                // The log first: what somebody has seen must be in it.
                 if let Some(log) = &mut self.log {
-                    log.write(stream, &self.chunk[..count]);
+                    log.write(stream, &frame[HEADER..]);
                 }
-                for client in &mut self.clients {
-                    push_frame(&mut client.out, kind, &self.chunk[..count]);
-                    client.flush();
-                    client.gone |= !client.owner && client.out.len() > SPECTATOR_MAX;
+                for viewer in &mut self.viewers {
+                    viewer.show(stream, frame, count);
                 }
                 true
             }
@@ -362,7 +382,7 @@ impl Session {
     /// The process takes input again, or has closed its end for good.
     fn serve_stdin(&mut self) {
         if self.stdin.is_empty() {
-            self.streams.stdin = None;
+            self.close_stdin();
         } else {
             self.write_stdin();
         }
@@ -374,73 +394,108 @@ impl Session {
             (None, Some(stdin)) => stdin,
             (None, None) => return self.stdin.clear(),
         };
-        match rustix::io::write(descriptor, &self.stdin) {
-            Ok(count) => drop(self.stdin.drain(..count)),
+        match rustix::io::write(descriptor, self.stdin.rest()) {
+            Ok(count) => self.stdin.consume(count),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => {
                 self.stdin.clear();
-                self.streams.stdin = None;
+                self.close_stdin();
             }
         }
         if self.stdin.is_empty() && self.stdin_ended {
-            self.streams.stdin = None;
+            self.close_stdin();
+        }
+    }
+
+    /// A client has no more input. That is the process's end of input, too, if its stdin was made for
+    /// the client that started it (docker's StdinOnce).
+    fn end_stdin(&mut self) {
+        if self.streams.terminal.is_none() && !self.streams.keep_stdin {
+            self.stdin_ended = true;
+            if self.stdin.is_empty() {
+                self.close_stdin();
+            }
+        }
+    }
+
+    /// Lets go of the process's stdin, and so do all who write to it.
+    fn close_stdin(&mut self) {
+        if self.streams.stdin.take().is_some() {
+            for viewer in self.viewers.iter_mut().filter(|viewer| viewer.wishes & wish::STDIN != 0) {
+                viewer.tell(Kind::StdinEnd, &[]);
+            }
         }
     }
 
     fn accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
-        let Ok(socket) = rustix::net::accept_with(listener, flags) else { return };
-        // Only the same user may attach, whatever the socket's mode says (invariant I12).
-        let own =
-            rustix::net::sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.uid == rustix::process::geteuid());
-        if own {
-            let _ = self.attach(socket, false);
+        let Some(door) = &self.door else { return };
+        let newcomer = match door.accept() {
+            Ok(Some(socket)) => Viewer::new(socket, Role::Stranger),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match newcomer {
+            Ok(viewer) => self.viewers.push(viewer),
+            Err(_) => self.full = true,
+        }
+        // Whoever waits outside for long is not one of ours.
+        if self.viewers.iter().filter(|viewer| viewer.role == Role::Stranger).count() > STRANGERS_MAX
+            && let Some(oldest) = self.viewers.iter_mut().find(|viewer| viewer.role == Role::Stranger)
+        {
+            oldest.gone = true;
         }
     }
 
     fn serve(&mut self, index: usize, events: PollFlags) {
-        let Some(client) = self.clients.get_mut(index) else { return };
-        client.flush();
+        let Some(viewer) = self.viewers.get_mut(index) else { return };
+        if viewer.flush() {
+            self.redraw();
+        }
         // Room for output alone is no reason to take input while the process has much unread.
         if !events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
             return;
         }
-        match rustix::io::read(&client.socket, &mut self.chunk[..]) {
-            Ok(0) => client.gone = true,
-            Ok(count) => client.decoder.extend(&self.chunk[..count]),
+        let Some(viewer) = self.viewers.get_mut(index) else { return };
+        match rustix::io::read(&viewer.socket, viewer.decoder.space()) {
+            Ok(0) => viewer.gone = true,
+            Ok(count) => viewer.decoder.filled(count),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => client.gone = true,
+            Err(_) => viewer.gone = true,
         }
-        loop {
-            let Some(client) = self.clients.get_mut(index) else { return };
-            let frame = match client.decoder.next_frame() {
-                Ok(Some((kind, payload))) => (kind, payload.to_vec()),
-                Ok(None) => return,
-                Err(_) => {
-                    client.gone = true;
-                    return;
+        while let Some(viewer) = self.viewers.get_mut(index) {
+            match viewer.decoder.peek() {
+                Ok(Some((Kind::Stdin, payload))) if viewer.wishes & wish::STDIN != 0 => {
+                    self.stdin.extend(payload);
+                    viewer.decoder.advance();
                 }
-            };
-            self.handle(index, frame.0, &frame.1);
+                Ok(Some((kind, payload))) => {
+                    let payload = payload.to_vec();
+                    viewer.decoder.advance();
+                    self.handle(index, kind, &payload);
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    viewer.gone = true;
+                    break;
+                }
+            }
+        }
+        if !self.stdin.is_empty() {
+            self.write_stdin();
         }
     }
 
     fn handle(&mut self, index: usize, kind: Kind, payload: &[u8]) {
+        let Some(viewer) = self.viewers.get_mut(index) else { return };
+        if viewer.role == Role::Stranger {
+            return self.admit(index, kind, payload);
+        }
         match kind {
-            Kind::Stdin => {
-                self.stdin.extend_from_slice(payload);
-                self.write_stdin();
-            }
-            Kind::StdinEnd if self.streams.terminal.is_none() => {
-                self.stdin_ended = true;
-                if self.stdin.is_empty() {
-                    self.streams.stdin = None;
-                }
-            }
+            Kind::StdinEnd if viewer.wishes & wish::STDIN != 0 => self.end_stdin(),
             Kind::Resize => {
                 if let [r0, r1, c0, c1] = *payload {
-                    self.streams.resize(Some((u16::from_le_bytes([r0, r1]), u16::from_le_bytes([c0, c1]))));
+                    let fresh = std::mem::take(&mut viewer.fresh);
+                    self.resize((u16::from_le_bytes([r0, r1]), u16::from_le_bytes([c0, c1])), fresh);
                 }
             }
             Kind::Signal => {
@@ -449,18 +504,61 @@ impl Session {
                 }
             }
             Kind::Detach => {
-                if let Some(client) = self.clients.get_mut(index) {
-                    client.owner = false;
-                    client.gone = true;
-                }
+                // An owner that says so leaves the process to itself.
+                viewer.role = Role::Onlooker;
+                viewer.gone = true;
             }
             _ => {}
         }
     }
 
-    fn drop_gone_clients(&mut self) {
-        let owner_lost = self.clients.iter().any(|client| client.gone && client.owner);
-        self.clients.retain(|client| !client.gone);
+    /// A stranger shows the key and says what it wants, or has to go.
+    fn admit(&mut self, index: usize, kind: Kind, payload: &[u8]) {
+        let pid = host_pid(&self.pidfd).map_or(0, |pid| pid.as_raw_nonzero().get());
+        let room = self.viewers.len() <= VIEWERS_MAX + STRANGERS_MAX;
+        let Some(viewer) = self.viewers.get_mut(index) else { return };
+        let wishes = self.door.as_ref().filter(|_| kind == Kind::Attach && room).and_then(|door| door.admit(payload));
+        let Some(&[wishes]) = wishes else {
+            viewer.gone = true;
+            return;
+        };
+        viewer.role = Role::Onlooker;
+        viewer.wishes = wishes;
+        viewer.fresh = true;
+        viewer.tell(Kind::Started, &pid.to_le_bytes());
+        if wishes & wish::STDIN != 0 && self.streams.terminal.is_none() && self.streams.stdin.is_none() {
+            viewer.tell(Kind::StdinEnd, &[]);
+        }
+    }
+
+    /// The size of the client that came or changed last holds. `fresh`: it just came and has seen
+    /// nothing yet.
+    fn resize(&mut self, size: (u16, u16), fresh: bool) {
+        if fresh && self.streams.has_size(size) {
+            return self.redraw();
+        }
+        self.nudge = None;
+        self.streams.resize(Some(size));
+    }
+
+    fn redraw(&mut self) {
+        if self.nudge.is_none() {
+            self.nudge = self.streams.nudge();
+        }
+    }
+
+    fn drop_gone_viewers(&mut self) {
+        if !self.viewers.iter().any(|viewer| viewer.gone) {
+            return;
+        }
+        let left = |role| self.viewers.iter().any(|viewer| viewer.gone && viewer.role == role);
+        let owner_lost = left(Role::Owner);
+        let fed = self.viewers.iter().any(|viewer| viewer.gone && viewer.wishes & wish::STDIN != 0);
+        self.viewers.retain(|viewer| !viewer.gone);
+        self.full = false;
+        if fed {
+            self.end_stdin();
+        }
         if owner_lost && self.rule.on_owner_lost && self.exit.is_none() {
             self.stop();
         }
@@ -476,24 +574,8 @@ enum Source {
     Stdout,
     Stderr,
     StdinRoom,
-    Listener,
-    Client(usize),
-}
-
-impl Client {
-    fn flush(&mut self) {
-        while !self.out.is_empty() {
-            match rustix::net::send(&self.socket, &self.out, rustix::net::SendFlags::NOSIGNAL) {
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => {
-                    self.gone = true;
-                    self.out.clear();
-                }
-            }
-        }
-    }
+    Door,
+    Viewer(usize),
 }
 
 /// The process behind a pidfd, as a number in the pid namespace of the procfs at /proc.

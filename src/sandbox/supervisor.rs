@@ -76,7 +76,8 @@ pub fn supervise(charge: Charge) {
         state.exit_code = code;
         state.finished_at = Some(Timestamp::now());
     });
-    let trash = plan.auto_remove.then(|| store.containers().retire(&plan.id, &alive));
+    let removed = plan.auto_remove && !supervisor.session.is_restarted();
+    let trash = removed.then(|| store.containers().retire(&plan.id, &alive));
     drop(alive);
     if let Err(error) = recorded {
         supervisor.session.tell(Kind::Warning, format!("{error:#}").as_bytes());
@@ -193,7 +194,7 @@ pub(super) fn leave_the_invocation() -> io::Result<()> {
 
 /// Our ends of the container's streams, and its own ends. With a terminal there are none yet.
 fn make_streams(plan: &Plan) -> io::Result<(Streams, [Option<OwnedFd>; 3])> {
-    let mut streams = Streams::default();
+    let mut streams = Streams { keep_stdin: plan.keep_stdin, ..Streams::default() };
     let mut inside = [None, None, None];
     if plan.has_terminal() {
         return Ok((streams, inside));

@@ -1,6 +1,7 @@
 //! From flags and image defaults to a [`ContainerConfig`]: docker's rules, in docker's words.
 
 mod modes;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ use super::security::{SeccompChoice, SecurityOptions};
 use super::signal::{InvalidSignal, Signal};
 use super::text::printable;
 use super::ulimit::Ulimit;
+
+pub use streams::{InvalidStream, StandardStream};
 
 pub use modes::{
     InvalidMode, PullPolicy, parse_extra_host, parse_ipc, parse_network, parse_pid, parse_userns, parse_uts,
@@ -44,6 +47,8 @@ pub struct CreateRequest {
     pub tty: bool,
     pub interactive: bool,
     pub detach: bool,
+    /// `-a`, in the order of the flags.
+    pub attach: Vec<StandardStream>,
     pub init: bool,
     pub read_only: bool,
     pub auto_remove: bool,
@@ -138,7 +143,7 @@ pub fn resolve(
         hostname,
         tty: request.tty,
         open_stdin: request.interactive,
-        attach: [request.interactive && !request.detach, !request.detach, !request.detach],
+        attach: streams::attached(&request.attach, request.interactive, request.detach),
         labels: image.labels.into_iter().chain(request.labels).collect(),
         annotations: BTreeMap::new(),
         exposed_ports: image.exposed_ports.into_keys().collect(),

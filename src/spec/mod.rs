@@ -5,6 +5,7 @@
 pub mod caps;
 pub mod config;
 pub mod create;
+pub mod detach_keys;
 pub mod digest;
 pub mod env;
 pub mod image;

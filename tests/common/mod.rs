@@ -11,6 +11,7 @@ pub mod proc;
 pub mod proxy;
 pub mod pty;
 pub mod registry;
+pub mod tmux;
 
 pub use bench::Bench;
 pub use command::{Cmd, Output, Running, program};

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use super::Bench;
 
@@ -164,6 +164,11 @@ impl Terminal {
             settings.control_modes.bits(),
             settings.local_modes.bits(),
         ]
+    }
+
+    /// Sets the terminal as another one is, as a shell would.
+    pub fn set_modes_of(&self, other: &Self) {
+        tcsetattr(&self.inner, OptionalActions::Now, &other.settings()).expect("a terminal");
     }
 
     /// The process on the terminal.

@@ -1,0 +1,43 @@
+//! `restart`: stop containers, then start them.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use super::{Context, each, start, stop};
+use crate::sandbox::client::Client;
+use crate::spec::signal::Signal;
+use crate::store::containers::Container;
+
+/// Restart one or more containers
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Signal to send first, by default the container's own
+    #[arg(short, long)]
+    signal: Option<Signal>,
+    /// Seconds until SIGKILL, by default the container's own; -1 waits for ever
+    #[arg(short = 't', long, alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
+    /// Containers by name, id or unique prefix
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    each(&args.containers, |name| {
+        let container = context.store()?.containers().find(name)?;
+        restart(context, container, &args).with_context(|| format!("cannot restart container {name}"))
+    })
+}
+
+fn restart(context: &Context, container: Container, args: &Args) -> Result<()> {
+    let name = container.config.id.as_str().to_owned();
+    if container.is_running() {
+        // What --rm removes at its end must stay this time.
+        let _held = if container.config.auto_remove { Client::hold(&container)? } else { None };
+        let timeout = stop::timeout(&container, args.timeout);
+        stop::stop(container, args.signal, timeout)?;
+    }
+    start::start_detached(context, &name)
+}

@@ -19,7 +19,7 @@ use super::format::text;
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
-use crate::store::images::Image;
+use crate::store::images::{Image, Summary};
 
 /// List images
 #[derive(clap::Args, Debug, Default)]
@@ -64,7 +64,6 @@ const LISTING: Listing = Listing {
     ],
 };
 
-const CREATED: &str = "{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}";
 const NONE: &str = "<none>";
 
 /// Prints the list.
@@ -96,14 +95,13 @@ fn load(store: &Store) -> Result<(Vec<Listed>, Vec<String>)> {
     let mut messages: Vec<String> =
         damaged.iter().map(|record| format!("image name {} is damaged: {}", record.id, record.why)).collect();
     let mut listed = Vec::with_capacity(images.len());
+    let mut summaries = store.images().summaries();
     for image in images {
-        match store.images().config(image.id) {
-            Ok(config) => listed.push(Listed {
-                created: config.created.as_deref().and_then(|text| text.parse().ok()),
-                labels: config.config.labels,
-                size: store.images().size(image.id).unwrap_or(0),
-                image,
-            }),
+        match summaries.read(image.id) {
+            Ok(Summary { created, labels, size }) => {
+                let created = created.as_deref().and_then(|text| text.parse().ok());
+                listed.push(Listed { image, created, labels, size });
+            }
             Err(error) => messages.push(format!("{error:#}: pull it again")),
         }
     }
@@ -112,13 +110,17 @@ fn load(store: &Store) -> Result<(Vec<Listed>, Vec<String>)> {
 }
 
 impl Args {
+    fn has_own_format(&self) -> bool {
+        !matches!(self.format.as_deref().unwrap_or_default(), "" | "table")
+    }
+
     fn template(&self) -> String {
         let digest = |text: &'static str| if self.digests { text } else { "" };
         match self.format.as_deref().unwrap_or_default() {
             "" | "table" if self.quiet => "{{.ID}}".to_owned(),
             "" | "table" => {
                 format!(
-                    "table {{{{.Repository}}}}\t{{{{.Tag}}}}\t{}{{{{.ID}}}}\t{CREATED}\t{{{{.Size}}}}",
+                    "table {{{{.Repository}}}}\t{{{{.Tag}}}}\t{}{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}",
                     digest("{{.Digest}}\t")
                 )
             }
@@ -139,11 +141,13 @@ impl Args {
 fn rows(args: &Args, format: &Format, store: &Store, images: &[Listed], now: Timestamp) -> Result<Vec<Row>> {
     let selection = filter::Selection::new(args.filter.clone(), args.reference.as_deref(), store, images, now)?;
     let per_digest = args.digests || format.mentions("{{.Digest}}");
+    // docker's own table says N/A where a template gets nothing.
+    let unknown_age = if args.has_own_format() { "" } else { "N/A" };
     let mut rows = Vec::new();
     for listed in images {
         if let Some((tags, digests)) = selection.select(listed) {
             let lines = lines(&tags, &digests, per_digest, args.digests);
-            rows.extend(lines.into_iter().map(|line| row(listed, line, args.no_trunc, now)));
+            rows.extend(lines.into_iter().map(|line| row(listed, line, args.no_trunc, unknown_age, now)));
         }
     }
     Ok(rows)
@@ -185,7 +189,7 @@ fn lines(tags: &[&ImageRef], digests: &[&ImageRef], per_digest: bool, all_digest
     lines
 }
 
-fn row(listed: &Listed, line: Line, no_trunc: bool, now: Timestamp) -> Row {
+fn row(listed: &Listed, line: Line, no_trunc: bool, unknown_age: &str, now: Timestamp) -> Row {
     let id = listed.image.id;
     let unknown = || "N/A".to_owned();
     Row::new([
@@ -195,7 +199,7 @@ fn row(listed: &Listed, line: Line, no_trunc: bool, now: Timestamp) -> Row {
         ("Digest", line.digest),
         (
             "CreatedSince",
-            listed.created.map(|created| format!("{} ago", elapsed_since(created, now))).unwrap_or_default(),
+            listed.created.map_or_else(|| unknown_age.to_owned(), |at| format!("{} ago", elapsed_since(at, now))),
         ),
         ("CreatedAt", listed.created.map_or_else(unknown, local_time)),
         ("Size", decimal_size(listed.size, 3)),

@@ -90,7 +90,15 @@ fn size((written, all): (u64, u64)) -> String {
 /// What images are called now; asks the store once a name.
 pub struct ImageNames<'a> {
     store: &'a Store,
-    known: HashMap<String, Option<Digest>>,
+    known: HashMap<String, Meaning>,
+}
+
+/// What a typed name says.
+struct Meaning {
+    /// The image that has this name.
+    image: Option<Digest>,
+    /// The name as docker shows it.
+    familiar: String,
 }
 
 impl<'a> ImageNames<'a> {
@@ -103,7 +111,8 @@ impl<'a> ImageNames<'a> {
     pub fn shown(&mut self, container: &Container, no_trunc: bool) -> String {
         let config = &container.config;
         let RootSource::Image { id, .. } = &config.root else { return config.image.clone() };
-        if self.meaning(&config.image) != Some(*id) {
+        let meaning = self.meaning(&config.image);
+        if meaning.image != Some(*id) {
             return if no_trunc { id.to_string() } else { id.short() };
         }
         if no_trunc {
@@ -112,14 +121,15 @@ impl<'a> ImageNames<'a> {
         if id.hex().starts_with(short_id(&config.image)) {
             return id.short();
         }
-        familiar_as_typed(&config.image)
+        meaning.familiar.clone()
     }
 
-    fn meaning(&mut self, image: &str) -> Option<Digest> {
-        match self.known.entry(image.to_owned()) {
-            Entry::Occupied(known) => *known.get(),
+    fn meaning(&mut self, typed: &str) -> &Meaning {
+        match self.known.entry(typed.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                *unknown.insert(self.store.images().resolve(image).ok().map(|record| record.config))
+                let image = self.store.images().resolve(typed).ok().map(|record| record.config);
+                unknown.insert(Meaning { image, familiar: familiar_as_typed(typed) })
             }
         }
     }

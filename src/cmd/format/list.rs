@@ -20,6 +20,9 @@ pub struct Listing {
     pub titles: &'static [(&'static str, &'static str)],
 }
 
+/// podman's further fields of a list: templates know them, `json` does not.
+pub type Extra<T> = [(&'static str, fn(&T) -> String)];
+
 /// One row.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
@@ -36,9 +39,9 @@ impl Row {
         Self { shown: fields.into(), ..Self::default() }
     }
 
-    /// Adds a field that templates know and `json` omits.
-    pub fn hidden(mut self, name: &'static str, value: String) -> Self {
-        self.hidden.push((name, value));
+    /// Adds fields that templates know and `json` omits.
+    pub fn hidden(mut self, fields: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.hidden.extend(fields);
         self
     }
 
@@ -49,7 +52,7 @@ impl Row {
     }
 
     /// A field's text, as a template that only names it prints it.
-    fn text(&self, field: &str) -> Option<&str> {
+    pub fn text(&self, field: &str) -> Option<&str> {
         let mut fields = self.shown.iter().chain(&self.hidden);
         fields.find(|(name, _)| *name == field).map(|(_, value)| value.as_str())
     }
@@ -66,6 +69,7 @@ impl Row {
 pub struct Format {
     source: String,
     is_table: bool,
+    heading: bool,
     template: Template,
     /// The same, when it is nothing but texts and fields.
     simple: Option<Vec<Piece>>,
@@ -107,19 +111,31 @@ impl Format {
         let source = template.trim_matches(' ').replace("\\t", "\t").replace("\\n", "\n");
         let template = Template::parse(&source, Functions::Values).map_err(unparsable)?;
         let simple = pieces(&source);
-        Ok(Self { source, is_table, template, simple })
+        Ok(Self { source, is_table, heading: true, template, simple })
     }
 
-    /// Whether the template's text holds `field`, for values that are costly to know.
+    /// The same without a table's first line.
+    pub fn without_heading(self) -> Self {
+        Self { heading: false, ..self }
+    }
+
+    /// Whether the template names `field`, for values that are costly to know or rarely wanted.
     pub fn mentions(&self, field: &str) -> bool {
-        self.source.contains(field)
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+        self.source.split('.').skip(1).any(|rest| rest.strip_prefix(field).is_some_and(ends))
+    }
+
+    /// Those of the further fields that the template names.
+    pub fn extra<T>(&self, fields: &Extra<T>, of: &T) -> Vec<(&'static str, String)> {
+        let named = fields.iter().filter(|(name, _)| self.mentions(name));
+        named.map(|(name, get)| (*name, get(of))).collect()
     }
 
     /// Prints the rows. `terminal` says that `out` is one: foreign text is then made harmless, as
     /// it always is in tables.
     pub fn write(&self, out: &mut dyn Write, listing: Listing, rows: &[Row], terminal: bool) -> Result<()> {
         let mut text = String::new();
-        if self.is_table {
+        if self.is_table && self.heading {
             let header = Template::parse(&self.source, Functions::Headers).map_err(unparsable)?;
             text.push_str(&header.render(&Data::header(listing.titles)).map_err(unexecutable)?);
             text.push('\n');
@@ -194,6 +210,10 @@ mod tests {
             "CONTAINER ID   NAMES\n0123456789ab   web\n1              a\\x1b\\tb\n"
         );
         assert_eq!(print("table {{.ID}}", &[]).unwrap(), "CONTAINER ID\n");
+        let mut out = Vec::new();
+        let bare = Format::parse("table {{.ID}}").unwrap().without_heading();
+        bare.write(&mut out, LISTING, &rows(), false).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "0123456789ab\n1\n");
         assert_eq!(print("{{.ID}}\\t{{.Names}}", &rows()[..1]).unwrap(), "0123456789ab\tweb\n");
         assert_eq!(print("json", &rows()[..1]).unwrap(), "{\"ID\":\"0123456789ab\",\"Names\":\"web\"}\n");
         assert_eq!(print("{{.Names}}", &rows()[1..]).unwrap(), "a\u{1b}\tb\n", "a pipe gets the bytes as they are");

@@ -1,4 +1,4 @@
-//! Containers: `containers/ID/` with `config.json` (what was asked, never changes), `state.json`,
+//! Containers: `containers/ID/` with `config.json` (what was asked; only the name can change), `state.json`,
 //! `lock` and `alive`; the sandbox adds `spec.json`, `upper/`, `work/`, the log and the files it
 //! binds.
 //!
@@ -12,6 +12,7 @@ mod lookup;
 pub(super) mod names;
 mod process;
 mod remove;
+mod rename;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use create::CreateError;
 pub use lookup::LookupError;
 pub use process::{ProcessIdentity, boot_id};
 pub use remove::RemoveError;
+pub use rename::RenameError;
 pub use state::{State, Status};
 
 use super::fs::Durability;

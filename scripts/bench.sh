@@ -127,6 +127,11 @@ tar_pull() {
     curl -fs "http://$HOST/v2/large/blobs/$LAYER" | tar -xz -C "$WORK/untar"
 }
 
+rbox_ps() { "$RBOX" ps -a; }
+podman_ps() { "${PODMAN[@]}" ps -a; }
+rbox_images() { "$RBOX" images; }
+podman_images() { "${PODMAN[@]}" images; }
+
 # Proportional memory (KiB) of all processes that run the rbox program.
 rbox_memory() {
     local exe total=0 part
@@ -212,6 +217,62 @@ PYTHON
     row "pull of one large layer (10,000 files)" 3 rbox rbox_pull "${peers[@]}"
 }
 
+# Lists of 1,000. podman needs minutes to make so many and lists a tenth.
+bench_lists() {
+    local ps=(rbox rbox_ps) images=(rbox rbox_images) number
+    for ((number = 0; number < 1000; number++)); do
+        "$RBOX" create --label "number=$number" --network none "$HOST/small" sleep 60
+    done >/dev/null
+    push_many 1000
+    seq 0 999 | sed "s,.*,$HOST/many/image&:1," | xargs -n 50 "$RBOX" pull -q >/dev/null
+    if ((${#PODMAN[@]})); then
+        for ((number = 0; number < 100; number++)); do
+            "${PODMAN[@]}" create --label "number=$number" --network none --tls-verify=false "$HOST/small" sleep 60
+            "${PODMAN[@]}" pull -q --tls-verify=false "$HOST/many/image$number:1"
+        done >/dev/null
+        ps+=("podman (100)" podman_ps)
+        images+=("podman (100)" podman_images)
+    fi
+    row "ps -a with 1,000 containers" "$ROUNDS" "${ps[@]}"
+    row "images with 1,000 images" "$ROUNDS" "${images[@]}"
+    "$RBOX" ps -aq | xargs "$RBOX" rm >/dev/null
+    ! ((${#PODMAN[@]})) || "${PODMAN[@]}" rm -fa -t 0 >/dev/null
+}
+
+# push_many COUNT: the small image with other labels, as HOST/many/imageN:1
+push_many() {
+    python3 - "$HOST" "$1" <<'PYTHON'
+import hashlib, http.client, json, sys
+host, count = sys.argv[1], int(sys.argv[2])
+manifest_type = "application/vnd.oci.image.manifest.v1+json"
+connection = http.client.HTTPConnection(host)
+
+def call(method, path, body=b"", headers={}):
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    if answer.status >= 300:
+        sys.exit(f"bench: {method} {path}: {answer.status}")
+    return answer, data
+
+manifest = json.loads(call("GET", "/v2/small/manifests/latest", headers={"Accept": manifest_type})[1])
+config = json.loads(call("GET", f"/v2/small/blobs/{manifest['config']['digest']}")[1])
+for number in range(count):
+    uploads = f"/v2/many/image{number}/blobs/uploads/"
+    for layer in manifest["layers"]:
+        call("POST", f"{uploads}?mount={layer['digest']}&from=small")
+    config["config"]["Labels"] = {"number": str(number)}
+    text = json.dumps(config).encode()
+    digest = "sha256:" + hashlib.sha256(text).hexdigest()
+    place = call("POST", uploads)[0].getheader("Location").split(host)[-1]
+    place += ("&" if "?" in place else "?") + "digest=" + digest
+    call("PUT", place, text, {"Content-Type": "application/octet-stream"})
+    manifest["config"].update(digest=digest, size=len(text))
+    path = f"/v2/many/image{number}/manifests/1"
+    call("PUT", path, json.dumps(manifest).encode(), {"Content-Type": manifest_type})
+PYTHON
+}
+
 # works NAME COMMAND...: whether a peer can do its work here at all (crun refuses hybrid cgroups).
 works() {
     local name=$1
@@ -239,4 +300,5 @@ bench_exec
 bench_many
 bench_memory
 bench_completion
+bench_lists
 bench_pull

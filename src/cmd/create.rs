@@ -13,7 +13,7 @@ use rustix::fs::Access;
 use super::Context;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
-use super::pull;
+use super::{pull, rm};
 use crate::explain;
 use crate::spec::config::{ContainerId, RootSource};
 use crate::spec::create::{self, Base, PullPolicy};
@@ -68,7 +68,12 @@ pub fn create(
     purpose: Purpose,
 ) -> Result<Container> {
     let policy = options.pull_policy(context).or_exit(125)?;
+    let directory = options.rootfs.then(|| format!("{ROOTFS_PREFIX}{image}"));
+    let image = directory.as_deref().unwrap_or(image);
     let request = options.request(context, image, command, purpose == Purpose::Detach).or_exit(125)?;
+    if options.replace && options.name.is_none() {
+        return Err(anyhow!("cannot replace a container without --name")).or_exit(125);
+    }
     options.name.as_deref().map(names::container_name).transpose().or_exit(125)?;
     check_bind_sources(&request.mounts).or_exit(125)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
@@ -83,6 +88,10 @@ pub fn create(
         let id = new_id()?;
         let base = Base { root: root.clone(), image: config.as_ref(), host_name: &host_name };
         let resolved = create::resolve(request.clone(), base, id, name, Timestamp::now())?;
+        // Not before everything else is known to be right.
+        if options.replace {
+            rm::remove(context, &resolved.name, true, None)?;
+        }
         Ok(store.containers().create(resolved))
     };
     let container = with_name(options.name.as_deref(), make).or_exit(125)?;

@@ -25,6 +25,9 @@ pub struct CreateOptions {
     /// Add a line to /etc/hosts (NAME:IP)
     #[arg(long, value_name = "NAME:IP")]
     pub add_host: Vec<String>,
+    /// Add an annotation for the OCI runtime Spec
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub annotation: Vec<String>,
     /// Attach to STDIN, STDOUT or STDERR only; can be given several times
     #[arg(short = 'a', long, value_name = "STREAM")]
     pub attach: Vec<StandardStream>,
@@ -34,9 +37,15 @@ pub struct CreateOptions {
     /// Drop a Linux capability, or ALL
     #[arg(long, value_name = "CAP")]
     pub cap_drop: Vec<String>,
+    /// Trust the *.crt files in this directory when pulling
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
     /// Write the container ID to the file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub cidfile: Option<PathBuf>,
+    /// Accepted for compatibility: no image is verified by docker's content trust
+    #[arg(long)]
+    pub disable_content_trust: bool,
     /// Overwrite the ENTRYPOINT of the image; empty removes it
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
@@ -46,6 +55,9 @@ pub struct CreateOptions {
     /// Read in a file of environment variables
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
+    /// Note a port or a range of ports that the container listens on
+    #[arg(long, value_name = "PORT[-PORT][/PROTOCOL]")]
+    pub expose: Vec<String>,
     /// Container host name
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
@@ -97,9 +109,15 @@ pub struct CreateOptions {
     /// Mount the container's root file system read-only
     #[arg(long)]
     pub read_only: bool,
+    /// Remove another container of the same name first
+    #[arg(long)]
+    pub replace: bool,
     /// Automatically remove the container when it exits
     #[arg(long)]
     pub rm: bool,
+    /// The image is a directory of this machine, used read-only
+    #[arg(long)]
+    pub rootfs: bool,
     /// Security option (no-new-privileges, seccomp=FILE|builtin|unconfined)
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<String>,
@@ -112,6 +130,9 @@ pub struct CreateOptions {
     /// Seconds from the stop signal to SIGKILL, 10 unless configured; -1 waits for ever
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub stop_timeout: Option<i64>,
+    /// Set a kernel parameter of the container's own namespaces
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub sysctl: Vec<String>,
     /// Verify the registry's certificate when pulling; =false also permits plain http
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
     pub tls_verify: Option<bool>,
@@ -160,6 +181,9 @@ impl CreateOptions {
             entrypoint: self.entrypoint.clone(),
             env: environment(&self.env_file, &self.env)?,
             labels: self.labels()?,
+            annotations: self.annotation.iter().map(|text| env::parse_label(text)).collect::<Result<_, _>>()?,
+            sysctls: self.sysctl.iter().map(|text| create::parse_sysctl(text)).collect::<Result<_, _>>()?,
+            exposed_ports: self.exposed_ports()?,
             user: self.user.clone(),
             workdir: self.workdir.clone(),
             hostname: self.hostname.clone(),
@@ -218,6 +242,12 @@ impl CreateOptions {
             labels.extend([env::parse_label(label)?]);
         }
         Ok(labels)
+    }
+
+    fn exposed_ports(&self) -> Result<Vec<String>> {
+        let ports: Vec<Vec<String>> =
+            self.expose.iter().map(|text| create::parse_expose(text)).collect::<Result<_, _>>()?;
+        Ok(ports.concat())
     }
 
     fn mounts(&self) -> Result<Vec<Mount>> {

@@ -64,14 +64,14 @@ pub fn writes_to(places: [PathBuf; 2]) {
 /// Prints an error's whole chain on one line, with what ran out and where if that is its cause; what
 /// foreign text it holds cannot steer a terminal.
 pub fn print(error: &anyhow::Error) {
-    let line = format!("{error:#}").trim().replace('\n', " ");
+    let line = text::clean_line(&format!("{error:#}").trim().replace('\n', " ")).into_owned();
     let places = PLACES.get().map(Vec::as_slice).unwrap_or_default();
     let cause = shortage::in_text(&line, places).filter(|cause| !line.contains(&format!("[{}]", cause.code)));
     text::warn(&explain::with_cause(line, cause));
 }
 
 /// Whether the error is only that nobody reads our output any more, which is no failure.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let inner = error.downcast_ref::<Coded>().map_or(error, |coded| &coded.0);
     inner.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 use super::Context;
 use super::format::filter::Filter;
 use super::format::human::{decimal_size, elapsed_since, local_time};
-use super::format::list::{Format, Listing, Row};
+use super::format::list::{Extra, Format, Listing, Row};
 use super::format::text;
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
-use crate::store::images::Image;
+use crate::store::images::{Image, Summary};
 
 /// List images
 #[derive(clap::Args, Debug, Default)]
@@ -30,7 +30,7 @@ pub struct Args {
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Show only what matches (before, since, reference, label, dangling, until)
+    /// Show only what matches (before, since, reference, label, dangling, until, id, containers)
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
     /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
@@ -39,12 +39,29 @@ pub struct Args {
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
+    /// Don't print the table's first line
+    #[arg(short = 'n', long)]
+    noheading: bool,
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
+    /// Order of the list: by creation, the newest first, or by another value
+    #[arg(long, value_name = "KEY", default_value = "created", hide_default_value = true)]
+    sort: Sort,
     /// Only images of this repository, tag or pattern
     #[arg(value_name = "REPOSITORY[:TAG]")]
     reference: Option<String>,
+}
+
+/// Orders of the list.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    #[default]
+    Created,
+    Id,
+    Repository,
+    Size,
+    Tag,
 }
 
 const LISTING: Listing = Listing {
@@ -61,15 +78,25 @@ const LISTING: Listing = Listing {
         ("VirtualSize", "SIZE"),
         ("SharedSize", "SHARED SIZE"),
         ("UniqueSize", "UNIQUE SIZE"),
+        ("Created", "CREATED"),
+        ("CreatedTime", "CREATED TIME"),
+        ("Dangling", "DANGLING"),
+        ("IsDangling", "IS DANGLING"),
+        ("IsReadOnly", "IS READ ONLY"),
+        ("Labels", "LABELS"),
+        ("ParentId", "PARENT ID"),
+        ("ReadOnly", "READ ONLY"),
     ],
 };
 
-const CREATED: &str = "{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}";
 const NONE: &str = "<none>";
 
 /// Prints the list.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let format = Format::parse(&args.template())?;
+    let mut format = Format::parse(&args.template())?;
+    if args.noheading {
+        format = format.without_heading();
+    }
     let store = context.store()?;
     let (images, damaged) = load(store)?;
     let rows = rows(&args, &format, store, &images, Timestamp::now())?;
@@ -96,14 +123,13 @@ fn load(store: &Store) -> Result<(Vec<Listed>, Vec<String>)> {
     let mut messages: Vec<String> =
         damaged.iter().map(|record| format!("image name {} is damaged: {}", record.id, record.why)).collect();
     let mut listed = Vec::with_capacity(images.len());
+    let mut summaries = store.images().summaries();
     for image in images {
-        match store.images().config(image.id) {
-            Ok(config) => listed.push(Listed {
-                created: config.created.as_deref().and_then(|text| text.parse().ok()),
-                labels: config.config.labels,
-                size: store.images().size(image.id).unwrap_or(0),
-                image,
-            }),
+        match summaries.read(image.id) {
+            Ok(Summary { created, labels, size }) => {
+                let created = created.as_deref().and_then(|text| text.parse().ok());
+                listed.push(Listed { image, created, labels, size });
+            }
             Err(error) => messages.push(format!("{error:#}: pull it again")),
         }
     }
@@ -112,13 +138,17 @@ fn load(store: &Store) -> Result<(Vec<Listed>, Vec<String>)> {
 }
 
 impl Args {
+    fn has_own_format(&self) -> bool {
+        !matches!(self.format.as_deref().unwrap_or_default(), "" | "table")
+    }
+
     fn template(&self) -> String {
         let digest = |text: &'static str| if self.digests { text } else { "" };
         match self.format.as_deref().unwrap_or_default() {
             "" | "table" if self.quiet => "{{.ID}}".to_owned(),
             "" | "table" => {
                 format!(
-                    "table {{{{.Repository}}}}\t{{{{.Tag}}}}\t{}{{{{.ID}}}}\t{CREATED}\t{{{{.Size}}}}",
+                    "table {{{{.Repository}}}}\t{{{{.Tag}}}}\t{}{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}",
                     digest("{{.Digest}}\t")
                 )
             }
@@ -138,16 +168,44 @@ impl Args {
 
 fn rows(args: &Args, format: &Format, store: &Store, images: &[Listed], now: Timestamp) -> Result<Vec<Row>> {
     let selection = filter::Selection::new(args.filter.clone(), args.reference.as_deref(), store, images, now)?;
-    let per_digest = args.digests || format.mentions("{{.Digest}}");
+    let per_digest = args.digests || format.mentions("Digest");
+    // docker's own table says N/A where a template gets nothing.
+    let unknown_age = if args.has_own_format() { "" } else { "N/A" };
     let mut rows = Vec::new();
     for listed in images {
         if let Some((tags, digests)) = selection.select(listed) {
             let lines = lines(&tags, &digests, per_digest, args.digests);
-            rows.extend(lines.into_iter().map(|line| row(listed, line, args.no_trunc, now)));
+            rows.extend(lines.into_iter().map(|line| {
+                let row = row(listed, line, args.no_trunc, unknown_age, now);
+                (listed.size, row.hidden(format.extra(EXTRA, listed)))
+            }));
         }
     }
-    Ok(rows)
+    let by = |field: &'static str| move |row: &(u64, Row)| row.1.text(field).unwrap_or_default().to_owned();
+    match args.sort {
+        Sort::Created => {}
+        Sort::Id => rows.sort_by_cached_key(by("ID")),
+        Sort::Repository => rows.sort_by_cached_key(by("Repository")),
+        Sort::Size => rows.sort_by_key(|(size, _)| *size),
+        Sort::Tag => rows.sort_by_cached_key(by("Tag")),
+    }
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
+
+/// podman's further fields, for templates that name them.
+const EXTRA: &Extra<Listed> = &[
+    ("Created", |listed| listed.created.map_or_else(String::new, |created| created.to_string())),
+    ("CreatedTime", |listed| listed.created.map_or_else(String::new, |created| created.to_string())),
+    ("Dangling", |listed| listed.image.tags.is_empty().to_string()),
+    ("IsDangling", |listed| listed.image.tags.is_empty().to_string()),
+    ("IsReadOnly", |_| "false".to_owned()),
+    ("Labels", |listed| {
+        let labels: Vec<String> = listed.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        labels.join(",")
+    }),
+    ("ParentId", |_| String::new()),
+    ("ReadOnly", |_| "false".to_owned()),
+];
 
 /// Repository, tag and digest of a row.
 #[derive(Debug, PartialEq, Eq)]
@@ -185,7 +243,7 @@ fn lines(tags: &[&ImageRef], digests: &[&ImageRef], per_digest: bool, all_digest
     lines
 }
 
-fn row(listed: &Listed, line: Line, no_trunc: bool, now: Timestamp) -> Row {
+fn row(listed: &Listed, line: Line, no_trunc: bool, unknown_age: &str, now: Timestamp) -> Row {
     let id = listed.image.id;
     let unknown = || "N/A".to_owned();
     Row::new([
@@ -195,7 +253,7 @@ fn row(listed: &Listed, line: Line, no_trunc: bool, now: Timestamp) -> Row {
         ("Digest", line.digest),
         (
             "CreatedSince",
-            listed.created.map(|created| format!("{} ago", elapsed_since(created, now))).unwrap_or_default(),
+            listed.created.map_or_else(|| unknown_age.to_owned(), |at| format!("{} ago", elapsed_since(at, now))),
         ),
         ("CreatedAt", listed.created.map_or_else(unknown, local_time)),
         ("Size", decimal_size(listed.size, 3)),

@@ -8,15 +8,16 @@ mod tests;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
 
-use super::Context;
+use super::error;
 use super::format::document::unparsable;
 use super::format::json::{self, Html};
 use super::format::template::{Data, Functions, Names, Template};
 use super::format::text;
-use super::usage;
+use super::selection::Choice;
+use super::{Context, usage};
 use crate::store::Store;
 use crate::store::containers::{self, Container};
 use crate::store::images;
@@ -24,16 +25,37 @@ use crate::store::images;
 /// Show everything about containers and images, as JSON
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    #[command(flatten)]
+    container: ContainerArgs,
+    /// Look among these only
+    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "all", hide_default_value = true)]
+    kind: Kind,
+}
+
+/// Show everything about containers, as JSON
+#[derive(clap::Args, Debug)]
+pub struct ContainerArgs {
     /// Format output: 'json' or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Show the container created last
+    #[arg(short, long)]
+    latest: bool,
     /// Show how much disk containers take
     #[arg(short, long)]
     size: bool,
-    /// Look among these only
-    #[arg(long = "type", value_name = "TYPE")]
-    kind: Option<Kind>,
-    /// Containers and images by name, id or unique prefix
+    /// Objects by name, id or unique prefix
+    #[arg(required_unless_present = "latest", value_name = "NAME|ID")]
+    names: Vec<String>,
+}
+
+/// Show everything about images, as JSON
+#[derive(clap::Args, Debug)]
+pub struct ImageArgs {
+    /// Format output: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Images by reference, id or unique prefix
     #[arg(required = true, value_name = "NAME|ID")]
     names: Vec<String>,
 }
@@ -41,25 +63,40 @@ pub struct Args {
 /// A type of object.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    All,
     Container,
     Image,
 }
 
-impl Args {
-    /// The arguments of `container inspect` and `image inspect`: restricted to one type.
-    pub fn of_kind(self, kind: Kind) -> Self {
-        Self { kind: Some(kind), ..self }
+/// Runs `inspect`.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let ContainerArgs { format, latest, size, names } = args.container;
+    if latest && args.kind == Kind::Image {
+        bail!("conflicting options: --latest and --type image");
     }
+    let names = Choice { named: &names, latest, ..Choice::default() }.names(context, |_| true)?;
+    let kind = if latest { Kind::Container } else { args.kind };
+    inspect(context, &names, kind, format.as_deref(), size)
+}
+
+/// Runs `container inspect`.
+pub fn containers(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
+    run(Args { container: args, kind: Kind::Container }, context)
+}
+
+/// Runs `image inspect`.
+pub fn images(args: ImageArgs, context: &Context) -> Result<ExitCode> {
+    inspect(context, &args.names, Kind::Image, args.format.as_deref(), false)
 }
 
 /// Prints what is found; what is not is reported on stderr and makes the exit code 1.
-pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+fn inspect(context: &Context, names: &[String], kind: Kind, format: Option<&str>, size: bool) -> Result<ExitCode> {
     let stdout = std::io::stdout();
-    let mut printer = Printer::new(args.format.as_deref(), stdout.is_terminal())?;
+    let mut printer = Printer::new(format, stdout.is_terminal())?;
     let store = context.store()?;
     let mut errors = Vec::new();
-    for name in &args.names {
-        match look_up(store, name, args.kind, args.size) {
+    for name in names {
+        match look_up(store, name, kind, size) {
             Ok(object) => errors.extend(printer.add(object).err()),
             Err(error) => errors.push(error),
         }
@@ -67,9 +104,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let mut out = stdout.lock();
     out.write_all(printer.finish().as_bytes())?;
     out.flush()?;
-    for error in &errors {
-        text::warn(&format!("{error:#}"));
-    }
+    errors.iter().for_each(error::print);
     Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -118,17 +153,17 @@ impl Printer {
 }
 
 /// Finds an object: containers before images, as docker does.
-fn look_up(store: &Store, name: &str, kind: Option<Kind>, size: bool) -> Result<Value> {
-    if kind != Some(Kind::Image) {
+fn look_up(store: &Store, name: &str, kind: Kind, size: bool) -> Result<Value> {
+    if kind != Kind::Image {
         match store.containers().find(name) {
             Ok(container) => return describe_container(store, &container, size),
-            Err(containers::LookupError::NotFound(_)) if kind.is_none() => {}
+            Err(containers::LookupError::NotFound(_)) if kind == Kind::All => {}
             Err(error) => return Err(error.into()),
         }
     }
     match store.images().find(name) {
         Ok(image) => describe_image(store, &image),
-        Err(images::LookupError::NotFound(_)) if kind.is_none() => {
+        Err(images::LookupError::NotFound(_)) if kind == Kind::All => {
             Err(anyhow!("no such object: {}", text::clean_line(name)))
         }
         Err(error) => Err(error.into()),

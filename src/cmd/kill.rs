@@ -1,26 +1,46 @@
 //! `kill`: signal running containers.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::selection::Choice;
 use super::{Context, each, stop};
 use crate::spec::signal::Signal;
+use crate::store::containers::Container;
 
 /// Kill one or more running containers
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    /// Kill all running containers
+    #[arg(short, long)]
+    all: bool,
+    /// Read the ID of a container from this file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Vec<PathBuf>,
+    /// Kill the container created last
+    #[arg(short, long)]
+    latest: bool,
     /// Signal to send to the container
     #[arg(short, long, default_value = "KILL")]
     signal: Signal,
     /// Containers by name, id or unique prefix
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present_any = ["all", "cidfile", "latest"], value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    each(&args.containers, |name| {
+    let choice = Choice {
+        named: &args.containers,
+        cidfiles: &args.cidfile,
+        all: args.all,
+        latest: args.latest,
+        ..Choice::default()
+    };
+    let names = choice.names(context, Container::is_running)?;
+    each(&names, |name| {
         let mut container = context.store()?.containers().find(name)?;
         let Some(init) = stop::open_init(&container)? else {
             bail!("cannot kill container: {name}: container {} is not running", container.id());

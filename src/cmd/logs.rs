@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Zoned;
 
 use self::source::Source;
-use super::Context;
+use super::{Context, selection};
 use crate::spec::log::LogDriver;
 use crate::spec::time::parse_moment;
 use crate::store::containers::Container;
@@ -30,6 +30,9 @@ pub struct Args {
     /// Follow log output
     #[arg(short, long)]
     follow: bool,
+    /// Show the logs of the container created last
+    #[arg(short, long)]
+    latest: bool,
     /// Show logs since a moment (2026-01-02T13:23:37Z) or for a time (42m)
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
@@ -43,8 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
     /// Container by name, id or unique prefix
-    #[arg(value_name = "CONTAINER")]
-    container: String,
+    #[arg(required_unless_present = "latest", value_name = "CONTAINER")]
+    container: Option<String>,
 }
 
 /// Prints the log, and with `--follow` what is added until the container stops.
@@ -57,7 +60,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     // docker takes what is no number for all.
     let tail = args.tail.parse().ok();
     let query = LogQuery { tail, since: moment("since", &args.since)?, until: moment("until", &args.until)? };
-    let mut container = context.store()?.containers().find(&args.container)?;
+    let mut container = selection::one(context, args.container.as_deref(), args.latest)?;
     if container.config.log.driver == LogDriver::None {
         bail!("configured logging driver does not support reading");
     }

@@ -4,27 +4,34 @@ mod argv;
 pub mod attach;
 mod complete;
 mod completion;
+pub mod container;
 pub mod context;
 pub mod create;
 mod create_options;
 pub mod doctor;
 pub mod error;
 pub mod exec;
+pub mod exists;
 pub mod format;
 pub mod help;
+pub mod image;
 pub mod images;
 pub mod info;
 pub mod inspect;
 pub mod kill;
 mod launching;
 pub mod logs;
+mod noun;
 mod progress;
+pub mod prune;
 pub mod ps;
 pub mod pull;
+pub mod rename;
 pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+mod selection;
 mod settings;
 pub mod start;
 pub mod stop;
@@ -36,9 +43,12 @@ pub mod version;
 pub mod wait;
 
 pub use context::{Context, GlobalOptions};
-use format::text::warn;
+use format::quote::quote;
+use format::text::{clean_line, warn};
+use noun::Lazy;
 
 use std::io::Write;
+use std::num::IntErrorKind;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -52,7 +62,11 @@ use crate::sys::process;
 /// Daemonless, rootless containers
 #[derive(Debug, Parser)]
 #[command(name = "rbox", version, disable_help_subcommand = false, propagate_version = false)]
+#[command(disable_version_flag = true)]
 pub struct Cli {
+    /// Print the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     global: GlobalOptions,
     #[command(subcommand)]
@@ -66,9 +80,15 @@ enum Command {
     #[command(name = "__complete", hide = true)]
     Complete(complete::Args),
     Completion(completion::Args),
+    /// Manage containers
+    #[command(subcommand)]
+    Container(Lazy<container::Command>),
     Create(Box<create::Args>),
     Doctor(doctor::Args),
     Exec(exec::Args),
+    /// Manage images
+    #[command(subcommand)]
+    Image(Lazy<image::Command>),
     Images(images::Args),
     Info(info::Args),
     Inspect(inspect::Args),
@@ -76,14 +96,16 @@ enum Command {
     Logs(logs::Args),
     Ps(ps::Args),
     Pull(pull::Args),
+    Rename(rename::Args),
     Restart(restart::Args),
     Rm(rm::Args),
     Rmi(rmi::Args),
     Run(Box<run::Args>),
     Start(start::Args),
     Stop(stop::Args),
+    /// Look after the store and this installation
     #[command(subcommand)]
-    System(system::Command),
+    System(Lazy<system::Command>),
     Tag(tag::Args),
     Version(version::Args),
     Wait(wait::Args),
@@ -113,9 +135,11 @@ impl Command {
             Self::Attach(args) => attach::run(args, context),
             Self::Complete(args) => complete::run(args, context),
             Self::Completion(args) => completion::run(args, context),
+            Self::Container(command) => command.0.run(context),
             Self::Create(args) => create::run(*args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Exec(args) => exec::run(args, context),
+            Self::Image(command) => command.0.run(context),
             Self::Images(args) => images::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Inspect(args) => inspect::run(args, context),
@@ -123,13 +147,14 @@ impl Command {
             Self::Logs(args) => logs::run(args, context),
             Self::Ps(args) => ps::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Rename(args) => rename::run(args, context),
             Self::Restart(args) => restart::run(args, context),
             Self::Rm(args) => rm::run(args, context),
             Self::Rmi(args) => rmi::run(args, context),
             Self::Run(args) => run::run(*args, context),
             Self::Start(args) => start::run(args, context),
             Self::Stop(args) => stop::run(args, context),
-            Self::System(command) => command.run(context),
+            Self::System(command) => command.0.run(context),
             Self::Tag(args) => tag::run(args, context),
             Self::Version(args) => version::run(args, context),
             Self::Wait(args) => wait::run(args, context),
@@ -137,18 +162,18 @@ impl Command {
     }
 }
 
-/// The command tree, for completions and man pages too. `-h` is `--hostname` for run and create.
+/// The command tree, for completions and man pages too: `build` it to see what the nouns hold.
 pub fn command() -> clap::Command {
-    let free_h = |command: clap::Command| {
-        command
-            .disable_help_flag(true)
-            .arg(clap::Arg::new("help").long("help").help("Print help").action(clap::ArgAction::Help))
-    };
-    Cli::command().mut_subcommands(docker_grammar).mut_subcommand("run", free_h).mut_subcommand("create", free_h)
+    Cli::command().mut_subcommands(docker_grammar)
 }
 
 /// Of a flag given twice the last one counts, and every boolean takes `=true` or `=false` (pflag).
-fn docker_grammar(command: clap::Command) -> clap::Command {
+/// `-h` is help but where it is something else, as `--hostname` for run and create.
+fn docker_grammar(mut command: clap::Command) -> clap::Command {
+    if command.get_arguments().any(|arg| arg.get_short() == Some('h')) {
+        let help = clap::Arg::new("help").long("help").help("Print help").action(clap::ArgAction::Help);
+        command = command.disable_help_flag(true).arg(help);
+    }
     let boolean = |arg: clap::Arg| match arg.get_action() {
         // One with a default of its own says how it is to be read.
         clap::ArgAction::SetTrue if arg.get_default_values().is_empty() => arg
@@ -209,13 +234,13 @@ fn usage_error(error: &clap::Error) -> ExitCode {
         }
         ErrorKind::InvalidSubcommand => {
             let name = text(ContextKind::InvalidSubcommand);
-            (format!("unknown command: {name}{}", suggest::command(&name)), 1)
+            (format!("unknown command: {}{name}{}", subcommand_typed(), suggest::command(&name)), 1)
         }
         ErrorKind::MissingRequiredArgument => (missing(error, &rendered), 1),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => (invalid_value(error, first), 125),
         _ => (first.to_owned(), 125),
     };
-    warn(&format!("{message}; see 'rbox {}--help'", subcommand_typed()));
+    warn(&clean_line(&format!("{message}; see 'rbox {}--help'", subcommand_typed())));
     ExitCode::from(code)
 }
 
@@ -232,15 +257,58 @@ fn invalid_value(error: &clap::Error, first: &str) -> String {
     else {
         return first.to_owned();
     };
-    let flag = argument.split(' ').next().unwrap_or(argument);
-    let reason = std::error::Error::source(error).map_or_else(|| first.to_owned(), ToString::to_string);
-    format!("invalid argument {value:?} for {flag:?} flag: {reason}")
+    let flag = argument.split([' ', '[', '=']).next().unwrap_or(argument);
+    let reason = match (error.get(ContextKind::ValidValue), std::error::Error::source(error)) {
+        (_, Some(source)) => match source.downcast_ref::<std::num::ParseIntError>().map(|error| error.kind()) {
+            Some(IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => {
+                format!("strconv.ParseInt: parsing {}: value out of range", quote(value))
+            }
+            Some(_) => format!("strconv.ParseInt: parsing {}: invalid syntax", quote(value)),
+            None => source.to_string(),
+        },
+        _ if value.is_empty() && first.starts_with("a value is required") => {
+            return format!("flag needs an argument: {flag}");
+        }
+        (Some(ContextValue::Strings(valid)), None) => format!("must be one of {}", valid.join(", ")),
+        _ => first.to_owned(),
+    };
+    format!("invalid argument {} for {:?} flag: {reason}", quote(value), with_shorthand(flag))
 }
 
+/// docker names a flag by both its names: `-f, --filter`.
+fn with_shorthand(flag: &str) -> String {
+    let known = commands_typed().pop();
+    let arguments = known.iter().flat_map(clap::Command::get_arguments);
+    let mut same = arguments.filter(|arg| arg.get_long().is_some() && arg.get_long() == flag.strip_prefix("--"));
+    match same.next().and_then(clap::Arg::get_short) {
+        Some(short) => format!("-{short}, {flag}"),
+        None => flag.to_owned(),
+    }
+}
+
+/// The typed command's names, each followed by a blank.
 fn subcommand_typed() -> String {
-    let known = command();
-    let typed = std::env::args().skip(1).find(|word| known.find_subcommand(word).is_some());
-    typed.map_or_else(String::new, |word| format!("{word} "))
+    commands_typed().iter().map(|command| format!("{} ", command.get_name())).collect()
+}
+
+/// The commands that the command line walks through, outermost first.
+fn commands_typed() -> Vec<clap::Command> {
+    let mut walked: Vec<clap::Command> = Vec::new();
+    let mut here = command();
+    here.build();
+    for word in std::env::args_os().skip(1) {
+        let Some(next) = word.to_str().and_then(|word| here.find_subcommand(word)).cloned() else {
+            // Options of rbox itself may stand before the command.
+            if walked.is_empty() {
+                continue;
+            } else {
+                break;
+            };
+        };
+        here = next.clone();
+        walked.push(next);
+    }
+    walked
 }
 
 /// Go's strconv.ParseBool, which docker's boolean flags take.
@@ -248,7 +316,7 @@ fn go_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
+        _ => Err(format!("strconv.ParseBool: parsing {}: invalid syntax", quote(text))),
     }
 }
 
@@ -263,13 +331,21 @@ fn print_text(text: &str) -> Result<()> {
     Ok(out.flush()?)
 }
 
+/// Prints a line about what was done. That nobody reads it must not stop what is left to do.
+fn say(line: &str) -> Result<()> {
+    match print_line(line) {
+        Err(error) if error::is_broken_pipe(&error) => Ok(()),
+        said => said,
+    }
+}
+
 /// Does `work` for each argument and prints the argument as typed when it succeeds, as docker does;
 /// goes on past failures.
 fn each(arguments: &[String], work: impl Fn(&str) -> Result<()>) -> Result<ExitCode> {
     let mut failed = false;
     for argument in arguments {
         match work(argument) {
-            Ok(()) => print_line(argument)?,
+            Ok(()) => say(argument)?,
             Err(error) => {
                 error::print(&error);
                 failed = true;

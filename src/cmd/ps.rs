@@ -1,6 +1,6 @@
 //! `rbox ps`: the list of containers.
 
-mod filter;
+pub mod filter;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,7 @@ pub struct Args {
     /// Show all containers, not only those that run
     #[arg(short, long)]
     all: bool,
-    /// Show only what matches (name, id, status, label, ancestor, exited, network, volume, before, since)
+    /// Show only what matches (name, id, status, label, ancestor, exited, network, volume, before, since, until)
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
     /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
@@ -40,12 +40,32 @@ pub struct Args {
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
+    /// Don't print the table's first line
+    #[arg(long)]
+    noheading: bool,
     /// Only display container IDs
     #[arg(short, long)]
     quiet: bool,
     /// Display total file sizes
     #[arg(short, long)]
     size: bool,
+    /// Order of the list: by creation, the newest first, or by another value
+    #[arg(long, value_name = "KEY", default_value = "created", hide_default_value = true)]
+    sort: Sort,
+}
+
+/// Orders of the list. `Runningfor` is podman's other word for `Created`.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    #[default]
+    Created,
+    Command,
+    Id,
+    Image,
+    Names,
+    Runningfor,
+    Size,
+    Status,
 }
 
 const LISTING: Listing = Listing {
@@ -67,6 +87,21 @@ const LISTING: Listing = Listing {
         ("LocalVolumes", "LOCAL VOLUMES"),
         ("Networks", "NETWORKS"),
         ("Platform", "PLATFORM"),
+        ("AutoRemove", "AUTOREMOVE"),
+        ("CIDFile", "CIDFILE"),
+        ("Created", "CREATED"),
+        ("CreatedHuman", "CREATED"),
+        ("ExitCode", "EXIT CODE"),
+        ("Exited", "EXITED"),
+        ("ExitedAt", "EXITED AT"),
+        ("ExposedPorts", "EXPOSED PORTS"),
+        ("ImageID", "IMAGE ID"),
+        ("IsInfra", "IS INFRA"),
+        ("Pid", "PID"),
+        ("Pod", "POD"),
+        ("PodName", "POD NAME"),
+        ("Restarts", "RESTARTS"),
+        ("StartedAt", "STARTED AT"),
     ],
 };
 
@@ -77,7 +112,10 @@ const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command
 
 /// Prints the list.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let format = Format::parse(&args.template())?;
+    let mut format = Format::parse(&args.template())?;
+    if args.noheading {
+        format = format.without_heading();
+    }
     let store = context.store()?;
     let (rows, damaged) = rows(&args, &format, store, Timestamp::now())?;
     let stdout = std::io::stdout();
@@ -111,6 +149,19 @@ impl Args {
     }
 }
 
+/// Sorts what is newest first; of equals the newest stays first.
+fn sort(by: Sort, store: &Store, containers: &mut [Container]) {
+    match by {
+        Sort::Created | Sort::Runningfor => {}
+        Sort::Command => containers.sort_by_cached_key(|one| one.config.argv()),
+        Sort::Id => containers.sort_by_cached_key(|one| one.config.id.clone()),
+        Sort::Image => containers.sort_by_cached_key(|one| one.config.image.clone()),
+        Sort::Names => containers.sort_by_cached_key(|one| one.config.name.clone()),
+        Sort::Size => containers.sort_by_cached_key(|one| usage::sizes(store, one).0),
+        Sort::Status => containers.sort_by_cached_key(|one| one.status().to_string()),
+    }
+}
+
 /// The rows, newest first, and a message for each container that cannot be read.
 fn rows(args: &Args, format: &Format, store: &Store, now: Timestamp) -> Result<(Vec<Row>, Vec<String>)> {
     let (mut containers, damaged) = store.containers().list()?;
@@ -118,12 +169,14 @@ fn rows(args: &Args, format: &Format, store: &Store, now: Timestamp) -> Result<(
     let all = args.all || args.limit().is_some() || selection.includes_stopped();
     containers.retain(|container: &Container| (all || container.is_running()) && selection.matches(container));
     containers.truncate(args.limit().unwrap_or(usize::MAX));
+    sort(args.sort, store, &mut containers);
     let mut images = row::ImageNames::new(store);
-    let wants_size = args.size || (!args.quiet && format.mentions(".Size"));
+    let wants_size = args.size || (!args.quiet && format.mentions("Size"));
     let rows = containers.iter().map(|container| {
         let image = images.shown(container, args.no_trunc);
         let sizes = wants_size.then(|| usage::sizes(store, container));
-        row::row(container, &image, sizes, args.no_trunc, now)
+        let row = row::row(container, &image, sizes, args.no_trunc, now);
+        row.hidden(format.extra(row::EXTRA, container))
     });
     let rows = rows.collect();
     let message =

@@ -14,6 +14,7 @@ use super::format::text::warn;
 use super::progress::{Bars, Lines, Silent};
 use super::{Context, error, sweep_abandoned};
 use crate::sandbox::userns;
+use crate::spec::create::PullPolicy;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
@@ -26,6 +27,12 @@ pub struct Args {
     /// Image to download, NAME[:TAG][@DIGEST]
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
+    /// Accepted for compatibility: no image is verified by docker's content trust
+    #[arg(long)]
+    disable_content_trust: bool,
+    /// When to download (always, missing, never)
+    #[arg(long, value_name = "POLICY", default_value = "always")]
+    policy: PullPolicy,
     /// Print only the image's full name
     #[arg(short, long)]
     quiet: bool,
@@ -63,11 +70,17 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let output = if args.quiet { Output::Quiet } else { Output::Stdout };
     for name in &args.images {
         let reference = context.image_name(name)?;
-        if !args.quiet && !names_version(name) {
-            super::print_line("Using default tag: latest")?;
+        let here = args.policy != PullPolicy::Always && is_here(context, &reference, options.platform.as_ref())?;
+        if args.policy == PullPolicy::Never && !here {
+            bail!("No such image: {}", reference.familiar());
         }
-        pull_image(context, &reference, &options, output)?;
-        super::print_line(&reference.to_string())?;
+        if !here {
+            if !args.quiet && !names_version(name) {
+                super::say("Using default tag: latest")?;
+            }
+            pull_image(context, &reference, &options, output)?;
+        }
+        super::say(&reference.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -102,8 +115,9 @@ fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missi
         writeln!(io::stderr(), "Unable to find image '{}' locally", reference.familiar())?;
     }
     let platform = options.platform.clone();
-    let registries = context.settings()?.registries();
-    let options = PullOptions { platform, tls_verify: options.tls_verify, registries, ..PullOptions::default() };
+    let (registries, cert_dir) = (context.settings()?.registries(), options.cert_dir.clone());
+    let options =
+        PullOptions { platform, tls_verify: options.tls_verify, cert_dir, registries, ..PullOptions::default() };
     pull_image(context, &reference, &options, output)
 }
 
@@ -127,12 +141,21 @@ fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, ou
         let count = pulled.skipped_devices;
         warn(&format!("skipped {count} device nodes of {}: containers have their own /dev", reference.familiar()));
     }
-    match output {
+    let summarised = match output {
         Output::Stdout => summarise(io::stdout(), reference, &pulled),
         Output::Stderr => summarise(io::stderr(), reference, &pulled),
         Output::Quiet => Ok(()),
-    }?;
+    };
+    summarised.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
     Ok(pulled)
+}
+
+/// Whether an image has this name and the platform asked for.
+fn is_here(context: &Context, name: &ImageRef, platform: Option<&Platform>) -> Result<bool> {
+    let images = context.store()?.images();
+    let Some(record) = images.by_name(name)? else { return Ok(false) };
+    let satisfies = |wanted| images.config(record.config).is_ok_and(|config| config.platform().satisfies(wanted));
+    Ok(platform.is_none_or(satisfies))
 }
 
 /// Whether the typed name has a tag or a digest.
@@ -141,7 +164,8 @@ fn names_version(name: &str) -> bool {
 }
 
 fn display(output: Output) -> Box<dyn Progress> {
-    let watched = io::stderr().is_terminal();
+    // A dumb terminal cannot draw a line anew.
+    let watched = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
     match output {
         Output::Quiet => Box::new(Silent),
         Output::Stdout if watched && io::stdout().is_terminal() => Box::new(Bars::new(io::stdout())),

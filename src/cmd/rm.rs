@@ -1,10 +1,14 @@
 //! `rm`: remove containers.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
+use super::error::WithCode;
+use super::format::filter::Filter;
+use super::selection::Choice;
 use super::{Context, each, finish_cleanup, stop};
 use crate::spec::signal::Signal;
 use crate::store::containers::{LookupError, RemoveError};
@@ -15,23 +19,57 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Remove one or more containers
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    /// Remove all containers
+    #[arg(short, long)]
+    all: bool,
+    /// Read the ID of a container from this file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Vec<PathBuf>,
+    /// Remove what matches, as in ps
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
     /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
+    /// Don't complain about containers that do not exist
+    #[arg(short, long)]
+    ignore: bool,
+    /// Remove the container created last
+    #[arg(long)]
+    latest: bool,
+    /// With --force: seconds from the stop signal to SIGKILL, none by default; -1 waits for ever
+    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
     /// Accepted for compatibility: this version makes no volumes
     #[arg(short, long)]
     volumes: bool,
     /// Containers by name, id or unique prefix
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present_any = ["all", "cidfile", "filter", "latest"], value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    each(&args.containers, |name| remove(context, name, args.force))
+    if args.time.is_some() && !args.force {
+        return Err(anyhow!("--force option must be specified to use the --time option")).or_exit(125);
+    }
+    let choice = Choice {
+        named: &args.containers,
+        cidfiles: &args.cidfile,
+        filters: &args.filter,
+        all: args.all,
+        latest: args.latest,
+    };
+    let names = choice.names(context, |_| true)?;
+    each(&names, |name| match context.store()?.containers().resolve(name) {
+        Err(LookupError::NotFound(_)) if args.ignore => Ok(()),
+        _ => remove(context, name, args.force, args.time),
+    })
 }
 
-fn remove(context: &Context, name: &str, force: bool) -> Result<()> {
+/// Removes a container. With `force` a running one is killed first, after its stop signal and
+/// `time` seconds when that is given, and one that does not exist is no error.
+pub fn remove(context: &Context, name: &str, force: bool, time: Option<i64>) -> Result<()> {
     let containers = context.store()?.containers();
     let id = match containers.resolve(name) {
         Err(LookupError::NotFound(_)) if force => return Ok(()),
@@ -45,7 +83,11 @@ fn remove(context: &Context, name: &str, force: bool) -> Result<()> {
         if let Ok(container) = containers.get(&id)
             && container.is_running()
         {
-            stop::stop(container, Signal::from_number(9), Some(Duration::from_secs(10)))?;
+            let (signal, patience) = match time {
+                None => (Signal::from_number(9), Some(Duration::from_secs(10))),
+                Some(seconds) => (None, u64::try_from(seconds).ok().map(Duration::from_secs)),
+            };
+            stop::stop(container, signal, patience)?;
         }
         match containers.remove(&id) {
             // A --rm container removed itself when it was stopped.

@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use super::{Context, error, finish_cleanup, pull, sweep_abandoned, sweep_in_user_namespace};
+use super::{Context, error, finish_cleanup, info, pull, sweep_abandoned, sweep_in_user_namespace};
 use crate::sandbox::userns;
 use crate::store::check;
 use crate::store::containers::{RemoveError, Status};
 
-/// Manage the store
+/// The commands.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
     Check(CheckArgs),
+    Info(info::Args),
 }
 
 impl Command {
@@ -20,6 +21,7 @@ impl Command {
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Check(args) => check(&args, context),
+            Self::Info(args) => info::run(args, context),
         }
     }
 }
@@ -28,7 +30,7 @@ impl Command {
 #[derive(clap::Args, Debug)]
 pub struct CheckArgs {
     /// Remove corrupt blobs, extract missing layers again, set bad records aside
-    #[arg(long)]
+    #[arg(short, long)]
     repair: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `tag`: give an image a further name.
+//! `tag`: give an image further names.
 
 use std::process::ExitCode;
 
@@ -12,21 +12,28 @@ use crate::spec::reference::ImageRef;
 pub struct Args {
     /// Image by reference, id or unique prefix
     source: String,
-    /// The new name; its tag is latest when none is given
-    target: String,
+    /// The new names; their tag is latest when none is given
+    #[arg(required = true)]
+    targets: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let invalid =
-        |reason: String| anyhow!("Error parsing reference: {:?} is not a valid repository/tag: {reason}", args.target);
     context.settings()?;
-    let target: ImageRef = args.target.parse().map_err(|error| invalid(format!("{error}")))?;
+    let targets: Vec<ImageRef> = args.targets.iter().map(|text| target(text)).collect::<Result<_>>()?;
+    let images = context.store()?.images();
+    let image = images.find(&args.source)?;
+    for target in &targets {
+        images.tag(target, image.manifest, image.id)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn target(text: &str) -> Result<ImageRef> {
+    let invalid = |reason: String| anyhow!("Error parsing reference: {text:?} is not a valid repository/tag: {reason}");
+    let target: ImageRef = text.parse().map_err(|error| invalid(format!("{error}")))?;
     if target.digest().is_some() {
         return Err(invalid("refusing to create a tag with a digest reference".to_owned()));
     }
-    let images = context.store()?.images();
-    let image = images.find(&args.source)?;
-    images.tag(&target, image.manifest, image.id)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(target)
 }

@@ -6,22 +6,31 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 
+use super::selection::Choice;
 use super::{Context, error, stop};
-use crate::store::containers::{Container, State, Status};
+use crate::store::containers::{Container, LookupError, State, Status};
 
 /// Block until one or more containers stop, then print their exit codes
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    /// Print -1 for a container that does not exist
+    #[arg(long)]
+    ignore: bool,
+    /// Wait for the container created last
+    #[arg(short, long)]
+    latest: bool,
     /// Containers by name, id or unique prefix
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present = "latest", value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let mut failed = false;
-    for name in &args.containers {
+    let choice = Choice { named: &args.containers, latest: args.latest, ..Choice::default() };
+    for name in &choice.names(context, |_| true)? {
         match wait(context, name) {
+            Err(error) if args.ignore && is_missing(&error) => super::print_line("-1")?,
             Ok(code) => super::print_line(&code.to_string())?,
             Err(error) => {
                 error::print(&error);
@@ -30,6 +39,10 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LookupError::NotFound(_)))
 }
 
 fn wait(context: &Context, name: &str) -> Result<i32> {

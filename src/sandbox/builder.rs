@@ -333,7 +333,8 @@ fn apply_sysctls(plan: &Plan, mounts: &[Detached], maps: &IdMaps) -> Result<(), 
     let settings = plan.spec.linux().as_ref().and_then(|linux| linux.sysctl().clone()).unwrap_or_default();
     for (key, value) in &settings {
         let path = PathBuf::from("sys").join(key.replace('.', "/"));
-        let value = if key == "net.ipv4.ping_group_range" { ping_range(maps) } else { value.clone() };
+        let is_all_groups = key == "net.ipv4.ping_group_range" && value == "0 2147483647";
+        let value = if is_all_groups { ping_range(maps) } else { value.clone() };
         write_below(proc.mount.as_fd(), &path, &value).doing(format_args!("set the sysctl {key}={value}"))?;
     }
     Ok(())

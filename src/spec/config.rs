@@ -150,6 +150,9 @@ pub struct ContainerConfig {
     pub attach: [bool; 3],
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
+    /// `--sysctl`: kernel settings of the container's own namespaces.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
     /// What `docker inspect` shows as ExposedPorts: `80/tcp`.
     pub exposed_ports: Vec<String>,
     /// The image's VOLUME paths.

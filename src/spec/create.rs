@@ -25,7 +25,8 @@ use super::ulimit::Ulimit;
 pub use streams::{InvalidStream, StandardStream};
 
 pub use modes::{
-    InvalidMode, PullPolicy, parse_extra_host, parse_ipc, parse_network, parse_pid, parse_userns, parse_uts,
+    InvalidMode, PullPolicy, parse_expose, parse_extra_host, parse_ipc, parse_network, parse_pid, parse_sysctl,
+    parse_userns, parse_uts,
 };
 
 /// What `run` and `create` were asked for. A `Default` is a command line with nothing on it.
@@ -41,6 +42,10 @@ pub struct CreateRequest {
     pub env: Vec<EnvChange>,
     /// Label files first, then `--label`: the last of a name won.
     pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub sysctls: BTreeMap<String, String>,
+    /// `80/tcp`, besides the image's.
+    pub exposed_ports: Vec<String>,
     pub user: Option<String>,
     pub workdir: Option<String>,
     pub hostname: Option<String>,
@@ -103,6 +108,10 @@ pub enum CreateError {
     Nul(String),
     #[error("the image's stop signal can't be used: {0}")]
     StopSignal(#[from] InvalidSignal),
+    #[error("sysctl '{0}' is not allowed")]
+    Sysctl(String),
+    #[error("sysctl '{0}' is not allowed: the container shares this namespace with others")]
+    SharedSysctl(String),
     #[error(transparent)]
     Name(#[from] InvalidName),
     #[error(transparent)]
@@ -129,6 +138,7 @@ pub fn resolve(
     let hostname = hostname(&request, &base, &id)?;
     let env = environment(&request, &image, &hostname);
     mount::check_duplicates(&request.mounts)?;
+    check_sysctls(&request)?;
     let config = ContainerConfig {
         name,
         created: format!("{now:.9}"),
@@ -145,8 +155,9 @@ pub fn resolve(
         open_stdin: request.interactive,
         attach: streams::attached(&request.attach, request.interactive, request.detach),
         labels: image.labels.into_iter().chain(request.labels).collect(),
-        annotations: BTreeMap::new(),
-        exposed_ports: image.exposed_ports.into_keys().collect(),
+        annotations: request.annotations,
+        sysctls: request.sysctls,
+        exposed_ports: exposed_ports(image.exposed_ports.into_keys(), request.exposed_ports),
         volumes: image.volumes.into_keys().collect(),
         stop_signal: stop_signal(request.stop_signal, &image.stop_signal)?,
         stop_timeout: stop_timeout(request.stop_timeout),
@@ -234,6 +245,48 @@ fn working_dir(asked: Option<String>, image: &Defaults) -> Result<String, Create
     }
 }
 
+/// Each once, in the order of the numbers.
+fn exposed_ports(image: impl Iterator<Item = String>, asked: Vec<String>) -> Vec<String> {
+    let mut ports: Vec<String> = image.chain(asked).collect();
+    ports.sort_by_cached_key(|port| {
+        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+        (number.parse().unwrap_or(u32::MAX), protocol.to_owned())
+    });
+    ports.dedup();
+    ports
+}
+
+/// docker's list of what belongs to a namespace; a container may change its own only.
+fn check_sysctls(request: &CreateRequest) -> Result<(), CreateError> {
+    const OF_IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    for key in request.sysctls.keys() {
+        let own = match key {
+            _ if key.split('.').any(|part| part.is_empty() || part.contains('/')) => None,
+            _ if key.starts_with("net.") => Some(request.network == NetworkMode::None),
+            _ if key.starts_with("fs.mqueue.") || OF_IPC.contains(&key.as_str()) => {
+                let private = [NamespaceMode::Private, NamespaceMode::Shareable, NamespaceMode::None];
+                Some(private.contains(&request.ipc))
+            }
+            _ => None,
+        };
+        match own {
+            Some(true) => {}
+            Some(false) => return Err(CreateError::SharedSysctl(printable(key))),
+            None => return Err(CreateError::Sysctl(printable(key))),
+        }
+    }
+    Ok(())
+}
+
 fn stop_signal(asked: Option<Signal>, image: &str) -> Result<Signal, CreateError> {
     match asked {
         Some(signal) => Ok(signal),
@@ -284,7 +337,8 @@ fn last_of_each_name(limits: Vec<Ulimit>) -> Vec<Ulimit> {
 /// What execve and the kernel take as C strings.
 fn refuse_nul(config: &ContainerConfig) -> Result<(), CreateError> {
     let argv = config.argv();
-    let texts = argv.iter().chain(&config.env).chain([&config.working_dir, &config.user]);
+    let settings = config.sysctls.iter().flat_map(|(key, value)| [key, value]);
+    let texts = argv.iter().chain(&config.env).chain([&config.working_dir, &config.user]).chain(settings);
     match texts.into_iter().find(|text| text.contains('\0')) {
         Some(text) => Err(CreateError::Nul(printable(text))),
         None => Ok(()),

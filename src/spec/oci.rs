@@ -180,7 +180,7 @@ fn linux(config: &ContainerConfig, facts: &HostFacts) -> Result<Linux, SpecError
         .set_namespaces(Some(namespaces(config, facts)))
         .set_uid_mappings(own_ids.then(|| map(&facts.uid_map)).transpose()?)
         .set_gid_mappings(own_ids.then(|| map(&facts.gid_map)).transpose()?)
-        .set_sysctl((config.network == NetworkMode::None).then(sysctls))
+        .set_sysctl(Some(sysctls(config)).filter(|settings| !settings.is_empty()))
         .set_resources(None)
         .set_devices(None)
         .set_seccomp(seccomp(config, facts)?)
@@ -197,10 +197,12 @@ fn id_mapping(&(inside, outside, count): &(u32, u32, u32)) -> Result<LinuxIdMapp
     LinuxIdMappingBuilder::default().container_id(inside).host_id(outside).size(count).build()
 }
 
-/// Docker's for a private network: any user may bind low ports and ping.
-fn sysctls() -> std::collections::HashMap<String, String> {
-    let settings = [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
-    settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+/// Docker's for a private network (any user may bind low ports and ping), then what was asked for.
+fn sysctls(config: &ContainerConfig) -> std::collections::HashMap<String, String> {
+    let usual = [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+    let usual = usual.into_iter().filter(|_| config.network == NetworkMode::None);
+    let usual = usual.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    usual.chain(config.sysctls.clone()).collect()
 }
 
 /// Those that are the host's are left out; those joined have a path.

@@ -2,11 +2,12 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::spec::digest::Digest;
 
@@ -106,6 +107,16 @@ pub fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(bytes)
+}
+
+/// Reads a file below an open directory into `buffer` with three system calls; what comes is its
+/// beginning if a read was cut short, so a record that does not parse is to be read again by
+/// [`read_limited`]. None when it cannot be read or fills the buffer.
+pub fn read_quickly<'a>(directory: BorrowedFd<'_>, path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::openat(directory, path, flags, Mode::empty()).ok()?;
+    let count = rustix::io::read(&file, &mut *buffer).ok()?;
+    (count < buffer.len()).then(|| &buffer[..count])
 }
 
 /// 16 random hex digits, for temporary names.

@@ -1,6 +1,7 @@
 //! Records: small JSON files that may have been damaged by a disk, an editor or a lost write.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -31,6 +32,23 @@ pub struct Quarantined {
     pub id: String,
     /// What is wrong with it, safe to print.
     pub why: String,
+}
+
+/// Reads and parses a record below an open directory, without saying why when that does not work:
+/// then [`read`] it again. `buffer` is room for a usual record.
+pub fn read_quickly<T: DeserializeOwned>(directory: BorrowedFd<'_>, path: &str, buffer: &mut [u8]) -> Option<T> {
+    let bytes = fs::read_quickly(directory, path, buffer)?;
+    serde_json::from_slice(without_padding(bytes)).ok()
+}
+
+/// Cuts off most of the blanks at the end, of which a padded record has more than text.
+fn without_padding(mut bytes: &[u8]) -> &[u8] {
+    const BLANKS: [u8; 64] = [b' '; 64];
+    bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    while let Some(front) = bytes.strip_suffix(&BLANKS) {
+        bytes = front;
+    }
+    bytes
 }
 
 /// Reads and parses a record.

@@ -73,6 +73,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         attach: [false; 3],
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        sysctls: BTreeMap::new(),
         exposed_ports: Vec::new(),
         volumes: Vec::new(),
         stop_signal: Signal::default(),

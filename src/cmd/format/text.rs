@@ -25,7 +25,8 @@ pub fn clean_line(text: &str) -> Cow<'_, str> {
 
 /// Prints a message on stderr with the program's name. Nobody listening there is no failure.
 pub fn warn(message: &str) {
-    let _ = writeln!(std::io::stderr(), "rbox: {}", clean(message));
+    // In one piece: others may write there too.
+    let _ = std::io::stderr().write_all(format!("rbox: {}\n", clean(message)).as_bytes());
 }
 
 fn escape(text: &str, dangerous: impl Fn(char) -> bool) -> Cow<'_, str> {

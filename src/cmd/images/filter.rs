@@ -1,15 +1,34 @@
 //! `images --filter` and its argument, by docker's rules.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use jiff::{Timestamp, Zoned};
 
 use super::Listed;
 use crate::cmd::format::filter::{Filter, Filters};
+use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
 use crate::spec::time::parse_moment;
 use crate::store::Store;
+use crate::store::containers::Container;
 
-const KEYS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
+const KEYS: &[&str] = &[
+    "after",
+    "before",
+    "containers",
+    "dangling",
+    "digest",
+    "id",
+    "intermediate",
+    "label",
+    "label!",
+    "manifest",
+    "readonly",
+    "reference",
+    "since",
+    "until",
+];
 
 /// Which images, and which of their names, were asked for.
 pub struct Selection {
@@ -17,6 +36,10 @@ pub struct Selection {
     /// Patterns; none means all names.
     references: Vec<String>,
     dangling: Option<bool>,
+    /// Whether it has containers, and the images that have.
+    containers: Option<(bool, HashSet<Digest>)>,
+    /// An image that is what there is none of: read-only, intermediate, a list of manifests.
+    impossible: bool,
     before: Option<Timestamp>,
     since: Option<Timestamp>,
 }
@@ -35,12 +58,22 @@ impl Selection {
         for filter in filters.of("dangling") {
             dangling = Some(filter.boolean()?);
         }
+        let mut containers = None;
+        for filter in filters.of("containers") {
+            containers = Some((filter.boolean()?, used_images(store)?));
+        }
+        let mut impossible = false;
+        for key in ["intermediate", "manifest", "readonly"] {
+            for filter in filters.of(key) {
+                impossible |= filter.boolean()?;
+            }
+        }
         let mut before: Option<Timestamp> = None;
         let mut since: Option<Timestamp> = None;
         for filter in filters.of("before") {
             before = earliest(before, created(store, images, &filter.value)?);
         }
-        for filter in filters.of("since") {
+        for filter in filters.of("since").chain(filters.of("after")) {
             since = since.max(created(store, images, &filter.value)?);
         }
         let now = Zoned::new(now, jiff::tz::TimeZone::system());
@@ -50,13 +83,22 @@ impl Selection {
         }
         let typed = filters.of("reference").map(|filter| filter.value.clone());
         let references = typed.chain(argument.map(str::to_owned)).collect();
-        Ok(Self { filters, references, dangling, before, since })
+        Ok(Self { filters, references, dangling, containers, impossible, before, since })
     }
 
     /// The names of an image that are shown, tags and digests; None when it is not shown at all.
     pub fn select<'a>(&self, listed: &'a Listed) -> Option<(Vec<&'a ImageRef>, Vec<&'a ImageRef>)> {
         let image = &listed.image;
         let passes = (self.dangling != Some(true) || image.tags.is_empty())
+            && !self.impossible
+            && self.containers.as_ref().is_none_or(|(wanted, used)| used.contains(&image.id) == *wanted)
+            && self
+                .filters
+                .any("id", |prefix| image.id.hex().starts_with(prefix.strip_prefix("sha256:").unwrap_or(prefix)))
+            && self.filters.any("digest", |prefix| {
+                let mut digests = image.digests.iter().filter_map(ImageRef::digest).chain([image.manifest]);
+                digests.any(|digest| digest.to_string().starts_with(prefix))
+            })
             && self.filters.labels(&listed.labels)
             && self.before.is_none_or(|moment| listed.created.is_some_and(|created| created < moment))
             && self.since.is_none_or(|moment| listed.created.is_some_and(|created| created > moment));
@@ -68,6 +110,10 @@ impl Selection {
         let digests: Vec<&ImageRef> = image.digests.iter().filter(shown).collect();
         (self.references.is_empty() || !tags.is_empty() || !digests.is_empty()).then_some((tags, digests))
     }
+}
+
+fn used_images(store: &Store) -> Result<HashSet<Digest>> {
+    Ok(store.containers().list()?.0.iter().filter_map(Container::image_id).collect())
 }
 
 fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {

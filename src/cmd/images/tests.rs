@@ -71,7 +71,12 @@ fn names_become_rows_as_in_docker() {
 #[test]
 fn filters_choose() {
     let store = TestStore::new();
-    testing::image(&store, &["busybox:1.29", "busybox:musl", "quay.io/a/b"], &["base"]);
+    let used = testing::image(&store, &["busybox:1.29", "busybox:musl", "quay.io/a/b"], &["base"]);
+    let id = format!("id={}", used.config.short());
+    let digest = format!("digest={}", used.manifest);
+    let mut config = testing::config("web", "a");
+    config.root = crate::spec::config::RootSource::Image { id: used.config, layers: used.chains };
+    store.containers().create(config).unwrap();
     let dangling = testing::reference("gone").at_digest(Digest::of(b"z"));
     testing::image(&store, &[&dangling.to_string()], &["other"]);
     for (filters, reference, expected) in [
@@ -83,6 +88,13 @@ fn filters_choose() {
         (&["dangling=true"], None, "gone:<none>"),
         (&["dangling=false", "label!=x"], Some("quay.io/*/*"), "quay.io/a/b:latest"),
         (&["label=x"], None, ""),
+        (&["containers=true"], Some("quay.io/a/b"), "quay.io/a/b:latest"),
+        (&["containers=false"], None, "gone:<none>"),
+        (&[&id], Some("busybox:musl"), "busybox:musl"),
+        (&["id=sha256:0"], Some("busybox"), ""),
+        (&[&digest], Some("busybox:musl"), "busybox:musl"),
+        (&["readonly=true"], None, ""),
+        (&["intermediate=false", "manifest=false"], Some("busybox:musl"), "busybox:musl"),
         (&["since=busybox:musl"], None, ""),
         (&["until=2025-12-31T00:00:00Z"], None, ""),
         (&["until=2026-01-01T00:00:01Z", "dangling=true"], None, "gone:<none>"),

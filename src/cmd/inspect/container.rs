@@ -121,13 +121,14 @@ fn host_config(config: &ContainerConfig) -> Value {
     if !tmpfs.is_empty() {
         all.insert("Tmpfs".to_owned(), Value::Object(tmpfs));
     }
+    let sysctls = (!config.sysctls.is_empty()).then(|| json!(config.sysctls));
     all.extend(object([
         ("UTSMode", json!(namespace(&config.uts, ""))),
         ("UsernsMode", json!(if config.userns_host { "host" } else { "" })),
         ("ShmSize", json!(config.shm_size)),
-        ("Runtime", json!("rbox")),
-        ("Isolation", json!("")),
     ]));
+    all.extend(sysctls.map(|settings| ("Sysctls".to_owned(), settings)));
+    all.extend(object([("Runtime", json!("rbox")), ("Isolation", json!(""))]));
     all.extend(resources(config));
     let mounts: Vec<Value> = by_flag(Flag::Mount).map(mount_option).collect();
     if !mounts.is_empty() {

@@ -27,7 +27,7 @@ fn print(store: &Store, names: &[&str], format: Option<&str>) -> (String, Vec<St
     let mut printer = Printer::new(format, false).unwrap();
     let mut errors = Vec::new();
     for name in names {
-        match look_up(store, name, None, false) {
+        match look_up(store, name, Kind::All, false) {
             Ok(object) => errors.extend(printer.add(object).err().map(|error| error.to_string())),
             Err(error) => errors.push(format!("{error:#}")),
         }
@@ -151,9 +151,9 @@ fn types_restrict_the_search() {
     store.containers().create(full_config()).unwrap();
     testing::image(&store, &["web"], &["base"]);
     let found = |kind| look_up(&store, "web", kind, true).unwrap();
-    assert!(found(None).get("State").is_some() && found(Some(Kind::Container)).get("SizeRw").is_some());
-    assert!(found(Some(Kind::Image)).get("RepoTags").is_some());
-    let missing = |kind| look_up(&store, "absent", Some(kind), false).unwrap_err().to_string();
+    assert!(found(Kind::All).get("State").is_some() && found(Kind::Container).get("SizeRw").is_some());
+    assert!(found(Kind::Image).get("RepoTags").is_some());
+    let missing = |kind| look_up(&store, "absent", kind, false).unwrap_err().to_string();
     assert_eq!(missing(Kind::Container), "No such container: absent");
     assert_eq!(missing(Kind::Image), "No such image: absent:latest");
 }

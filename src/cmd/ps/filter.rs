@@ -1,7 +1,7 @@
 //! `ps --filter`, by docker's rules.
 
 use anyhow::Result;
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
 use crate::cmd::format::filter::{Filter, FilterError, Filters};
@@ -9,14 +9,34 @@ use crate::cmd::inspect::container::network_name;
 use crate::spec::config::{ContainerConfig, RootSource};
 use crate::spec::digest::Digest;
 use crate::spec::mount::MountKind;
+use crate::spec::time::parse_moment;
 use crate::store::Store;
 use crate::store::containers::Container;
 
 const KEYS: &[&str] = &[
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network", "publish",
-    "since", "status", "volume",
+    "ancestor",
+    "before",
+    "command",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "restart-policy",
+    "since",
+    "status",
+    "until",
+    "volume",
 ];
 const STATES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+const ISOLATION: &[&str] = &["", "default", "hyperv", "process"];
+const RESTART: &[&str] = &["no", "never", "always", "on-failure", "unless-stopped"];
 const HEALTH: &[&str] = &["starting", "healthy", "unhealthy", "none"];
 
 /// Which containers were asked for.
@@ -34,9 +54,14 @@ impl Selection {
     /// Checks the filters. `containers` are all there are.
     pub fn new(filters: Vec<Filter>, store: &Store, containers: &[Container]) -> Result<Self> {
         let filters = Filters::new(filters, KEYS)?;
-        for (key, allowed) in [("status", STATES), ("health", HEALTH)] {
+        for (key, what, allowed) in [
+            ("status", "state", STATES),
+            ("health", "health", HEALTH),
+            ("isolation", "isolation", ISOLATION),
+            ("restart-policy", "restart policy", RESTART),
+        ] {
             for filter in filters.of(key) {
-                check_word(filter, if key == "status" { "state" } else { "health" }, allowed)?;
+                check_word(filter, what, allowed)?;
             }
         }
         for filter in filters.of("is-task") {
@@ -56,7 +81,7 @@ impl Selection {
             names: filters.of("name").filter_map(|filter| Regex::new(&filter.value).ok()).collect(),
             ancestors: filters.of("ancestor").filter_map(ancestor).collect(),
             exit_codes: filters.of("exited").map(exit_code).collect::<Result<_, FilterError>>()?,
-            before: filters.of("before").map(created).collect::<Result<_>>()?,
+            before: filters.of("before").map(created).chain(filters.of("until").map(until)).collect::<Result<_>>()?,
             since: filters.of("since").map(created).collect::<Result<_>>()?,
             filters,
         })
@@ -77,6 +102,9 @@ impl Selection {
                 || self.names.iter().any(|name| name.is_match(&config.name) || name.is_match(&with_slash)))
             && self.filters.any("status", |wanted| wanted == status)
             && self.filters.any("health", |wanted| wanted == "none")
+            && self.filters.any("isolation", |wanted| matches!(wanted, "" | "default"))
+            && self.filters.any("restart-policy", |wanted| matches!(wanted, "no" | "never"))
+            && self.filters.any("command", |wanted| config.argv().first().is_some_and(|program| program == wanted))
             && self.filters.of("is-task").all(|filter| filter.boolean() == Ok(false))
             && self.filters.labels(&config.labels)
             && self.filters.any("network", |name| name == network_name(&config.network))
@@ -96,6 +124,10 @@ fn check_word(filter: &Filter, what: &str, allowed: &[&str]) -> Result<(), Filte
         return Ok(());
     }
     Err(filter.invalid(format!("invalid value for {what} ({}): must be one of {}", filter.value, allowed.join(", "))))
+}
+
+fn until(filter: &Filter) -> Result<Timestamp> {
+    Ok(parse_moment(&filter.value, &Zoned::now()).map_err(|error| filter.invalid(error.to_string()))?)
 }
 
 fn find(store: &Store, containers: &[Container], text: &str) -> Result<ContainerConfig> {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::cmd::format::human::{self, decimal_size, elapsed_since, ellipsis, short_id};
-use crate::cmd::format::list::Row;
+use crate::cmd::format::list::{Extra, Row};
 use crate::cmd::format::quote::quote;
 use crate::cmd::inspect::container::network_name;
 use crate::spec::config::{ContainerConfig, RootSource};
@@ -44,8 +45,38 @@ pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_tru
         ("Networks", network_name(&config.network).to_owned()),
         ("Platform", config.platform.clone()),
     ])
-    .hidden("HealthStatus", String::new())
+    .hidden([("HealthStatus", String::new())])
     .labels(config.labels.clone())
+}
+
+/// podman's further fields, for templates that name them.
+pub const EXTRA: &Extra<Container> = &[
+    ("AutoRemove", |container| container.config.auto_remove.to_string()),
+    ("CIDFile", |container| container.config.cidfile.as_deref().map(path_text).unwrap_or_default()),
+    ("Created", |container| container.config.created.clone()),
+    ("CreatedHuman", |container| {
+        let created = container.config.created.parse::<Timestamp>();
+        created.map(|created| format!("{} ago", elapsed_since(created, Timestamp::now()))).unwrap_or_default()
+    }),
+    ("ExitCode", |container| container.state.exit_code.to_string()),
+    ("Exited", |container| (container.status() == Status::Exited).to_string()),
+    ("ExitedAt", |container| unix_time(container.state.finished_at)),
+    ("ExposedPorts", |container| container.config.exposed_ports.join(", ")),
+    ("ImageID", |container| container.image_id().map(|id| id.hex()).unwrap_or_default()),
+    ("IsInfra", |_| "false".to_owned()),
+    ("Pid", |container| container.state.pid.to_string()),
+    ("Pod", |_| String::new()),
+    ("PodName", |_| String::new()),
+    ("Restarts", |_| "0".to_owned()),
+    ("StartedAt", |container| unix_time(container.state.started_at)),
+];
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn unix_time(moment: Option<Timestamp>) -> String {
+    moment.map_or_else(String::new, |moment| moment.as_second().to_string())
 }
 
 /// docker's STATUS: `Up 5 minutes`, `Exited (0) 8 days ago`.
@@ -90,7 +121,15 @@ fn size((written, all): (u64, u64)) -> String {
 /// What images are called now; asks the store once a name.
 pub struct ImageNames<'a> {
     store: &'a Store,
-    known: HashMap<String, Option<Digest>>,
+    known: HashMap<String, Meaning>,
+}
+
+/// What a typed name says.
+struct Meaning {
+    /// The image that has this name.
+    image: Option<Digest>,
+    /// The name as docker shows it.
+    familiar: String,
 }
 
 impl<'a> ImageNames<'a> {
@@ -103,7 +142,8 @@ impl<'a> ImageNames<'a> {
     pub fn shown(&mut self, container: &Container, no_trunc: bool) -> String {
         let config = &container.config;
         let RootSource::Image { id, .. } = &config.root else { return config.image.clone() };
-        if self.meaning(&config.image) != Some(*id) {
+        let meaning = self.meaning(&config.image);
+        if meaning.image != Some(*id) {
             return if no_trunc { id.to_string() } else { id.short() };
         }
         if no_trunc {
@@ -112,14 +152,15 @@ impl<'a> ImageNames<'a> {
         if id.hex().starts_with(short_id(&config.image)) {
             return id.short();
         }
-        familiar_as_typed(&config.image)
+        meaning.familiar.clone()
     }
 
-    fn meaning(&mut self, image: &str) -> Option<Digest> {
-        match self.known.entry(image.to_owned()) {
-            Entry::Occupied(known) => *known.get(),
+    fn meaning(&mut self, typed: &str) -> &Meaning {
+        match self.known.entry(typed.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                *unknown.insert(self.store.images().resolve(image).ok().map(|record| record.config))
+                let image = self.store.images().resolve(typed).ok().map(|record| record.config);
+                unknown.insert(Meaning { image, familiar: familiar_as_typed(typed) })
             }
         }
     }

@@ -158,6 +158,12 @@ fn filters_choose() {
         (&["health=none"], "db web"),
         (&["health=healthy"], ""),
         (&["is-task=true"], ""),
+        (&["isolation=default", "restart-policy=no"], "db web"),
+        (&["restart-policy=always"], ""),
+        (&["label!=tier"], "db"),
+        (&["command=docker-entrypoint.sh"], "web"),
+        (&["command=docker"], ""),
+        (&["until=2026-01-02T03:04:06Z"], "web"),
     ] {
         assert_eq!(names(&store, filters).unwrap(), expected, "{filters:?}");
     }
@@ -169,10 +175,33 @@ fn filters_choose() {
              restarting, removing, exited, dead",
         ),
         (["since=absent"], "No such container: absent"),
+        (["until=x"], "invalid filter 'until=x': failed to parse value as time or duration: \"x\""),
         (["exited=x"], "invalid filter 'exited=x': not a number"),
         (["nothing"], "bad format of filter (expected name=value)"),
     ] {
         assert_eq!(names(&store, &filters).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn fields_of_podman_and_orders() {
+    let store = store();
+    let show = |format: &str, sort: Sort| {
+        let args = Args { all: true, last: -1, format: Some(format.to_owned()), sort, ..Args::default() };
+        print(&store, &args).unwrap().replace('\n', ";")
+    };
+    assert_eq!(show("{{.Names}} {{.ExitCode}} {{.Exited}} {{.Pid}}", Sort::Created), "db 3 true 0;web 0 false 0;");
+    assert_eq!(show("{{.ExitedAt}}|{{.StartedAt}}|{{.ExposedPorts}}", Sort::Created), "1767323105||;||80/tcp;");
+    assert_eq!(show("table {{.Names}} {{.Restarts}}", Sort::Id), "NAMES RESTARTS;web 0;db 0;");
+    for (sort, expected) in [
+        (Sort::Created, "db;web;"),
+        (Sort::Names, "db;web;"),
+        (Sort::Image, "web;db;"),
+        (Sort::Command, "web;db;"),
+        (Sort::Status, "web;db;"),
+        (Sort::Size, "db;web;"),
+    ] {
+        assert_eq!(show("{{.Names}}", sort), expected, "{sort:?}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Values of `--pid`, `--ipc`, `--uts`, `--userns`, `--network`, `--pull` and `--add-host`.
+//! Values of `--pid`, `--ipc`, `--uts`, `--userns`, `--network`, `--pull`, `--add-host`, `--expose`
+//! and `--sysctl`.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -27,6 +28,10 @@ pub enum InvalidMode {
     Address(String),
     #[error("host-gateway can't be used in add-host: the networks none and host have no gateway")]
     Gateway,
+    #[error("invalid range format for --expose: {0}")]
+    Expose(String),
+    #[error("sysctl '{0}' is not allowed: expected KEY=VALUE")]
+    Sysctl(String),
     /// The container of `container:NAME` was not found; the text says why.
     #[error("{0}")]
     Container(String),
@@ -122,9 +127,46 @@ pub fn parse_extra_host(text: &str) -> Result<(String, String), InvalidMode> {
     Ok((name.to_owned(), parsed.to_string()))
 }
 
+/// `--expose`: `PORT[-PORT][/tcp|udp|sctp]`, taken apart into single ports.
+pub fn parse_expose(text: &str) -> Result<Vec<String>, InvalidMode> {
+    let bad = || InvalidMode::Expose(printable(text));
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(bad());
+    }
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(bad);
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(bad());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// `--sysctl`: `KEY=VALUE`. Which keys a container may set is decided when all modes are known.
+pub fn parse_sysctl(text: &str) -> Result<(String, String), InvalidMode> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(InvalidMode::Sysctl(printable(text))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_and_settings() {
+        let ports = |text: &str| parse_expose(text).map(|ports| ports.join(" "));
+        assert_eq!(ports("80").as_deref(), Ok("80/tcp"));
+        assert_eq!(ports("7000-7002/UDP").as_deref(), Ok("7000/udp 7001/udp 7002/udp"));
+        for bad in ["", "0", "80:80", "5-3", "80/icmp", "65536", "-1", "a", "80/", "1-2-3"] {
+            assert_eq!(parse_expose(bad), Err(InvalidMode::Expose(bad.to_owned())), "{bad}");
+        }
+        assert_eq!(parse_sysctl("net.a = 1 2"), Ok(("net.a".to_owned(), "1 2".to_owned())));
+        assert!(parse_sysctl("net.a").is_err() && parse_sysctl("=1").is_err());
+    }
 
     #[test]
     fn namespaces() {

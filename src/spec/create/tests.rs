@@ -172,3 +172,24 @@ fn configs_survive_json() {
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<ContainerConfig>(&json).unwrap(), config);
 }
+
+#[test]
+fn ports_and_settings_of_flags() {
+    let request = CreateRequest { exposed_ports: words(&["443/tcp", "80/tcp", "8/udp"]), ..sh() };
+    assert_eq!(create(request, Some(&image())).unwrap().exposed_ports, ["8/udp", "80/tcp", "443/tcp"]);
+
+    let with = |key: &str, network: NetworkMode, ipc: NamespaceMode| {
+        let sysctls = BTreeMap::from([(key.to_owned(), "1".to_owned())]);
+        create(CreateRequest { sysctls, network, ipc, ..sh() }, None).map(|config| config.sysctls.len())
+    };
+    let (none, host) = (NetworkMode::None, NetworkMode::Host);
+    for key in ["net.core.somaxconn", "kernel.shmmax", "fs.mqueue.msg_max"] {
+        assert_eq!(with(key, none.clone(), NamespaceMode::Private).unwrap(), 1, "{key}");
+        let error = with(key, host.clone(), NamespaceMode::Host).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("sysctl '{key}' is not allowed: ")), "{error}");
+    }
+    for key in ["kernel.hostname", "vm.swappiness", "net..x", "net/core/somaxconn", "fs.mqueue./../x", "net.", ""] {
+        let error = with(key, none.clone(), NamespaceMode::Private).unwrap_err().to_string();
+        assert_eq!(error, format!("sysctl '{key}' is not allowed"));
+    }
+}

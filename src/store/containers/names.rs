@@ -23,7 +23,9 @@ pub fn lock(store: &Store) -> io::Result<NamesLock<'_>> {
 impl NamesLock<'_> {
     /// Gives a free name to `id`; Err is the container that has it.
     pub fn claim(&self, name: &str, id: &ContainerId) -> io::Result<Result<(), ContainerId>> {
-        if let Some(holder) = holder(self.store, name)? {
+        if let Some(holder) = holder(self.store, name)?
+            && !is_left_over(self.store, name, &holder)
+        {
             return Ok(Err(holder));
         }
         let path = path(self.store, name);
@@ -40,9 +42,10 @@ impl NamesLock<'_> {
         Ok(())
     }
 
-    /// Removes a record that points to no container.
+    /// Removes a record that points to no container, or to one with another name.
     pub fn remove_dangling(&self, name: &str) -> io::Result<()> {
-        if holder(self.store, name)?.is_none() {
+        let holder = holder(self.store, name)?;
+        if holder.is_none_or(|holder| is_left_over(self.store, name, &holder)) {
             fs::remove_if_present(&path(self.store, name))?;
         }
         Ok(())
@@ -69,6 +72,11 @@ pub fn list(store: &Store) -> io::Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Whether a name is what a crash of a renaming left: its container is called otherwise.
+fn is_left_over(store: &Store, name: &str, holder: &ContainerId) -> bool {
+    super::read_config(&store.containers().directory(holder), holder).is_ok_and(|config| config.name != name)
 }
 
 fn path(store: &Store, name: &str) -> PathBuf {

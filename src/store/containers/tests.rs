@@ -328,6 +328,46 @@ fn a_removal_beside_the_supervisors_own_ends_without_delay() {
 }
 
 #[test]
+fn a_renaming_that_was_killed_leaves_no_name_taken() {
+    let store = TestStore::new();
+    let web = store.containers().create(config("web", "a")).unwrap();
+    // Killed after the new name was claimed.
+    names::lock(&store).unwrap().claim("next", web.id()).unwrap().unwrap();
+    let next = store.containers().create(config("next", "b")).unwrap();
+    assert_eq!(store.containers().resolve("next").unwrap(), *next.id());
+    names::lock(&store).unwrap().claim("more", web.id()).unwrap().unwrap();
+    store.containers().free_dangling_names().unwrap();
+    assert_eq!(names(&store), ["next", "web"]);
+    // Killed after the record was changed.
+    store.containers().rename(web.id(), "new").unwrap();
+    std::os::unix::fs::symlink(web.id().as_str(), store.path("names/web")).unwrap();
+    store.containers().create(config("web", "c")).unwrap();
+    assert_eq!(store.containers().find("new").unwrap().id(), web.id());
+    assert_eq!(names(&store), ["new", "next", "web"]);
+}
+
+#[test]
+fn renaming_keeps_the_names_true() {
+    let store = TestStore::new();
+    let containers = store.containers();
+    let web = containers.create(config("web", "a")).unwrap();
+    containers.create(config("db", "b")).unwrap();
+    let rename = |to: &str| containers.rename(web.id(), to).map_err(|error| error.to_string());
+    assert!(rename("db").unwrap_err().starts_with("Conflict. The container name \"/db\""));
+    assert!(rename("web").unwrap_err().contains("same name"));
+    assert!(rename("a b").unwrap_err().starts_with("Invalid container name (a b)"));
+    assert_eq!(names(&store), ["db", "web"]);
+    rename("/front").unwrap();
+    assert_eq!(names(&store), ["db", "front"]);
+    let renamed = containers.find("front").unwrap();
+    assert_eq!((renamed.config.name.as_str(), renamed.id()), ("front", web.id()));
+    assert!(containers.find("web").is_err());
+    assert_eq!(containers.remove(web.id()).unwrap(), Cleanup::Complete);
+    assert!(matches!(rename("x"), Err(text) if text.contains(web.id().short())));
+    assert_eq!(names(&store), ["db"]);
+}
+
+#[test]
 fn a_thousand_containers_are_listed_quickly() {
     let store = TestStore::in_memory();
     for n in 0..1000 {

@@ -4,11 +4,14 @@
 
 mod content;
 mod remove;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use content::ImageLayer;
 pub use remove::{Removal, RemoveError, Removed};
+pub use summary::{Summaries, Summary};
 
 use super::record::{self, Quarantined, RecordError};
 use super::{Store, fs, gc};
@@ -25,6 +29,9 @@ use crate::spec::reference::ImageRef;
 
 /// How many candidates an ambiguity names.
 const CANDIDATES_SHOWN: usize = 10;
+
+/// Records of this size or more are read the slow way.
+const RECORD_USUAL: usize = 8 << 10;
 
 /// The images of a store.
 #[derive(Clone, Copy, Debug)]
@@ -127,12 +134,15 @@ impl Images<'_> {
         let (mut names, mut damaged) = (Vec::new(), Vec::new());
         let directory = self.store.path("images");
         let context = || format!("list {}", directory.display());
+        let open = File::open(&directory).with_context(context)?;
+        let mut buffer = vec![0; RECORD_USUAL];
         for entry in std::fs::read_dir(&directory).with_context(context)? {
             let file = entry.with_context(context)?.file_name();
             let Some(file) = file.to_str().filter(|name| name.ends_with(".json") && !name.starts_with('.')) else {
                 continue;
             };
-            match self.read(file) {
+            let quick = record::read_quickly(open.as_fd(), file, &mut buffer).filter(|found| is_record_of(found, file));
+            match quick.map_or_else(|| self.read(file), Ok) {
                 Ok(record) => names.push(record),
                 Err(RecordError::Missing { .. }) => {}
                 Err(RecordError::Read { error, .. }) => return Err(error).with_context(|| format!("read {file}")),
@@ -198,7 +208,7 @@ impl Images<'_> {
 
     fn read(&self, file: &str) -> Result<NameRecord, RecordError> {
         let record: NameRecord = record::read(&self.store.path("images").join(file))?;
-        if file_name(&record.name) != file {
+        if !is_record_of(&record, file) {
             let why = format!("it describes {}", record.name);
             return Err(RecordError::Damaged { file: file.to_owned(), why });
         }
@@ -216,6 +226,10 @@ impl Images<'_> {
 
 fn file_name(name: &ImageRef) -> String {
     format!("{}.json", Digest::of(name.to_string().as_bytes()).hex())
+}
+
+fn is_record_of(record: &NameRecord, file: &str) -> bool {
+    file_name(&record.name) == file
 }
 
 /// Docker shows the reference it would have taken the text for.

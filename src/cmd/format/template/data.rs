@@ -272,7 +272,9 @@ impl Builder {
         let mut map: BTreeMap<Arc<str>, Value> = BTreeMap::new();
         let mut order: Vec<Arc<str>> = Vec::with_capacity(entries.len());
         for (name, value) in entries {
-            let name: Arc<str> = Arc::from(name.as_str());
+            // Keys of labels are foreign text as well.
+            let name: Arc<str> =
+                self.cleaning.map_or_else(|| Arc::from(name.as_str()), |clean| Arc::from(&*clean(name)));
             map.insert(Arc::clone(&name), self.value(value, key, &name));
             order.push(name);
         }

@@ -1,0 +1,56 @@
+//! `container`: the commands about containers by their full names.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::{
+    Context, attach, create, exec, exists, inspect, kill, logs, prune, ps, rename, restart, rm, run, start, stop, wait,
+};
+
+/// The commands.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    Attach(attach::Args),
+    Create(Box<create::Args>),
+    Exec(exec::Args),
+    Exists(exists::ContainerArgs),
+    Inspect(inspect::ContainerArgs),
+    Kill(kill::Args),
+    Logs(logs::Args),
+    #[command(visible_alias = "list", visible_alias = "ps")]
+    Ls(ps::Args),
+    Prune(prune::ContainerArgs),
+    Rename(rename::Args),
+    Restart(restart::Args),
+    #[command(visible_alias = "remove")]
+    Rm(rm::Args),
+    Run(Box<run::Args>),
+    Start(start::Args),
+    Stop(stop::Args),
+    Wait(wait::Args),
+}
+
+impl Command {
+    /// Runs the command.
+    pub fn run(self, context: &Context) -> Result<ExitCode> {
+        match self {
+            Self::Attach(args) => attach::run(args, context),
+            Self::Create(args) => create::run(*args, context),
+            Self::Exec(args) => exec::run(args, context),
+            Self::Exists(args) => exists::container(args, context),
+            Self::Inspect(args) => inspect::containers(args, context),
+            Self::Kill(args) => kill::run(args, context),
+            Self::Logs(args) => logs::run(args, context),
+            Self::Ls(args) => ps::run(args, context),
+            Self::Prune(args) => prune::containers(args, context),
+            Self::Rename(args) => rename::run(args, context),
+            Self::Restart(args) => restart::run(args, context),
+            Self::Rm(args) => rm::run(args, context),
+            Self::Run(args) => run::run(*args, context),
+            Self::Start(args) => start::run(args, context),
+            Self::Stop(args) => stop::run(args, context),
+            Self::Wait(args) => wait::run(args, context),
+        }
+    }
+}

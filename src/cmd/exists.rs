@@ -1,0 +1,41 @@
+//! `container exists`, `image exists`: answers by the exit code alone.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::Context;
+use super::error::WithCode;
+use crate::store::{containers, images};
+
+/// Exit with 0 if a container exists, with 1 if not
+#[derive(clap::Args, Debug)]
+pub struct ContainerArgs {
+    /// Container by name, id or unique prefix
+    container: String,
+}
+
+/// Exit with 0 if an image exists, with 1 if not
+#[derive(clap::Args, Debug)]
+pub struct ImageArgs {
+    /// Image by reference, id or unique prefix
+    image: String,
+}
+
+/// Any other failure than absence exits with 125.
+pub fn container(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
+    match context.store().or_exit(125)?.containers().resolve(&args.container) {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(containers::LookupError::NotFound(_)) => Ok(ExitCode::FAILURE),
+        Err(error) => Err(error).or_exit(125),
+    }
+}
+
+/// The same for an image.
+pub fn image(args: ImageArgs, context: &Context) -> Result<ExitCode> {
+    match context.store().or_exit(125)?.images().resolve(&args.image) {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(images::LookupError::NotFound(_)) => Ok(ExitCode::FAILURE),
+        Err(error) => Err(error).or_exit(125),
+    }
+}

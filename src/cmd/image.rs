@@ -1,0 +1,36 @@
+//! `image`: the commands about images by their full names.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::{Context, exists, images, inspect, prune, pull, rmi, tag};
+
+/// The commands.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    Exists(exists::ImageArgs),
+    Inspect(inspect::ImageArgs),
+    #[command(visible_alias = "list")]
+    Ls(images::Args),
+    Prune(prune::ImageArgs),
+    Pull(pull::Args),
+    #[command(visible_alias = "remove")]
+    Rm(rmi::Args),
+    Tag(tag::Args),
+}
+
+impl Command {
+    /// Runs the command.
+    pub fn run(self, context: &Context) -> Result<ExitCode> {
+        match self {
+            Self::Exists(args) => exists::image(args, context),
+            Self::Inspect(args) => inspect::images(args, context),
+            Self::Ls(args) => images::run(args, context),
+            Self::Prune(args) => prune::images(args, context),
+            Self::Pull(args) => pull::run(args, context),
+            Self::Rm(args) => rmi::run(args, context),
+            Self::Tag(args) => tag::run(args, context),
+        }
+    }
+}

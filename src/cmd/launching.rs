@@ -21,15 +21,11 @@ use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::containers::{Container, ProcessIdentity};
 
-/// The keys that leave a terminal: as asked for, as configured, or the default.
+/// The keys that leave a terminal: as asked for, or as configured.
 pub fn detach_keys(context: &Context, asked: Option<DetachKeys>) -> Result<DetachKeys> {
-    if let Some(keys) = asked {
-        return Ok(keys);
-    }
-    let configured = &context.settings()?.detach_keys;
-    match &configured.value {
-        Some(text) => Ok(text.parse().map_err(|error| configured.refuse("detach-keys", text, &error))?),
-        None => Ok(DetachKeys::default()),
+    match asked {
+        Some(keys) => Ok(keys),
+        None => Ok(context.settings()?.detach_keys.value.clone()),
     }
 }
 

@@ -19,6 +19,7 @@ use given::Given;
 
 use super::config::NetworkMode;
 use super::create::PullPolicy;
+use super::detach_keys::DetachKeys;
 use super::log::{LogConfig, LogDriver};
 use super::registries::{Domain, Registries};
 
@@ -36,8 +37,7 @@ pub struct Settings {
     /// Bytes; None is no limit.
     pub log_max_size: Setting<Option<u64>>,
     pub log_max_file: Setting<u32>,
-    /// As written; None is ctrl-p,ctrl-q.
-    pub detach_keys: Setting<Option<String>>,
+    pub detach_keys: Setting<DetachKeys>,
     pub network: Setting<NetworkMode>,
     pub pull: Setting<PullPolicy>,
     pub init: Setting<bool>,

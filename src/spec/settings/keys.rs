@@ -96,11 +96,11 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "detach-keys",
         allowed: "keys separated by commas, as in \"ctrl-p,ctrl-q\"",
-        assign: |all, given, origin| set(&mut all.detach_keys, Some(given.text()?.to_owned()), origin),
-        show: |all| {
-            let keys = all.detach_keys.value.as_deref().unwrap_or("ctrl-p,ctrl-q");
-            shown(&all.detach_keys, json!(keys))
+        assign: |all, given, origin| {
+            let keys = given.text()?.parse().map_err(Refusal::because)?;
+            set(&mut all.detach_keys, keys, origin)
         },
+        show: |all| shown(&all.detach_keys, json!(all.detach_keys.value.to_string())),
     },
     Key {
         name: "network",

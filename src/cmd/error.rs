@@ -53,6 +53,10 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(error.downcast_ref::<Coded>().map_or(1, |coded| coded.1))
 }
 
+/// What failed when standard output takes no more: none of our own places, so there is no more to
+/// say about it.
+pub const OUTPUT: &str = "write to standard output";
+
 /// The directories that this invocation writes to: looked at when something ran out.
 static PLACES: OnceLock<Vec<PathBuf>> = OnceLock::new();
 
@@ -66,7 +70,8 @@ pub fn writes_to(places: [PathBuf; 2]) {
 pub fn print(error: &anyhow::Error) {
     let line = text::clean_line(&format!("{error:#}").trim().replace('\n', " ")).into_owned();
     let places = PLACES.get().map(Vec::as_slice).unwrap_or_default();
-    let cause = shortage::in_text(&line, places).filter(|cause| !line.contains(&format!("[{}]", cause.code)));
+    let cause = shortage::in_text(&line, places)
+        .filter(|cause| !line.starts_with(OUTPUT) && !line.contains(&format!("[{}]", cause.code)));
     text::warn(&explain::with_cause(line, cause));
 }
 

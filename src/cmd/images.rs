@@ -5,7 +5,7 @@ mod filter;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -100,11 +100,10 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let store = context.store()?;
     let (images, damaged) = load(store)?;
     let rows = rows(&args, &format, store, &images, Timestamp::now())?;
-    let stdout = std::io::stdout();
-    let terminal = stdout.is_terminal();
-    let mut out = stdout.lock();
+    let mut out = Vec::new();
+    let terminal = std::io::stdout().is_terminal();
     format.write(&mut out, LISTING, &rows, terminal)?;
-    out.flush()?;
+    super::print_bytes(&out)?;
     damaged.iter().for_each(|message| text::warn(message));
     Ok(ExitCode::SUCCESS)
 }

@@ -29,9 +29,8 @@ pub struct Args {
 /// Prints what is known.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let facts = Facts::collect(context.store()?, Configuration::of(context)?)?;
-    let stdout = std::io::stdout();
-    let terminal = stdout.is_terminal();
-    let mut out = stdout.lock();
+    let mut out = Vec::new();
+    let terminal = std::io::stdout().is_terminal();
     match args.format.as_deref() {
         Some(format) if !format.is_empty() => {
             document::write(&mut out, format, &facts.json(), "system.dockerInfo", terminal)?;
@@ -41,7 +40,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
             facts.host.warnings.iter().for_each(|warning| text::warn(warning));
         }
     }
-    out.flush()?;
+    super::print_bytes(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 

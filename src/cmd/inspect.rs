@@ -5,7 +5,7 @@ pub mod image;
 #[cfg(test)]
 mod tests;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
@@ -91,8 +91,7 @@ pub fn images(args: ImageArgs, context: &Context) -> Result<ExitCode> {
 
 /// Prints what is found; what is not is reported on stderr and makes the exit code 1.
 fn inspect(context: &Context, names: &[String], kind: Kind, format: Option<&str>, size: bool) -> Result<ExitCode> {
-    let stdout = std::io::stdout();
-    let mut printer = Printer::new(format, stdout.is_terminal())?;
+    let mut printer = Printer::new(format, std::io::stdout().is_terminal())?;
     let store = context.store()?;
     let mut errors = Vec::new();
     for name in names {
@@ -101,9 +100,7 @@ fn inspect(context: &Context, names: &[String], kind: Kind, format: Option<&str>
             Err(error) => errors.push(error),
         }
     }
-    let mut out = stdout.lock();
-    out.write_all(printer.finish().as_bytes())?;
-    out.flush()?;
+    super::print_bytes(printer.finish().as_bytes())?;
     errors.iter().for_each(error::print);
     Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

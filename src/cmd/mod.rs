@@ -51,7 +51,7 @@ use std::io::Write;
 use std::num::IntErrorKind;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -326,9 +326,12 @@ fn print_line(line: &str) -> Result<()> {
 }
 
 fn print_text(text: &str) -> Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    out.write_all(bytes).and_then(|()| out.flush()).context(error::OUTPUT)
 }
 
 /// Prints a line about what was done. That nobody reads it must not stop what is left to do.

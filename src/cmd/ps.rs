@@ -5,7 +5,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -118,11 +118,10 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     }
     let store = context.store()?;
     let (rows, damaged) = rows(&args, &format, store, Timestamp::now())?;
-    let stdout = std::io::stdout();
-    let terminal = stdout.is_terminal();
-    let mut out = stdout.lock();
+    let mut out = Vec::new();
+    let terminal = std::io::stdout().is_terminal();
     format.write(&mut out, LISTING, &rows, terminal)?;
-    out.flush()?;
+    super::print_bytes(&out)?;
     if args.quiet && args.format.as_deref().is_some_and(|format| !matches!(format, "" | "table" | "raw")) {
         text::warn("WARNING: Ignoring custom format, because both --format and --quiet are set.");
     }

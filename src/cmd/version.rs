@@ -26,16 +26,15 @@ pub struct Args {
 
 /// Prints the version.
 pub fn run(args: Args, _context: &Context) -> Result<ExitCode> {
-    let stdout = std::io::stdout();
-    let terminal = stdout.is_terminal();
-    let mut out = stdout.lock();
+    let mut out = Vec::new();
+    let terminal = std::io::stdout().is_terminal();
     match args.format.as_deref() {
         Some(format) if !format.is_empty() => {
             document::write(&mut out, format, &describe(), "command.versionInfo", terminal)?;
         }
         _ => out.write_all(text().as_bytes())?,
     }
-    out.flush()?;
+    super::print_bytes(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -339,6 +339,18 @@ fn restart_stops_and_starts() {
     assert_eq!(output.out(), "new");
     assert!(output.err().contains("nosuch"), "{}", output.report());
     bench.rbox(&["restart", "-s", "BOGUS", "new"]).run().exits_with_one_of(&[1, 125]);
+    // podman's ways to choose.
+    bench.ok(&["create", "--name", "idle", &image, "sleep", "100"]);
+    let id = |name: &str| bench.inspect(name, "{{.Id}}");
+    let mut running = vec![id("new"), id("r")];
+    running.sort();
+    let mut restarted: Vec<String> =
+        bench.ok(&["restart", "-t", "0", "--running"]).lines().map(str::to_owned).collect();
+    restarted.sort();
+    assert_eq!((restarted, bench.status("idle")), (running, "created".to_owned()));
+    assert_eq!(bench.ok(&["restart", "-t", "0", "-f", "name=idle"]), id("idle"));
+    assert_eq!(bench.status("idle"), "running");
+    bench.rbox(&["restart"]).run().exits(1);
     // What cannot be started is an error that says so.
     bench.start(&["--name", "gone", "-v", &format!("{}:/v", bench.mkdir("gone").display())], &image, &["sleep", "99"]);
     std::fs::remove_dir(bench.path("gone")).expect("a directory of ours");

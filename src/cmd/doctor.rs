@@ -15,14 +15,7 @@ use crate::doctor::{self, Finding, Status};
 use crate::explain::Mend;
 
 /// Check what this system offers to rbox, and say how to mend what is missing
-///
-/// Every check has a name that stays the same; errors of other commands end with the same name in
-/// brackets. The exit code is 1 when a check fails, 0 otherwise: warnings are for what works with
-/// something less.
 #[derive(clap::Args, Debug)]
-#[command(
-    after_long_help = "Examples:\n  rbox doctor\n  rbox doctor --quiet\n  rbox doctor --json | jq -r '.checks[] | select(.status == \"fail\") | .mend[].line'"
-)]
 pub struct Args {
     /// Print everything as one JSON document
     #[arg(long, conflicts_with = "format")]

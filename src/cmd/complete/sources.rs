@@ -74,6 +74,7 @@ const VALUES: &[(&str, Source)] = &[
     ("REPOSITORY[:TAG]", Source::Images),
     ("SIGNAL", Source::Signals),
     ("SOURCE", Source::Images),
+    ("STREAM", Source::Words(&["stderr", "stdin", "stdout"])),
     ("TARGET", Source::Images),
 ];
 

@@ -11,6 +11,7 @@ const HEADINGS: &[(&str, &[&str])] = &[
     ),
     ("Image Options", &["platform", "pull", "quiet", "tls-verify"]),
     ("File System Options", &["mount", "read-only", "shm-size", "tmpfs", "volume"]),
+    ("Log Options", &["log-driver", "log-opt"]),
     ("Network Options", &["add-host", "hostname", "network"]),
     ("Isolation Options", &["cap-add", "cap-drop", "ipc", "pid", "privileged", "security-opt", "userns", "uts"]),
 ];

@@ -153,12 +153,18 @@ rbox ps, rbox container rm is rbox rm.",
     Topic {
         command: "doctor",
         text: "Checks what rbox needs of this machine: user namespaces, subordinate ids, overlayfs, cgroups, the file \
-system of the store, limits. For each thing that is amiss it says why that matters and the line that mends it.",
+system of the store, limits. For each thing that is amiss it says why that matters and the line that mends it; nothing \
+is changed.
+
+Every check has a name that stays the same. Errors of other commands end with the same name in brackets.",
         examples: &[
             ("Everything that was looked at", "rbox doctor"),
-            ("What can be mended, for a script", "rbox doctor --json"),
+            ("Only what fails or could be better", "rbox doctor --quiet"),
+            ("The lines that mend what fails",
+             "rbox doctor --json | jq -r '.checks[] | select(.status == \"fail\") | .mend[].line'"),
         ],
-        exit: EXIT,
+        exit: &[("0", "All that containers need is there; warnings are for what works with something less."),
+                ("1", "A check fails."), EXIT[2]],
         see: &["info", "system check"],
     },
     Topic {
@@ -311,6 +317,7 @@ started.",
         examples: &[
             ("As gently as the container asks for", "rbox restart web"),
             ("With no more than two seconds to stop", "rbox restart -t 2 web db"),
+            ("Everything that runs", "rbox restart --running"),
         ],
         exit: EXIT,
         see: &["stop", "start"],

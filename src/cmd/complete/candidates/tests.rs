@@ -97,6 +97,8 @@ fn values_of_flags() {
     check(&store, "rbox run --security-opt sec", &["seccomp=…"]);
     check(&store, "rbox run --security-opt seccomp=u", &["seccomp=unconfined"]);
     check(&store, "rbox run --security-opt seccomp=./", &["seccomp=<Files>"]);
+    check(&store, "rbox run -a stdi", &["stdin"]);
+    check(&store, "rbox start --attach=t", &["--attach=true"]);
     check(&store, "rbox run --log-driver j", &["json-file"]);
     check(&store, "rbox run --log-opt max-s", &["max-size=…"]);
     check(&store, "rbox --set detach", &["detach-keys=…"]);

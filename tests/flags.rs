@@ -1,7 +1,7 @@
 //! Every command and flag against the table of what docker and podman have (tests/data/flags.txt):
 //! nothing undocumented, nothing missing, no value that a mistyped one could get through as.
 //!
-//! `RBOX_BLESS=1 cargo test --test flags` writes docs/compatibility.md anew.
+//! `RBOX_REGENERATE=1 cargo test --test flags` writes docs/compatibility.md anew.
 
 mod common;
 
@@ -115,9 +115,9 @@ fn tree() -> Command {
 }
 
 /// All commands with their paths (without `rbox`), the groups included; `help` and what is below it
-/// are clap's.
+/// are clap's, and hidden ones are for the shells' completion.
 fn walk<'a>(command: &'a Command, path: &str, found: &mut Vec<(String, &'a Command)>) {
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         let path = if path.is_empty() { sub.get_name().to_owned() } else { format!("{path} {}", sub.get_name()) };
         found.push((path.clone(), sub));
         walk(sub, &path, found);
@@ -255,10 +255,10 @@ fn everything_has_a_help_text() {
 #[test]
 fn the_compatibility_page_is_fresh() {
     let rendered = render(&Table::load());
-    if std::env::var_os("RBOX_BLESS").is_some() {
+    if std::env::var_os("RBOX_REGENERATE").is_some() {
         std::fs::write(DOCUMENT, &rendered).unwrap();
     }
-    let hint = "stale: RBOX_BLESS=1 cargo test --test flags writes it anew";
+    let hint = "stale: RBOX_REGENERATE=1 cargo test --test flags writes it anew";
     assert!(read(DOCUMENT) == rendered, "{DOCUMENT} is {hint}");
 }
 
@@ -353,7 +353,7 @@ fn a_mistyped_value_is_one_clear_line() {
                     complain("is not refused as an invalid argument");
                 }
             }
-            let prints = ["ps", "images", "info", "version", "ls"].iter().any(|name| path.ends_with(name));
+            let prints = ["doctor", "ps", "images", "info", "version", "ls"].iter().any(|name| path.ends_with(name));
             if output.code == 0 && !prints && !path.ends_with("prune") && !long.starts_with("ignore") {
                 complain("succeeds");
             }

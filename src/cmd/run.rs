@@ -41,7 +41,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         bail!("conflicting options: cannot specify both --attach and --detach");
     }
     launching::check_tty(options.interactive && !args.detach, options.tty)?;
-    let detach_keys = launching::detach_keys(context, args.detach_keys.clone())?;
+    let detach_keys = launching::detach_keys(context, args.detach_keys.clone()).or_exit(125)?;
     let purpose = if args.detach { Purpose::Detach } else { Purpose::Foreground };
     let container = create::create(context, options, &args.image, &args.command, purpose)?;
     start(context, &container, &args, detach_keys).or_exit(125)

@@ -13,7 +13,7 @@ pub struct Args {
     /// Image by reference, id or unique prefix
     source: String,
     /// The new names; their tag is latest when none is given
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
 }
 

@@ -221,9 +221,14 @@ fn commands(command: &Command) -> Vec<Candidate> {
     shown.map(|command| Candidate::new(command.get_name(), &about(command))).collect()
 }
 
-/// The keys in the parentheses of a filter flag's help.
+/// The keys in the parentheses of a filter flag's help, or in those of the command it refers to.
 fn filter_keys(arg: &Arg) -> Vec<String> {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    if help.ends_with("as in ps") {
+        let root = crate::cmd::command();
+        let own = root.find_subcommand("ps").into_iter().flat_map(Command::get_arguments);
+        return own.filter(|own| own.get_long() == arg.get_long()).flat_map(filter_keys).collect();
+    }
     let keys = help.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(keys, _)| keys);
     keys.split(", ").filter(|key| !key.is_empty() && !key.contains(' ')).map(str::to_owned).collect()
 }

@@ -248,7 +248,7 @@ mod tests {
         check("rbox rm a b ", "rm: argument containers");
         check("rbox rm a --fo", "rm: flag");
         check("rbox rm -- --fo", "rm: argument containers");
-        check("rbox tag a b ", "tag: nothing");
+        check("rbox tag a b ", "tag: argument targets");
         check("rbox help ru", "help: command");
     }
 

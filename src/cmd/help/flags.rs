@@ -106,7 +106,10 @@ mod tests {
         assert_eq!(spec(find("rm")), "    --rm");
         assert_eq!(spec(find("sig-proxy")), "    --sig-proxy");
         assert_eq!(spec(find("name")), "    --name NAME");
-        assert_eq!(about(find("pull")), "Pull image before running (always, missing, never) (default \"missing\")");
+        assert_eq!(
+            about(find("pull")),
+            "Pull image before running (always, missing, never), missing unless configured"
+        );
     }
 
     #[test]

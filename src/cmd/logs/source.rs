@@ -121,9 +121,13 @@ impl Source {
         for number in 0u32.. {
             let file = match File::open(self.numbered(number)) {
                 Ok(file) => file,
-                // For a moment of a rotation the first has no name.
-                Err(error) if error.kind() == ErrorKind::NotFound && number == 0 => continue,
-                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                // For a moment of a rotation one of the names is missing, the first too.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    if number > 0 && identity_at(&self.numbered(number + 1))?.is_none() {
+                        break;
+                    }
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let identity = identity(&file.metadata()?);

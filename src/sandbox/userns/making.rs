@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::libc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -15,7 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::{be_dumpable, write_proc};
-use crate::explain::{helpers, subordinate, user_namespaces};
+use crate::explain::{self, helpers, shortage, subordinate, user_namespaces};
 use crate::sandbox::idmap::{self, IdMaps};
 use crate::sys::accounts;
 use crate::sys::process::{self, Fork};
@@ -154,7 +154,8 @@ fn exec_helper(arguments: &[CString], errors: &OwnedFd) -> io::Error {
 }
 
 fn finish_helper(helper: io::Result<Helper>) -> Result<()> {
-    let Helper { name, pid, mut errors } = helper.context("fork")?;
+    let Helper { name, pid, mut errors } = helper
+        .map_err(|error| anyhow!(explain::with_cause(format!("fork: {error}"), shortage::processes_used_up())))?;
     let mut text = String::new();
     let _ = errors.read_to_string(&mut text);
     let status = waitpid(Some(pid), WaitOptions::empty()).with_context(|| format!("wait for {name}"))?;

@@ -115,10 +115,10 @@ fn commands_and_flags_come_from_the_tree() {
     let store = filled();
     check(&store, "rbox sta", &["start"]);
     check(&store, "rbox system ch", &["check"]);
-    check(&store, "rbox help im", &["images"]);
+    check(&store, "rbox help im", &["image", "images"]);
     check(&store, "rbox __", &[]);
-    check(&store, "rbox rm --f", &["--force"]);
-    check(&store, "rbox rm --force --f", &[]);
+    check(&store, "rbox rm --f", &["--filter", "--force"]);
+    check(&store, "rbox rm --force --f", &["--filter"]);
     check(&store, "rbox run -e A --env", &["--env", "--env-file"]);
     assert!(offered(Some(&store), "rbox rm -").contains(&"-f".to_owned()));
     assert!(offered(Some(&store), "rbox ").len() > 15);

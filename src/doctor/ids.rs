@@ -146,7 +146,7 @@ mod tests {
         };
         // Far from the accounts of any machine.
         let good = grant("me", 900_000_000, 65_536);
-        assert_eq!(judged(&[good.clone()], &[]), (Status::Pass, "65536 in /etc/subuid".into()));
+        assert_eq!(judged(std::slice::from_ref(&good), &[]), (Status::Pass, "65536 in /etc/subuid".into()));
         assert_eq!(judged(&[], &[]).0, Status::Fail);
         for (mine, others, status, words) in [
             (vec![grant("me", 900_000_000, 1000)], vec![], Status::Warn, "images expect 65536"),

@@ -29,12 +29,7 @@ pub fn typed(root: &Command) -> Vec<&Command> {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     // The last word counts as finished.
     let words = [words, vec![String::new()]].concat();
-    let mut path = vec![root];
-    for command in Position::find(root, &words).path.iter().skip(1).filter(|command| command.get_name() != "help") {
-        // Below `help` there are only pictures of the commands.
-        path.extend(path[path.len() - 1].find_subcommand(command.get_name()));
-    }
-    path
+    Position::find(root, &words).path
 }
 
 /// The page of the command at the end of `path`, which begins with the program; all are built.

@@ -115,7 +115,12 @@ fn commands_and_flags_come_from_the_tree() {
     let store = filled();
     check(&store, "rbox sta", &["start"]);
     check(&store, "rbox system ch", &["check"]);
-    check(&store, "rbox help im", &["images"]);
+    check(&store, "rbox help im", &["image", "images"]);
+    check(&store, "rbox help container st", &["start", "stop"]);
+    check(&store, "rbox container rm we", &["web"]);
+    check(&store, "rbox image rm alpine:3", &["alpine:3.20"]);
+    check(&store, "rbox image inspect al", &["alpine:3.20", "alpine:latest"]);
+    check(&store, "rbox container inspect al", &["album", "alpha"]);
     check(&store, "rbox __", &[]);
     check(&store, "rbox rm --f", &["--force"]);
     check(&store, "rbox rm --force --f", &[]);

@@ -21,7 +21,8 @@ fn one_id_and_one_warning() {
          rbox run --rm -u 1000 {image} true; echo code=$?
          rbox run -d --name d {image} sleep 100 >/dev/null; rbox exec d echo in; rbox stop -t 0 d; rbox rm d
          rbox run --rm rootfs:/ sh -c 'id -u; echo host'
-         rbox rmi {image} >/dev/null && rbox system check && rbox ps -aq && ls -A ~/.local/share/rbox/staging"
+         rbox rmi {image} >/dev/null && rbox system check && rbox ps -aq
+        until [ -z \"$(ls -A ~/.local/share/rbox/staging)\" ]; do sleep 0.05; done"
     );
     let output = POOR.script(&bench, &script).run().ok();
     let out = output.out();

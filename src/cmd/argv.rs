@@ -33,7 +33,10 @@ mod tests {
         let root = crate::cmd::command();
         let words = end_flags(&root, line.iter().map(OsString::from).collect());
         let matches = root.try_get_matches_from(words).unwrap();
-        let (_, run) = matches.subcommand().unwrap();
+        let (_, mut run) = matches.subcommand().unwrap();
+        while let Some((_, inner)) = run.subcommand() {
+            run = inner;
+        }
         run.get_many::<String>("command").into_iter().flatten().cloned().collect()
     }
 
@@ -44,5 +47,6 @@ mod tests {
             assert_eq!(parsed(&[&["rbox", "create", "-it", "--", "alpine"], rest].concat()), rest);
         }
         assert_eq!(parsed(&["rbox", "exec", "-it", "web", "-x", "--tty"]), ["-x", "--tty"]);
+        assert_eq!(parsed(&["rbox", "container", "run", "-it", "alpine", "-e", "--tty"]), ["-e", "--tty"]);
     }
 }

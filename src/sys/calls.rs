@@ -114,13 +114,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_kernel_has_them_and_nothing_comes_of_asking() {
-        let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-        let before = descriptors();
+    fn this_kernel_has_them() {
         for call in Call::ALL {
             let errno = call.answer().raw_os_error();
             assert!(errno != Some(libc::ENOSYS) && errno != Some(0), "{call:?}: {errno:?}");
         }
-        assert_eq!(descriptors(), before);
     }
 }

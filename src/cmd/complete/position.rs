@@ -46,6 +46,8 @@ pub struct Position<'a> {
     pub arguments: Vec<String>,
     pub wanted: Wanted<'a>,
     after_dashes: bool,
+    /// The words name commands only, behind `help`.
+    helping: bool,
 }
 
 impl<'a> Position<'a> {
@@ -56,6 +58,7 @@ impl<'a> Position<'a> {
             arguments: Vec::new(),
             wanted: Wanted::Nothing,
             after_dashes: false,
+            helping: false,
         }
     }
 
@@ -125,6 +128,8 @@ impl<'a> Position<'a> {
     fn read_argument(&mut self, word: &str) {
         let command = self.command();
         match command.find_subcommand(word) {
+            // Below it are only pictures of the commands, and not of all.
+            Some(help) if help.get_name() == "help" => self.helping = true,
             Some(found) if self.arguments.is_empty() => self.path.push(found),
             _ => self.arguments.push(word.to_owned()),
         }
@@ -137,6 +142,7 @@ impl<'a> Position<'a> {
         if self.is_argument(word) && word != "-" {
             return match self.next_argument() {
                 _ if self.command().has_subcommands() && self.arguments.is_empty() => Wanted::Command,
+                _ if self.helping => Wanted::Nothing,
                 Some(arg) => Wanted::Argument(arg),
                 None => Wanted::Nothing,
             };
@@ -249,7 +255,9 @@ mod tests {
         check("rbox rm a --fo", "rm: flag");
         check("rbox rm -- --fo", "rm: argument containers");
         check("rbox tag a b ", "tag: argument targets");
-        check("rbox help ru", "help: command");
+        check("rbox help ru", ": command");
+        check("rbox help system ch", "system: command");
+        check("rbox help run ", "run: nothing");
     }
 
     #[test]

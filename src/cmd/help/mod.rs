@@ -28,15 +28,8 @@ pub fn requested() -> String {
 pub fn typed(root: &Command) -> Vec<&Command> {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     // The last word counts as finished.
-    let mut words = [words, vec![String::new()]].concat();
-    let is_help = |command: &&Command| command.get_name() == "help";
-    // Below `help` there are only pictures of the commands.
-    if Position::find(root, &words).path.get(1).is_some_and(is_help)
-        && let Some(help) = words.iter().position(|word| word == "help")
-    {
-        words.remove(help);
-    }
-    Position::find(root, &words).path.iter().copied().filter(|command| !is_help(command)).collect()
+    let words = [words, vec![String::new()]].concat();
+    Position::find(root, &words).path
 }
 
 /// The page of the command at the end of `path`, which begins with the program; all are built.

@@ -116,6 +116,11 @@ fn commands_and_flags_come_from_the_tree() {
     check(&store, "rbox sta", &["start"]);
     check(&store, "rbox system ch", &["check"]);
     check(&store, "rbox help im", &["image", "images"]);
+    check(&store, "rbox help container st", &["start", "stop"]);
+    check(&store, "rbox container rm we", &["web"]);
+    check(&store, "rbox image rm alpine:3", &["alpine:3.20"]);
+    check(&store, "rbox image inspect al", &["alpine:3.20", "alpine:latest"]);
+    check(&store, "rbox container inspect al", &["album", "alpha"]);
     check(&store, "rbox __", &[]);
     check(&store, "rbox rm --f", &["--filter", "--force"]);
     check(&store, "rbox rm --force --f", &["--filter"]);

@@ -240,7 +240,7 @@ impl<'a> Pump<'a> {
             {
                 return Ok(outcome);
             }
-            if ready.stdin && self.read_stdin()? {
+            if ready.stdin && self.may_read() && self.read_stdin()? {
                 return Ok(self.depart(Outcome::Detached));
             }
             if !ready.pipe.is_empty() {
@@ -307,7 +307,7 @@ impl<'a> Pump<'a> {
                 !pipe.is_full()
             }
         };
-        if reads {
+        if reads && self.may_read() {
             watch(Source::Stdin, rustix::stdio::stdin(), PollFlags::IN);
         }
         match poll(&mut descriptors, None) {
@@ -332,6 +332,12 @@ impl<'a> Pump<'a> {
 
     fn output(&self, stream: Kind) -> &Output {
         if stream == Kind::Stderr { &self.stderr } else { &self.stdout }
+    }
+
+    /// In the background the terminal's input is the shell's: reading would stop us, and once continued
+    /// wait for a line that nobody types, deaf to signals. SIGCONT brings us back here.
+    fn may_read(&self) -> bool {
+        self.raw.is_none() || terminal::is_ours()
     }
 
     /// Reads once from stdin; true when the person typed the detach keys.

@@ -72,7 +72,7 @@ fn restore() {
 
 /// Whether this job is in the foreground. From the background the terminal must not be touched: its
 /// settings are another's, and the kernel would stop us. Without job control it is ours.
-fn is_ours() -> bool {
+pub fn is_ours() -> bool {
     tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group == getpgrp()) || !has_job_control()
 }
 

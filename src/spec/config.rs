@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::log::LogConfig;
 use super::mount::Mount;
+pub use super::network::NetworkMode;
+use super::port::PortMapping;
 use super::security::SeccompChoice;
 use super::signal::Signal;
 use super::ulimit::Ulimit;
@@ -104,15 +106,6 @@ pub enum NamespaceMode {
     Container(ContainerId),
 }
 
-/// The networks this release offers; `none` has the loopback device only.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkMode {
-    #[default]
-    None,
-    Host,
-}
-
 /// Capability changes as asked for: canonical names (`CAP_CHOWN`) or `ALL`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapabilityChanges {
@@ -184,8 +177,39 @@ pub struct ContainerConfig {
     pub userns_host: bool,
     /// `--cidfile`, for inspect.
     pub cidfile: Option<PathBuf>,
-    /// Extra `/etc/hosts` lines: (name, address).
+    /// Extra `/etc/hosts` lines: (name, address); the address may be `host-gateway`.
     pub extra_hosts: Vec<(String, String)>,
+    /// `--no-hosts`: the image's /etc/hosts stays.
+    #[serde(default)]
+    pub no_hosts: bool,
+    #[serde(default)]
+    pub dns: DnsConfig,
+    #[serde(default)]
+    pub ports: Vec<PortMapping>,
+    /// `-P`: every exposed port is published too.
+    #[serde(default)]
+    pub publish_all: bool,
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
+/// `--dns` and its like: what differs from the host's resolv.conf.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsConfig {
+    pub servers: Vec<std::net::IpAddr>,
+    /// `.` alone means none.
+    pub search: Vec<String>,
+    pub options: Vec<String>,
+    /// `--dns none` (podman): the image's /etc/resolv.conf stays.
+    #[serde(default)]
+    pub untouched: bool,
+}
+
+/// `--link`: a running container known under an alias.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    pub container: ContainerId,
+    pub alias: String,
 }
 
 impl ContainerConfig {

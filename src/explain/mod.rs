@@ -10,6 +10,7 @@ pub mod exec;
 pub mod facts;
 pub mod helpers;
 pub mod path;
+pub mod ports;
 pub mod shortage;
 pub mod subordinate;
 pub mod user_namespaces;

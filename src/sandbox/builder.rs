@@ -16,15 +16,17 @@ use oci_spec::runtime::{LinuxNamespaceType as Namespace, Spec};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
-use super::channel::Channel;
+use super::channel::{Channel, Received};
 use super::idmap::{self, IdMaps};
 use super::mounts::{self, Detached, Options};
+use super::network::NetworkPlan;
 use super::plan::{Join, Plan, RootPlan};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
 use super::tree::Root;
 use super::{devices, hostview, init, seal, session, user, userns};
 use crate::explain;
+use crate::net::endpoint as veth;
 use crate::sys;
 use crate::sys::process::{self, Cloned};
 
@@ -60,6 +62,9 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     let maps = IdMaps::of_self().doing("read the id maps")?;
     let (to_init, from_builder) = Channel::pair().doing("make a channel")?;
     join_others(&plan.joins)?;
+    if let NetworkPlan::Namespace(namespace) = &plan.network {
+        process::join_namespaces(namespace.as_fd(), libc::CLONE_NEWNET).doing("join the network namespace")?;
+    }
     let (child, to_init) = clone_init(plan, supervisor, from_builder, to_init, stdio)?;
     supervisor.send(&Report::Init, &[child.pidfd.as_fd()]).doing("reach the supervisor")?;
 
@@ -67,6 +72,7 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
         write_maps(&child, &maps)?;
     }
     enter_namespaces(plan, &child)?;
+    let network = own_network(plan)?;
     let view = HostView::prepare(plan, &maps, &child)?;
     let parts = enter_root(plan)?;
     // What is made from here on belongs to the container, not to the store: open to its users.
@@ -78,6 +84,7 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     if plan.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
         make_read_only(&root, &parts).doing("make the root read-only")?;
     }
+    join_networks(plan, supervisor, network.as_ref())?;
     let ready = Ready { user, terminal: terminal.is_some(), sealed: view.sealed.is_some() };
     let descriptors: Vec<BorrowedFd<'_>> = [&terminal, &view.sealed].into_iter().flatten().map(AsFd::as_fd).collect();
     to_init.send(&ready, &descriptors).doing("start the init")?;
@@ -189,6 +196,32 @@ fn enter_namespaces(plan: &Plan, child: &Cloned) -> Result<(), SetupError> {
     }
     if plan.is_private(Namespace::Network) {
         sys::net::loopback_up().doing("bring up the loopback device")?;
+    }
+    Ok(())
+}
+
+/// The container's network namespace, while this process is in it and has the host's /proc.
+fn own_network(plan: &Plan) -> Result<Option<OwnedFd>, SetupError> {
+    if !matches!(plan.network, NetworkPlan::Members(_)) {
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/thread-self/ns/net", flags, Mode::empty())
+        .doing("open the container's network namespace")
+        .map(Some)
+}
+
+/// Makes the container's ends in its networks, as soon as the supervisor has joined them.
+fn join_networks(plan: &Plan, supervisor: &Channel, own: Option<&OwnedFd>) -> Result<(), SetupError> {
+    let Some(own) = own else { return Ok(()) };
+    let Some(Received { message: (), descriptors: gateways }) =
+        supervisor.receive::<()>().doing("hear from the supervisor")?
+    else {
+        return Err(SetupError::new("the supervisor could not join the container's networks"));
+    };
+    for (gateway, endpoint) in gateways.iter().zip(plan.network.endpoints()) {
+        veth::attach(gateway.as_fd(), own.as_fd(), &endpoint)
+            .doing(format_args!("make the interface {}", endpoint.interface))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 /// The longest message; what is longer is a defect of ours and refused by the sender.
 const MESSAGE_MAX: usize = 64 * 1024;
 /// Descriptors a message may carry.
-const DESCRIPTORS_MAX: usize = 4;
+pub const DESCRIPTORS_MAX: usize = 64;
 
 /// One end of a channel.
 #[derive(Debug)]
@@ -61,6 +61,16 @@ impl Channel {
         let mut descriptors = [PollFd::new(&self.0, PollFlags::empty())];
         poll(&mut descriptors, Some(&Timespec::default()))?;
         Ok(descriptors[0].revents().contains(PollFlags::HUP))
+    }
+
+    /// A message that has arrived; None when there is none yet. An error of kind UnexpectedEof: the
+    /// other end is gone.
+    pub fn try_receive<T: DeserializeOwned>(&self) -> io::Result<Option<Received<T>>> {
+        let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
+        if poll(&mut ready, Some(&Timespec::default()))? == 0 {
+            return Ok(None);
+        }
+        self.receive()?.map(Some).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Waits for a message; None when the other end is gone.

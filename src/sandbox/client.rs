@@ -82,6 +82,26 @@ impl Client {
         Self::enter(container, wish::RESTART)
     }
 
+    /// Connects to change the networks of a running container. None: it just ended.
+    pub fn manage(container: &Container) -> io::Result<Option<Self>> {
+        Self::enter(container, wish::CHANGE)
+    }
+
+    /// Asks for a change and waits for it; the supervisor's reason if it cannot be.
+    pub fn change(mut self, change: &[u8]) -> io::Result<Result<(), String>> {
+        self.out.push(Kind::Change, change);
+        self.flush()?;
+        loop {
+            match self.decoder.peek()? {
+                Some((Kind::Changed, [])) => return Ok(Ok(())),
+                Some((Kind::Changed, text)) => return Ok(Err(String::from_utf8_lossy(text).into_owned())),
+                Some(_) => self.decoder.advance(),
+                None if self.receive()? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                None => {}
+            }
+        }
+    }
+
     fn enter(container: &Container, wishes: u8) -> io::Result<Option<Self>> {
         let Some(supervisor) = container.state.supervisor() else { return Ok(None) };
         let Some((socket, key)) = door::knock(container.directory(), &supervisor)? else { return Ok(None) };

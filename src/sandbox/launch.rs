@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use super::anchor::Birth;
 use super::client::Client;
 use super::plan::Plan;
 use super::supervisor::{self, Charge};
@@ -31,7 +32,8 @@ pub struct Launched {
     pub warning: Option<String>,
 }
 
-/// Clones the supervisor of `container`, whose `alive` lock goes with it. The caller has one thread.
+/// Clones the supervisor of `container`, whose `alive` lock goes with it, and the anchors of networks
+/// that had none. The caller has one thread.
 /// Whether the start succeeded is the first thing the client hears.
 pub fn launch(
     store: &Store,
@@ -40,6 +42,7 @@ pub fn launch(
     alive: AliveLock,
     attachment: Attachment,
     preparation: Preparation,
+    anchors: Vec<Birth>,
 ) -> Result<Launched> {
     let (ours, theirs) = connection().context("make a socket to the supervisor")?;
     let charge = Charge {
@@ -54,7 +57,9 @@ pub fn launch(
     // The supervisor must not keep our end, or it would never see us go. We must not keep the lock,
     // which lives on in it.
     let end = Cell::new(Some(ours));
-    let warning = userns::clone_supervisor(store, preparation, charge.namespaces(), || {
+    let companion = |birth: Birth| -> Box<dyn FnOnce()> { Box::new(|| birth.run(None)) };
+    let anchors = anchors.into_iter().map(companion).collect();
+    let warning = userns::clone_supervisor(store, preparation, charge.namespaces(), anchors, || {
         drop(end.take());
         supervisor::supervise(charge);
     })?;

@@ -39,6 +39,10 @@ pub enum Kind {
     Attach = 12,
     /// To the owning client: the write end of the container's stdin comes along.
     StdinPipe = 13,
+    /// The container's networks are to change: JSON. Answered by `Changed`.
+    Change = 14,
+    /// They have: empty; or why not, as text.
+    Changed = 15,
 }
 
 /// The bits of a client's wishes.
@@ -48,6 +52,8 @@ pub mod wish {
     pub const STDERR: u8 = 4;
     /// The container is to be started again: `--rm` does not remove it.
     pub const RESTART: u8 = 8;
+    /// The container's networks are to be changed.
+    pub const CHANGE: u8 = 16;
 }
 
 impl Kind {
@@ -55,7 +61,7 @@ impl Kind {
         use Kind::*;
         let all = [
             Stdin, StdinEnd, Stdout, Stderr, Resize, Signal, Started, Failed, Exited, Detach, Warning, Attach,
-            StdinPipe,
+            StdinPipe, Change, Changed,
         ];
         let kind = all.into_iter().find(|kind| *kind as u8 == byte);
         kind.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unknown frame kind {byte}")))

@@ -4,6 +4,7 @@
 //! The sandbox executes an OCI runtime Spec. It knows nothing of command lines and of how images
 //! got into the store.
 
+pub mod anchor;
 mod become_process;
 mod builder;
 pub mod caps;
@@ -23,6 +24,7 @@ mod leftover;
 pub mod logfile;
 mod message;
 mod mounts;
+pub mod network;
 mod output;
 pub mod plan;
 mod queue;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
+use super::network::NetworkPlan;
 use super::seccomp::Filter;
 use crate::spec::config::ContainerId;
 use crate::spec::signal::Signal;
@@ -25,6 +26,7 @@ pub struct Plan {
     pub seccomp: Option<Filter>,
     /// Containers whose namespaces are joined: each one's init.
     pub joins: Vec<Join>,
+    pub network: NetworkPlan,
     pub open_stdin: bool,
     /// The end of a client's stdin is not the end of the process's.
     pub keep_stdin: bool,

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, wait, wai
 use super::door::Door;
 use super::logfile::{LogFile, Stream};
 use super::message::{self, HEADER, Kind, PAYLOAD_MAX, header, wish};
+use super::network::{Change, Links};
 use super::queue::Queue;
 use super::streams::Nudge;
 pub use super::streams::Streams;
@@ -49,12 +50,15 @@ pub struct StopRule {
 pub struct Session {
     pidfd: OwnedFd,
     helper: Option<Pid>,
+    links: Option<Links>,
     streams: Streams,
     log: Option<LogFile>,
     door: Option<Door>,
     /// No descriptor was left for a newcomer: the next is looked for when somebody left.
     full: bool,
     viewers: Vec<Viewer>,
+    /// How many have come by the door.
+    newcomers: u64,
     /// Input that clients sent as frames.
     stdin: Queue,
     stdin_ended: bool,
@@ -96,11 +100,13 @@ impl Session {
         Ok(Self {
             pidfd,
             helper: None,
+            links: None,
             streams,
             log,
             door: None,
             full: false,
             viewers: Vec::new(),
+            newcomers: 0,
             stdin: Queue::default(),
             stdin_ended: false,
             signals,
@@ -117,6 +123,16 @@ impl Session {
     /// Reaps another child when it ends, which would stay a zombie for as long as the process runs.
     pub fn expect_end_of(&mut self, helper: Pid) {
         self.helper = Some(helper);
+    }
+
+    /// Looks after the container's networks.
+    pub fn tend(&mut self, links: Links) {
+        self.links = Some(links);
+    }
+
+    /// The container's networks.
+    pub fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
     }
 
     /// Accepts further clients on `listener`. Where they cannot be told from strangers there are none.
@@ -207,7 +223,8 @@ impl Session {
     }
 
     fn until_next(&self) -> Option<Duration> {
-        let next = self.kill_at.into_iter().chain(self.nudge.as_ref().map(|nudge| nudge.until)).min()?;
+        let links = self.links.as_ref().and_then(Links::deadline);
+        let next = self.kill_at.into_iter().chain(self.nudge.as_ref().map(|nudge| nudge.until)).chain(links).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -218,7 +235,7 @@ impl Session {
         let left = patience.map(|until| until.saturating_duration_since(now));
         let timeout = timeout.into_iter().chain(left).min();
         let ready = self.wait(timeout, patience.is_some())?;
-        let mut progressed = false;
+        let (mut progressed, mut network) = (false, self.links.as_ref().is_some_and(Links::is_due));
         for (source, events) in ready {
             match source {
                 Source::Process => self.reap()?,
@@ -228,8 +245,12 @@ impl Session {
                 Source::Stderr => progressed |= self.read_stream(Stream::Stderr, false),
                 Source::StdinRoom => self.serve_stdin(),
                 Source::Door => self.accept(),
+                Source::Network => network = true,
                 Source::Viewer(index) => self.serve(index, events),
             }
+        }
+        if network {
+            self.tend_links();
         }
         self.drop_gone_viewers();
         Ok(progressed)
@@ -274,6 +295,9 @@ impl Session {
         if let Some(door) = self.door.as_ref().filter(|_| !self.full) {
             watch(Source::Door, door.listener().as_fd(), PollFlags::IN);
         }
+        for descriptor in self.links.iter().flat_map(Links::descriptors) {
+            watch(Source::Network, descriptor, PollFlags::IN);
+        }
         for (index, viewer) in self.viewers.iter().enumerate() {
             let mut flags = if self.stdin.len() < HIGH_WATER { PollFlags::IN } else { PollFlags::empty() };
             if viewer.unread() > 0 {
@@ -290,6 +314,29 @@ impl Session {
         }
         let events = descriptors.iter().map(PollFd::revents);
         Ok(sources.into_iter().zip(events).filter(|(_, events)| !events.is_empty()).collect())
+    }
+
+    /// Looks after the networks, and tells those who asked for changes how they went.
+    fn tend_links(&mut self) {
+        let Some(links) = &mut self.links else { return };
+        for finished in links.tend() {
+            if let Some(viewer) = self.viewers.iter_mut().find(|viewer| viewer.id == finished.viewer) {
+                viewer.tell(Kind::Changed, finished.result.err().unwrap_or_default().as_bytes());
+            }
+        }
+    }
+
+    /// Changes the networks as a viewer asks.
+    fn change_links(&mut self, index: usize, payload: &[u8]) {
+        let Some(viewer) = self.viewers.get_mut(index) else { return };
+        let changed = match (serde_json::from_slice::<Change>(payload), &mut self.links, host_pid(&self.pidfd)) {
+            (Ok(change), Some(links), Ok(init)) => links.change(change, init, viewer.id),
+            (Err(error), ..) => Err(format!("the request is not understood: {error}")),
+            _ => Err("the container has no networks of its own".to_owned()),
+        };
+        if let Err(text) = changed {
+            viewer.tell(Kind::Changed, text.as_bytes());
+        }
     }
 
     fn reap(&mut self) -> io::Result<()> {
@@ -322,6 +369,9 @@ impl Session {
             && !matches!(waitpid(Some(helper), WaitOptions::NOHANG), Ok(None))
         {
             self.helper = None;
+        }
+        if let Some(links) = &mut self.links {
+            links.reap();
         }
         while self.exit.is_some() {
             match wait(WaitOptions::NOHANG) {
@@ -435,7 +485,10 @@ impl Session {
             Err(error) => Err(error),
         };
         match newcomer {
-            Ok(viewer) => self.viewers.push(viewer),
+            Ok(viewer) => {
+                self.newcomers += 1;
+                self.viewers.push(Viewer { id: self.newcomers, ..viewer });
+            }
             Err(_) => self.full = true,
         }
         // Whoever waits outside for long is not one of ours.
@@ -503,6 +556,7 @@ impl Session {
                     self.send_signal(signal);
                 }
             }
+            Kind::Change if viewer.wishes & wish::CHANGE != 0 => self.change_links(index, payload),
             Kind::Detach => {
                 // An owner that says so leaves the process to itself.
                 viewer.role = Role::Onlooker;
@@ -575,6 +629,7 @@ enum Source {
     Stderr,
     StdinRoom,
     Door,
+    Network,
     Viewer(usize),
 }
 

@@ -17,10 +17,12 @@ use super::channel::{Channel, Received};
 use super::leftover::Mark;
 use super::logfile::LogFile;
 use super::message::Kind;
+use super::network::{Links, NetworkPlan};
 use super::plan::{LogPlan, Plan};
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, ResolvedUser, SetupError};
 use super::{builder, devices, idmap, userns};
+use crate::spec::port::PublishedPort;
 use crate::store::Store;
 use crate::store::containers::{Container, ProcessIdentity, Status, boot_id};
 use crate::store::lock::AliveLock;
@@ -52,8 +54,8 @@ impl Charge {
 
 /// Runs in the supervisor's process, which ends when this returns.
 pub fn supervise(charge: Charge) {
-    let Charge { store, plan, mut container, alive, socket, foreground, size } = charge;
-    let mut supervisor = match Supervisor::start(&plan, &mut container, size) {
+    let Charge { store, mut plan, mut container, alive, socket, foreground, size } = charge;
+    let mut supervisor = match Supervisor::start(&store, &mut plan, &mut container, size) {
         Ok(supervisor) => supervisor,
         Err(error) => return report_failure(&store, &plan, &mut container, &alive, socket, &error),
     };
@@ -75,7 +77,11 @@ pub fn supervise(charge: Charge) {
         state.pid = 0;
         state.exit_code = code;
         state.finished_at = Some(Timestamp::now());
+        state.ports.clear();
     });
+    if let Some(links) = supervisor.session.links() {
+        links.leave();
+    }
     let removed = plan.auto_remove && !supervisor.session.is_restarted();
     let trash = removed.then(|| store.containers().retire(&plan.id, &alive));
     drop(alive);
@@ -133,7 +139,12 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn start(plan: &Plan, container: &mut Container, size: Option<(u16, u16)>) -> Result<Self, SetupError> {
+    fn start(
+        store: &Store,
+        plan: &mut Plan,
+        container: &mut Container,
+        size: Option<(u16, u16)>,
+    ) -> Result<Self, SetupError> {
         let signals = session::block_signals().doing("block signals")?;
         leave_the_invocation().doing("leave the invocation's session")?;
         let (mut streams, inside) = make_streams(plan).doing("make the standard streams")?;
@@ -144,6 +155,7 @@ impl Supervisor {
             builder::run(plan, theirs, inside)
         };
         drop((theirs, inside));
+        let links = join_networks(store, plan, &ours)?;
         // While the builder works.
         let open_log = |log: &LogPlan| LogFile::open(log).doing(format_args!("open the log {}", log.path.display()));
         let log = plan.log.as_ref().map(open_log).transpose()?;
@@ -151,7 +163,7 @@ impl Supervisor {
         let own = identify_self(plan)?;
         let built = build(plan, &ours, &mut streams, size)?;
         let mark = mark(plan, &built);
-        record_start(container, &built.identity, &own)?;
+        record_start(container, &built.identity, &own, links.as_ref().map_or_else(Vec::new, Links::ports))?;
         let rule = StopRule {
             signal: process::signal_from_number(plan.stop_signal.number()).unwrap_or(Signal::TERM),
             timeout: plan.stop_timeout.map(|seconds| Duration::from_secs(seconds.into())),
@@ -160,8 +172,20 @@ impl Supervisor {
         let mut session = Session::new(built.pidfd, streams, log, signals, rule).doing("watch the container")?;
         session.expect_end_of(builder.pid);
         session.listen(listener);
+        if let Some(links) = links {
+            session.tend(links);
+        }
         Ok(Self { session, mark, pid: built.identity.pid.as_raw_nonzero().get(), own })
     }
+}
+
+/// Joins the container's networks and hands their namespaces to the builder.
+fn join_networks(store: &Store, plan: &mut Plan, builder: &Channel) -> Result<Option<Links>, SetupError> {
+    let NetworkPlan::Members(members) = std::mem::take(&mut plan.network) else { return Ok(None) };
+    let links = Links::join(store, members)?;
+    // Its end without this message means that it failed and has said why.
+    let _ = builder.send(&(), &links.gateways());
+    Ok(Some(links))
 }
 
 /// This process as the host sees it, with a title of its own: our arguments are those of `run`,
@@ -248,7 +272,12 @@ fn identify(pidfd: OwnedFd) -> Result<Built, SetupError> {
 }
 
 /// Saves that the container runs.
-fn record_start(container: &mut Container, init: &ProcessIdentity, own: &ProcessIdentity) -> Result<(), SetupError> {
+fn record_start(
+    container: &mut Container,
+    init: &ProcessIdentity,
+    own: &ProcessIdentity,
+    ports: Vec<PublishedPort>,
+) -> Result<(), SetupError> {
     let recorded = container.update_state(|state| {
         state.status = Status::Running;
         state.pid = init.pid.as_raw_nonzero().get();
@@ -261,6 +290,7 @@ fn record_start(container: &mut Container, init: &ProcessIdentity, own: &Process
         state.error = String::new();
         state.boot_id = boot_id().to_owned();
         state.stopped_by_user = false;
+        state.ports = ports;
     });
     recorded.map_err(|error| SetupError::new(format!("{error:#}")))
 }

@@ -105,15 +105,20 @@ impl Entry {
 }
 
 /// Clones a child into U, with the namespaces of `flags` made new, and runs `work` there: a
-/// supervisor, which is a member until it calls [`leave`]. The caller has one thread. Returns what
-/// the person should hear once, such as missing subordinate ids.
+/// supervisor, which is a member until it calls [`leave`]. Before it, each of `companions` gets a process
+/// of its own there, in our other namespaces. The caller has one thread. Returns what the person
+/// should hear once, such as missing subordinate ids.
 pub fn clone_supervisor(
     store: &Store,
     preparation: Preparation,
     flags: libc::c_int,
+    companions: Vec<Box<dyn FnOnce()>>,
     work: impl FnOnce(),
 ) -> Result<Option<String>> {
     let Some(entry) = preparation.finish()? else {
+        for companion in companions {
+            clone_running(0, (), companion)?;
+        }
         clone_running(flags, (), work)?;
         return Ok(None);
     };
@@ -121,6 +126,9 @@ pub fn clone_supervisor(
     // sibling, and ends. It shares our memory meanwhile: nothing is copied for it.
     let go = || -> Result<Entry> {
         entry.join().context("enter the user namespace")?;
+        for companion in companions {
+            clone_running(libc::CLONE_PARENT, (), companion)?;
+        }
         let (supervisor, entry) = clone_running(libc::CLONE_PARENT | flags, entry, work)?;
         // Without a record the containers' states still say who is in U.
         let _ = register(store, supervisor);
@@ -210,6 +218,16 @@ pub fn fork_into(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
             process::exit_now(code)
         }
     }
+}
+
+/// Starts a process in U that outlives this one.
+pub fn start_inside(store: &Store, work: impl FnOnce()) -> Result<()> {
+    let started = fork_into(store, || {
+        work();
+        0
+    })?;
+    drop(started);
+    Ok(())
 }
 
 /// Whether U maps one id only, for want of subordinate ids. Known while a process in it lives.

@@ -35,6 +35,8 @@ pub enum Role {
 /// An attached client.
 #[derive(Debug)]
 pub struct Viewer {
+    /// Tells it from others of its session.
+    pub id: u64,
     pub socket: OwnedFd,
     pub decoder: Decoder,
     pub role: Role,
@@ -58,6 +60,7 @@ impl Viewer {
         rustix::io::ioctl_fionbio(&socket, true)?;
         let wishes = if role == Role::Owner { wish::STDIN | wish::STDOUT | wish::STDERR } else { 0 };
         Ok(Self {
+            id: 0,
             socket,
             decoder: Decoder::default(),
             role,

@@ -201,6 +201,25 @@ pub fn close_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Closes every descriptor but the standard streams and those of `kept` (close_range(2), Linux 5.9).
+pub fn close_all_but(kept: &[i32]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|descriptor| u32::try_from(*descriptor).ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3u32;
+    for last in kept.into_iter().chain([u32::MAX]) {
+        if last > first {
+            let end = if last == u32::MAX { last } else { last - 1 };
+            // SAFETY: the caller is a process of its own that ends without running the destructors of what
+            // it was cloned with, so no owned descriptor is used or closed again.
+            if unsafe { libc::syscall(libc::SYS_close_range, first, end, 0) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        first = last.saturating_add(1).max(first);
+    }
+    Ok(())
+}
+
 /// Marks every descriptor from `first` up close-on-exec (Linux 5.11).
 pub fn cloexec_from(first: u32) -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

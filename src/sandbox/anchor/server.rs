@@ -1,0 +1,351 @@
+//! The anchor's process: one thread in G that opens sockets there, this one in the host's network
+//! namespace, and one epoll loop.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sys::signal::SigSet;
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use rustix::thread::CapabilitySet;
+
+use super::names::LeaseNames;
+use super::protocol::{Answer, Member, Request};
+use super::{LOCK, SOCKET, directory};
+use crate::net::gateway::{self, GatewayPlan};
+use crate::net::inner::Inner;
+use crate::net::relay::{self, Endpoint, InnerSockets, Publication, Relay, RelayPlan};
+use crate::net::{self, Cidr, dns};
+use crate::sandbox::caps::Sets;
+use crate::sandbox::channel::{Channel, Received};
+use crate::sandbox::{seccomp, supervisor};
+use crate::spec::network::Network;
+use crate::spec::port::Protocol;
+use crate::store::Store;
+use crate::store::lock::FileLock;
+use crate::sys::process;
+
+/// Where transparent sockets listen in G; nothing else is there.
+const RELAY_PORT: u16 = 1;
+/// How long a new anchor waits for its first member before it leaves.
+const FIRST_MEMBER: Duration = Duration::from_secs(10);
+/// The host's resolvers, as they are when a name is asked for.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Runs the anchor and ends its process.
+pub fn run(store: &Store, network: &Network, listener: OwnedFd, namespace: Option<OwnedFd>) -> ! {
+    let kept: Vec<i32> = [Some(&listener), namespace.as_ref()].into_iter().flatten().map(AsRawFd::as_raw_fd).collect();
+    // Locks and sockets of whoever made us must not live on in us.
+    let _ = process::close_all_but(&kept);
+    let code = match serve(store, network, listener, namespace) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    };
+    process::exit_now(code)
+}
+
+fn serve(store: &Store, network: &Network, listener: OwnedFd, namespace: Option<OwnedFd>) -> anyhow::Result<()> {
+    supervisor::leave_the_invocation()?;
+    let _ = process::set_title(&format!("rbox anchor {}", network.name));
+    SigSet::empty().thread_set_mask()?;
+    rustix::thread::set_no_new_privs(true)?;
+    rustix::io::ioctl_fionbio(&listener, true)?;
+    raise_file_limit();
+    let directory = directory(store, network)?;
+    match Anchor::new(store, network, namespace) {
+        Ok(anchor) => {
+            let _ = rustix::thread::set_timer_slack(1);
+            anchor.run(&listener, &directory)
+        }
+        Err(error) => refuse(&listener, &directory, &error),
+    }
+}
+
+/// Flows take descriptors.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let _ = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+}
+
+/// Tells everybody who waits why there is no network, and leaves.
+fn refuse(listener: &OwnedFd, directory: &Path, error: &anyhow::Error) -> anyhow::Result<()> {
+    let missing = error.chain().find_map(|cause| net::missing_feature(cause.downcast_ref::<io::Error>()?));
+    let answer = Answer::Failed { text: format!("{error:#}"), missing };
+    let _lock = FileLock::exclusive(&directory.join(LOCK))?;
+    let _ = std::fs::remove_file(directory.join(SOCKET));
+    while let Some(connection) = accept(listener)? {
+        let _ = connection.send(&answer, &[]);
+    }
+    Ok(())
+}
+
+fn accept(listener: &OwnedFd) -> io::Result<Option<Channel>> {
+    loop {
+        return match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => {
+                // The directory is closed to others already.
+                let peer = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials)?;
+                if peer.uid() != rustix::process::geteuid().as_raw() {
+                    continue;
+                }
+                Ok(Some(Channel::from_descriptor(socket)))
+            }
+            Err(Errno::AGAIN) => Ok(None),
+            Err(Errno::INTR | Errno::CONNABORTED) => continue,
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+/// A connection, and who joined by it.
+struct Connection {
+    key: u64,
+    channel: Channel,
+    member: Option<Member>,
+}
+
+struct Anchor {
+    store: Store,
+    network: Network,
+    relay: Relay,
+    dns: Option<dns::Server>,
+    names: LeaseNames,
+    namespace: OwnedFd,
+    connections: Vec<Connection>,
+    next_key: u64,
+}
+
+/// What the loop waits for; connections have their keys from [`CONNECTIONS`] on.
+const LISTENER: u64 = 0;
+const RELAY: u64 = 1;
+const DNS: u64 = 2;
+const NAMES: u64 = 3;
+const CONNECTIONS: u64 = 16;
+
+impl Anchor {
+    fn new(store: &Store, network: &Network, namespace: Option<OwnedFd>) -> anyhow::Result<Self> {
+        let (gateway, plan) = (gateway_plan(network), relay_plan(network));
+        let is_new = namespace.is_none();
+        let (inner_plan, with_dns) = (plan.clone(), !network.disable_dns);
+        let setup = move || -> io::Result<(InnerSockets, Option<dns::Listeners>)> {
+            if is_new {
+                gateway::configure(&gateway)?;
+            }
+            let sockets = relay::open_inner(&inner_plan)?;
+            let listeners = with_dns.then(|| dns::listeners(&inner_plan.gateways)).transpose()?;
+            confine(CapabilitySet::NET_RAW | CapabilitySet::NET_BIND_SERVICE)?;
+            Ok((sockets, listeners))
+        };
+        let (inner, (sockets, listeners)) = Inner::start(namespace, setup).context("set up the network")?;
+        let namespace = inner.namespace().try_clone_to_owned()?;
+        let relay = Relay::new(plan, sockets, inner).context("start the relay")?;
+        let outward = !network.internal;
+        let dns = listeners.map(|listeners| dns::Server::new(listeners, PathBuf::from(RESOLV_CONF), outward));
+        let names = LeaseNames::new(store, network)?;
+        confine(CapabilitySet::empty()).context("give up capabilities")?;
+        let (store, network) = (store.clone(), network.clone());
+        let dns = dns.transpose().context("start the name server")?;
+        Ok(Self { store, network, relay, dns, names, namespace, connections: Vec::new(), next_key: CONNECTIONS })
+    }
+
+    fn run(mut self, listener: &OwnedFd, directory: &Path) -> anyhow::Result<()> {
+        let watched = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let watch = |source: &dyn AsFd, token| {
+            epoll::add(&watched, source.as_fd(), epoll::EventData::new_u64(token), epoll::EventFlags::IN)
+        };
+        watch(listener, LISTENER)?;
+        watch(&self.relay, RELAY)?;
+        watch(&self.names, NAMES)?;
+        if let Some(dns) = &self.dns {
+            watch(dns, DNS)?;
+        }
+        process::release_free_memory();
+        let mut alone_until = Some(Instant::now() + FIRST_MEMBER);
+        let mut events = Vec::with_capacity(64);
+        loop {
+            self.wait(&watched, &mut events, alone_until)?;
+            for event in events.drain(..) {
+                match event.data.u64() {
+                    LISTENER => self.greet(listener, &watched)?,
+                    RELAY => self.relay.dispatch()?,
+                    NAMES => self.names.refresh(),
+                    DNS => {
+                        if let Some(dns) = &mut self.dns {
+                            dns.dispatch(&mut self.names)?;
+                        }
+                    }
+                    key => self.hear(key),
+                }
+            }
+            self.expire();
+            if !self.connections.is_empty() {
+                alone_until = Some(Instant::now());
+            } else if alone_until.is_some_and(|until| until <= Instant::now()) && leave(listener, directory)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the next event or deadline.
+    fn wait(
+        &self,
+        watched: &OwnedFd,
+        events: &mut Vec<epoll::Event>,
+        alone_until: Option<Instant>,
+    ) -> anyhow::Result<()> {
+        let dns = self.dns.as_ref().and_then(dns::Server::deadline);
+        let alone = alone_until.filter(|_| self.connections.is_empty());
+        let next = self.relay.deadline().into_iter().chain(dns).chain(alone).min();
+        let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| rustix::event::Timespec::try_from(left).ok());
+        match epoll::wait(watched, rustix::buffer::spare_capacity(events), left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        if self.relay.deadline().is_some_and(|deadline| deadline <= now) {
+            self.relay.expire(now);
+        }
+        if let Some(dns) = self.dns.as_mut().filter(|dns| dns.deadline().is_some_and(|deadline| deadline <= now)) {
+            dns.expire(now);
+        }
+    }
+
+    fn greet(&mut self, listener: &OwnedFd, watched: &OwnedFd) -> anyhow::Result<()> {
+        while let Some(channel) = accept(listener)? {
+            let key = self.next_key;
+            self.next_key += 1;
+            epoll::add(watched, &channel, epoll::EventData::new_u64(key), epoll::EventFlags::IN)?;
+            self.connections.push(Connection { key, channel, member: None });
+        }
+        Ok(())
+    }
+
+    /// Takes what a connection has to say; one that is closed, or talks nonsense, is a member no more.
+    fn hear(&mut self, key: u64) {
+        let Some(index) = self.connections.iter().position(|connection| connection.key == key) else { return };
+        match self.connections[index].channel.receive::<Request>() {
+            Ok(Some(Received { message, descriptors })) => self.obey(index, message, descriptors),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(None) | Err(_) => self.part(index),
+        }
+    }
+
+    fn obey(&mut self, index: usize, request: Request, descriptors: Vec<OwnedFd>) {
+        let connection = &mut self.connections[index];
+        match request {
+            Request::Join(member) => {
+                let (addresses, host_loopback) = (member.addresses.clone(), member.host_loopback);
+                self.relay.add(Endpoint { key: connection.key, addresses, host_loopback });
+                connection.member = Some(member);
+                // One that is gone already is noticed when its connection is.
+                let _ = connection.channel.send(&Answer::Welcome, &[self.namespace.as_fd()]);
+            }
+            Request::Publish(services) => {
+                for (service, socket) in services.into_iter().zip(descriptors) {
+                    let protocol = match service.protocol {
+                        Protocol::Tcp => relay::Protocol::Tcp,
+                        Protocol::Udp => relay::Protocol::Udp,
+                        Protocol::Sctp => continue,
+                    };
+                    self.relay.publish(connection.key, Publication { protocol, socket, container_port: service.port });
+                }
+            }
+        }
+    }
+
+    /// The supervisor is gone, or its container left the network.
+    fn part(&mut self, index: usize) {
+        let connection = self.connections.swap_remove(index);
+        self.relay.remove(connection.key);
+        if let Some(member) = connection.member {
+            // What a killed supervisor could not take back.
+            let _ = self.store.leases(&self.network).release(&member.container, &member.endpoint_id);
+        }
+    }
+}
+
+/// Whether the anchor may go: nobody is about to come, and nobody will find its socket.
+fn leave(listener: &OwnedFd, directory: &Path) -> anyhow::Result<bool> {
+    let Some(_lock) = FileLock::try_exclusive(&directory.join(LOCK))? else {
+        // Whoever holds it comes in, or lets go.
+        std::thread::sleep(Duration::from_millis(1));
+        return Ok(false);
+    };
+    let mut waiting = [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)];
+    if rustix::event::poll(&mut waiting, Some(&rustix::event::Timespec::default()))? > 0 {
+        return Ok(false);
+    }
+    crate::store::fs::remove_if_present(&directory.join(SOCKET))?;
+    Ok(true)
+}
+
+/// Keeps `capabilities` over U for this thread alone, and only the system calls of the relay.
+fn confine(capabilities: CapabilitySet) -> io::Result<()> {
+    let none = CapabilitySet::empty();
+    crate::sandbox::caps::drop_bounding(none)?;
+    Sets { bounding: none, effective: capabilities, permitted: capabilities, inheritable: none, ambient: none }
+        .apply()?;
+    seccomp::relay_filter().load()
+}
+
+fn gateway_plan(network: &Network) -> GatewayPlan {
+    let addresses = gateways(network);
+    GatewayPlan {
+        bridge: bridge(network),
+        mac: bridge_mac(network),
+        addresses,
+        mtu: mtu(network),
+        relay_port: RELAY_PORT,
+        internal: network.internal,
+        isolate_ports: network.isolate_containers,
+    }
+}
+
+fn relay_plan(network: &Network) -> RelayPlan {
+    let subnets = network.subnets.iter();
+    RelayPlan {
+        bridge: bridge(network),
+        gateways: network.subnets.iter().map(|subnet| subnet.gateway).collect(),
+        subnets: subnets
+            .map(|subnet| Cidr { address: subnet.subnet.network(), prefix: subnet.subnet.prefix_len() })
+            .collect(),
+        port: RELAY_PORT,
+        internal: network.internal,
+    }
+}
+
+fn gateways(network: &Network) -> Vec<Cidr> {
+    let cidr = |subnet: &crate::spec::network::Subnet| Cidr { address: subnet.gateway, prefix: subnet.subnet.prefix_len() };
+    network.subnets.iter().map(cidr).collect()
+}
+
+/// The bridge's name in G.
+pub fn bridge(network: &Network) -> String {
+    format!("br-{}", network.short_id())
+}
+
+/// Bytes a packet of the network may have: as many as fit one, unless less was asked for.
+pub fn mtu(network: &Network) -> u32 {
+    const LARGEST: u32 = 65_520;
+    network.mtu.unwrap_or(LARGEST)
+}
+
+/// As docker makes containers' from their addresses.
+fn bridge_mac(network: &Network) -> [u8; 6] {
+    match network.v4().map(|subnet| subnet.gateway) {
+        Some(IpAddr::V4(address)) => {
+            let [a, b, c, d] = address.octets();
+            [0x02, 0x42, a, b, c, d]
+        }
+        _ => [0x02, 0x42, 0, 0, 0, 1],
+    }
+}

@@ -116,7 +116,7 @@ fn flags_beat_the_environment_which_beats_the_file() {
     // Defaults again, without the file.
     let plain = it.rbox(&["--config", "/dev/null", "create", "rootfs:/", "true"]).ok();
     let shown = it.ok(&["inspect", "-f", "{{.HostConfig.NetworkMode}} {{json .HostConfig.LogConfig}}", &plain]);
-    assert_eq!(shown, r#"none {"Type":"json-file","Config":{}}"#);
+    assert_eq!(shown, r#"bridge {"Type":"json-file","Config":{}}"#);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn info_shows_every_key_as_text() {
         "  log-max-size: -1 (default)".to_owned(),
         "  log-max-file: 1 (default)".to_owned(),
         "  detach-keys: ctrl-x (RBOX_DETACH_KEYS)".to_owned(),
-        "  network: none (default)".to_owned(),
+        "  network: bridge (default)".to_owned(),
         "  pull: missing (default)".to_owned(),
         "  init: false (default)".to_owned(),
         "  stop-timeout: 10 (default)".to_owned(),

@@ -161,7 +161,7 @@ fn inspect_of_mixed_kinds() {
         ("{{index .Config.Labels \"none\"}}|", "|".to_owned()),
         ("{{range $port, $bindings := .Config.ExposedPorts}}{{$port}} {{end}}", "80/tcp 81/tcp ".to_owned()),
         ("{{json .HostConfig.Binds}}", format!("[\"{volume}\"]")),
-        ("{{.NetworkSettings.IPAddress}}|{{.HostConfig.NetworkMode}}", "|none".to_owned()),
+        ("{{.NetworkSettings.IPAddress}}|{{.HostConfig.NetworkMode}}", "|bridge".to_owned()),
         ("{{range .Config.Env}}{{if eq . \"A=1\"}}found{{end}}{{end}}", "found".to_owned()),
         ("{{len .Id}} {{printf \"%.12s\" .Id}}", format!("64 {}", &bench.inspect("web", "{{.Id}}")[..12])),
     ] {

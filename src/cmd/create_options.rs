@@ -88,7 +88,7 @@ pub struct CreateOptions {
     /// Assign a name to the container; one is made up by default
     #[arg(long)]
     pub name: Option<String>,
-    /// Network to use (none, host), none unless configured
+    /// Network to use (bridge, none, host), bridge unless configured
     #[arg(long, alias = "net", value_name = "MODE")]
     pub network: Option<String>,
     /// PID namespace to use (host, container:NAME)
@@ -206,10 +206,12 @@ impl CreateOptions {
             pid: create::parse_pid(&self.pid, &mut find)?,
             ipc: create::parse_ipc(&self.ipc, &mut find)?,
             uts: create::parse_uts(&self.uts, &mut find)?,
-            network: match &self.network {
-                Some(mode) => create::parse_network(mode)?,
-                None => settings.network.value.clone(),
-            },
+            network: create::parse_network(self.network.as_deref().unwrap_or(&settings.network.value))?,
+            no_hosts: false,
+            dns: Default::default(),
+            ports: Vec::new(),
+            publish_all: false,
+            links: Vec::new(),
             log: settings.log().with_flags(self.log_driver.as_deref(), &self.log_opt)?,
             userns_host: create::parse_userns(&self.userns)?,
             extra_hosts: self.add_host.iter().map(|text| create::parse_extra_host(text)).collect::<Result<_, _>>()?,

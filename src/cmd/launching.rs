@@ -177,6 +177,7 @@ fn host_facts(container: &Container, joins: &[Join]) -> Result<HostFacts> {
             pid: path_of(Namespace::Pid, "pid"),
             ipc: path_of(Namespace::Ipc, "ipc"),
             uts: path_of(Namespace::Uts, "uts"),
+            net: path_of(Namespace::Network, "net"),
         },
         nofile_hard: hard,
         kernel: kernel_version(),

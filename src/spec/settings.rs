@@ -17,10 +17,10 @@ pub use origin::{InvalidSetting, Origin, Setting};
 
 use given::Given;
 
-use super::config::NetworkMode;
 use super::create::PullPolicy;
 use super::detach_keys::DetachKeys;
 use super::log::{LogConfig, LogDriver};
+use super::network::DEFAULT_NETWORK;
 use super::registries::{Domain, Registries};
 
 /// Every setting with its value and origin.
@@ -38,7 +38,8 @@ pub struct Settings {
     pub log_max_size: Setting<Option<u64>>,
     pub log_max_file: Setting<u32>,
     pub detach_keys: Setting<DetachKeys>,
-    pub network: Setting<NetworkMode>,
+    /// A value of `--network`, whose grammar has been checked.
+    pub network: Setting<String>,
     pub pull: Setting<PullPolicy>,
     pub init: Setting<bool>,
     /// Seconds; -1 waits for ever.
@@ -71,7 +72,7 @@ impl Default for Settings {
             log_max_size: Setting::default(),
             log_max_file: Setting::builtin(LogConfig::default().max_file),
             detach_keys: Setting::default(),
-            network: Setting::default(),
+            network: Setting::builtin(DEFAULT_NETWORK.to_owned()),
             pull: Setting::default(),
             init: Setting::default(),
             stop_timeout: Setting::builtin(10),

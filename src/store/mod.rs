@@ -17,6 +17,7 @@ pub mod images;
 pub mod layers;
 pub mod lock;
 pub mod logs;
+pub mod networks;
 pub mod pull;
 pub mod record;
 pub mod registry;

@@ -9,7 +9,9 @@ use tempfile::TempDir;
 use super::Store;
 use super::layers::{LayerRecord, chain_ids};
 use super::staging::Staging;
-use crate::spec::config::{CapabilityChanges, ContainerConfig, ContainerId, NamespaceMode, NetworkMode, RootSource};
+use crate::spec::config::{
+    CapabilityChanges, ContainerConfig, ContainerId, DnsConfig, NamespaceMode, NetworkMode, RootSource,
+};
 use crate::spec::digest::Digest;
 use crate::spec::log::LogConfig;
 use crate::spec::reference::ImageRef;
@@ -97,6 +99,11 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         userns_host: false,
         cidfile: None,
         extra_hosts: Vec::new(),
+        no_hosts: false,
+        dns: DnsConfig::default(),
+        ports: Vec::new(),
+        publish_all: false,
+        links: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! docker's JSON of a container.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -218,11 +219,8 @@ fn namespace(mode: &NamespaceMode, private: &str) -> String {
 }
 
 /// docker's name of the network a container is on.
-pub fn network_name(mode: &NetworkMode) -> &'static str {
-    match mode {
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-    }
+pub fn network_name(mode: &NetworkMode) -> Cow<'_, str> {
+    mode.name()
 }
 
 /// `TARGET:OPTIONS` as typed, taken apart.

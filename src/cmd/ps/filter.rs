@@ -107,7 +107,7 @@ impl Selection {
             && self.filters.any("command", |wanted| config.argv().first().is_some_and(|program| program == wanted))
             && self.filters.of("is-task").all(|filter| filter.boolean() == Ok(false))
             && self.filters.labels(&config.labels)
-            && self.filters.any("network", |name| name == network_name(&config.network))
+            && self.filters.any("network", |name| *name == network_name(&config.network))
             && self.filters.any("volume", |place| has_mount(config, place))
             && (!self.filters.has("expose") || self.filters.of("expose").any(|filter| exposes(config, filter)))
             && !self.filters.has("publish")

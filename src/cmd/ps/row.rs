@@ -42,7 +42,7 @@ pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_tru
         ("Labels", labels.join(",")),
         ("Mounts", mounts(config, no_trunc)),
         ("LocalVolumes", "0".to_owned()),
-        ("Networks", network_name(&config.network).to_owned()),
+        ("Networks", network_name(&config.network).into_owned()),
         ("Platform", config.platform.clone()),
     ])
     .hidden([("HealthStatus", String::new())])

@@ -18,7 +18,7 @@ pub enum InvalidMode {
     Ipc(String),
     #[error("--userns: invalid USER mode")]
     User,
-    #[error("network {0:?} can't be used: this release has the networks none and host")]
+    #[error("network {0:?} can't be used: this release has the networks bridge, none and host")]
     Network(String),
     #[error("invalid pull option: '{0}': must be one of \"always\", \"missing\" or \"never\"")]
     Pull(String),
@@ -79,11 +79,12 @@ pub fn parse_userns(text: &str) -> Result<bool, InvalidMode> {
     }
 }
 
-/// `--network`: `none` or `host`.
+/// `--network`.
 pub fn parse_network(text: &str) -> Result<NetworkMode, InvalidMode> {
     match text {
         "none" => Ok(NetworkMode::None),
         "host" => Ok(NetworkMode::Host),
+        "bridge" | "default" | "private" | "" => Ok(NetworkMode::default()),
         other => Err(InvalidMode::Network(other.to_owned())),
     }
 }
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(parse_userns("host"), Ok(true));
         assert_eq!(parse_userns("keep-id"), Err(InvalidMode::User));
         assert_eq!(parse_network("none"), Ok(NetworkMode::None));
-        for other in ["bridge", "", "container:x", "default", "slirp4netns"] {
+        for other in ["container:x", "slirp4netns"] {
             assert_eq!(parse_network(other), Err(InvalidMode::Network(other.to_owned())));
         }
         assert_eq!("always".parse(), Ok(PullPolicy::Always));

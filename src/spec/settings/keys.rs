@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::given::{Given, Refusal};
 use super::{Origin, Setting, Settings};
-use crate::spec::config::NetworkMode;
 use crate::spec::create::{PullPolicy, parse_network};
 use crate::spec::log::{parse_max_file, parse_max_size};
 use crate::spec::registries::{Domain, Mirror};
@@ -104,18 +103,13 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "network",
-        allowed: "\"none\" or \"host\"",
+        allowed: "\"bridge\", \"none\", \"host\" or another value of --network",
         assign: |all, given, origin| {
-            let mode = parse_network(given.text()?).map_err(|_| Refusal::default())?;
-            set(&mut all.network, mode, origin)
+            let mode = given.text()?;
+            parse_network(mode).map_err(Refusal::because)?;
+            set(&mut all.network, mode.to_owned(), origin)
         },
-        show: |all| {
-            let mode = match all.network.value {
-                NetworkMode::None => "none",
-                NetworkMode::Host => "host",
-            };
-            shown(&all.network, json!(mode))
-        },
+        show: |all| shown(&all.network, json!(all.network.value)),
     },
     Key {
         name: "pull",

@@ -111,7 +111,10 @@ fn what_is_wrong_is_told_with_its_place() {
         ("log-max-size = 1.5", "/c:1:16: invalid value 1.5 of log-max-size: it must be a size in powers of 1000"),
         ("stop-timeout = -2", "/c:1:16: invalid value -2 of stop-timeout: it must be whole seconds"),
         ("stop-timeout = 99999999999999999999", "/c:1:16: invalid value 99999999999999999999 of stop-timeout"),
-        ("network = \"bridge\"", "/c:1:11: invalid value \"bridge\" of network: it must be \"none\" or \"host\""),
+        (
+            "network = 7",
+            "/c:1:11: invalid value 7 of network: it must be \"bridge\", \"none\", \"host\" or another value of --network",
+        ),
         (
             "registry = \"corp\"",
             "/c:1:12: invalid value \"corp\" of registry: it must be a registry's host with optional port, as in \"quay.io\" (a registry's name has a dot or a port, or is localhost)",

@@ -3,8 +3,10 @@
 
 use std::io;
 
+use anyhow::Context as _;
+
 use super::{Containers, names, read_config};
-use crate::spec::config::ContainerId;
+use crate::spec::config::{ContainerId, NetworkMode};
 use crate::spec::names::{InvalidName, container_name};
 use crate::store::fs;
 use crate::store::record::RecordError;
@@ -29,12 +31,32 @@ pub enum RenameError {
 }
 
 impl Containers<'_> {
+    /// Changes which networks a container is attached to, running or not; what `change` returns is returned.
+    /// Nothing is written when it fails.
+    pub fn update_network<T>(
+        &self,
+        id: &ContainerId,
+        change: impl FnOnce(&mut NetworkMode) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let context = || format!("change the networks of container {id}");
+        let _lock = self.lock(id).with_context(context)?;
+        let directory = self.directory(id);
+        let mut config = read_config(&directory, id).with_context(context)?;
+        let before = config.network.clone();
+        let result = change(&mut config.network)?;
+        if config.network != before {
+            fs::write_atomic(&directory.join("config.json"), &serde_json::to_vec(&config)?).with_context(context)?;
+        }
+        Ok(result)
+    }
+
     /// Gives a container another name, running or not.
     pub fn rename(&self, id: &ContainerId, new: &str) -> Result<(), RenameError> {
         let new = container_name(new)?;
         let io_error = |error| RenameError::Io { id: id.clone(), error };
         let names = names::lock(self.store).map_err(io_error)?;
         let directory = self.directory(id);
+        let _lock = self.lock(id).map_err(io_error)?;
         let mut config = read_config(&directory, id).map_err(|error| RenameError::Record { id: id.clone(), error })?;
         if config.name == new {
             return Err(RenameError::SameName);

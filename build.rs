@@ -6,12 +6,17 @@ use std::error::Error;
 use std::fs::File;
 use std::path::Path;
 
+use compile::Stage;
+use libseccomp::ScmpArch;
+
 #[path = "src/sandbox/seccomp/builtin.rs"]
 mod builtin;
 #[path = "src/sandbox/seccomp/compile.rs"]
 mod compile;
 #[path = "src/sandbox/seccomp/numbers.rs"]
 mod numbers;
+#[path = "src/sandbox/seccomp/relay.rs"]
+mod relay;
 // The parts that only the program uses.
 #[allow(dead_code)]
 #[path = "src/spec/seccomp/table.rs"]
@@ -22,6 +27,7 @@ const SOURCES: &[&str] = &[
     "src/sandbox/seccomp/builtin.rs",
     "src/sandbox/seccomp/compile.rs",
     "src/sandbox/seccomp/numbers.rs",
+    "src/sandbox/seccomp/relay.rs",
     "src/spec/seccomp/table.rs",
 ];
 
@@ -49,6 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     std::fs::write(Path::new(&out).join("seccomp.rs"), table + "]\n")?;
+    write_program(&relay::stages(), &[ScmpArch::Native], &Path::new(&out).join("relay.bpf"))?;
     Ok(())
 }
 
@@ -73,10 +80,13 @@ fn write_variant(architecture: &str, capabilities: &[&str], path: &Path) -> Resu
     if relevant.len() != capabilities.len() {
         return Err(format!("build.rs: {capabilities:?} are not all in the profile, which has {relevant:?}").into());
     }
+    write_program(&builtin::stages(&relevant, architecture), &builtin::abis(architecture), path)
+}
+
+fn write_program(stages: &[Stage], architectures: &[ScmpArch], path: &Path) -> Result<(), Box<dyn Error>> {
     let mut file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-    let stages = builtin::stages(&relevant, architecture);
     // The exported program stays behind in the file only if it is a single stage's: write it whole.
-    let program = compile::compile(&stages, &builtin::abis(architecture), builtin::FOREIGN, &mut file)?;
+    let program = compile::compile(stages, architectures, builtin::FOREIGN, &mut file)?;
     std::fs::write(path, program)?;
     Ok(())
 }

@@ -1,15 +1,21 @@
 //! From a container of the store to a running process: shared by `run` and `start`.
 
+pub mod etc;
+mod links;
+mod networking;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use oci_spec::runtime::LinuxNamespaceType as Namespace;
 
+use self::networking::Networking;
 use super::Context;
 use super::error::with_code;
 use crate::sandbox::client::{Attach, Client, Outcome};
 use crate::sandbox::launch::{self, Attachment};
+use crate::sandbox::network::NetworkPlan;
 use crate::sandbox::plan::{Join, LogPlan, Plan, RootPlan};
 use crate::sandbox::{seccomp, terminal};
 use crate::spec::caps;
@@ -44,10 +50,15 @@ pub fn launch(context: &Context, container: &Container, foreground: bool) -> Res
         bail!("container {} is already running", container.config.name);
     };
     context.prepare_user_namespace()?;
-    let plan = plan(store, container)?;
+    let mut networking = Networking::take(store, &container.config)?;
+    etc::write(store, container, &networking.places)?;
+    let mut plan = plan(store, container)?;
     let size = container.config.tty.then(terminal::size).flatten();
     let preparation = context.user_namespace()?;
-    let launched = launch::launch(store, container, plan, alive, Attachment { foreground, size }, preparation)?;
+    let (network, anchors) = networking.hand_on();
+    plan.network = network;
+    let attachment = Attachment { foreground, size };
+    let launched = launch::launch(store, container, plan, alive, attachment, preparation, anchors)?;
     if let Some(warning) = launched.warning {
         super::warn(&warning);
     }
@@ -95,12 +106,14 @@ pub fn exit_code(code: i32) -> ExitCode {
 fn plan(store: &Store, container: &Container) -> Result<Plan> {
     let config = &container.config;
     let joins = joins(store, config)?;
-    let spec = oci::runtime_spec(config, &host_facts(container, &joins)?)?;
+    let mut told = config.clone();
+    told.env.extend(links::environment(store, config)?);
+    let spec = oci::runtime_spec(&told, &host_facts(container, &joins)?)?;
     let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host());
     let effective = caps::effective(&config.capabilities, config.privileged);
     let seccomp = seccomp::filter_for(&effective, &config.seccomp, &architecture.architecture, &store.path("seccomp"))?;
-    write_etc(container)?;
     Ok(Plan {
+        network: NetworkPlan::Nothing,
         id: config.id.clone(),
         directory: container.directory().to_owned(),
         spec,
@@ -138,7 +151,16 @@ fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {
 
 /// The containers whose namespaces this one shares; all must run.
 fn joins(store: &Store, config: &ContainerConfig) -> Result<Vec<Join>> {
-    let wanted = [(Namespace::Pid, &config.pid), (Namespace::Ipc, &config.ipc), (Namespace::Uts, &config.uts)];
+    let network = match &config.network {
+        NetworkMode::Container(id) => NamespaceMode::Container(id.clone()),
+        _ => NamespaceMode::Private,
+    };
+    let wanted = [
+        (Namespace::Pid, &config.pid),
+        (Namespace::Ipc, &config.ipc),
+        (Namespace::Uts, &config.uts),
+        (Namespace::Network, &network),
+    ];
     let mut joins = Vec::new();
     for (kind, mode) in wanted {
         if let NamespaceMode::Container(id) = mode {
@@ -177,7 +199,10 @@ fn host_facts(container: &Container, joins: &[Join]) -> Result<HostFacts> {
             pid: path_of(Namespace::Pid, "pid"),
             ipc: path_of(Namespace::Ipc, "ipc"),
             uts: path_of(Namespace::Uts, "uts"),
-            net: path_of(Namespace::Network, "net"),
+            net: match &container.config.network {
+                NetworkMode::Path(path) => Some(path.clone()),
+                _ => path_of(Namespace::Network, "net"),
+            },
         },
         nofile_hard: hard,
         kernel: kernel_version(),
@@ -201,38 +226,3 @@ fn thermal_throttles() -> Vec<String> {
         .filter(|path| Path::new(path).exists())
         .collect()
 }
-
-/// The files bound over /etc. Rewritten at each start; a container that was changed keeps nothing
-/// in them, as with docker.
-fn write_etc(container: &Container) -> Result<()> {
-    let config = &container.config;
-    let shares_host = config.network == NetworkMode::Host;
-    let write = |name: &str, text: &str| {
-        let path = container.path(name);
-        replace(&path, text).with_context(|| format!("write {}", path.display()))
-    };
-    let host_file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    write("hostname", &format!("{}\n", config.hostname))?;
-    write("resolv.conf", &host_file("/etc/resolv.conf"))?;
-    let base = if shares_host { host_file("/etc/hosts") } else { DEFAULT_HOSTS.to_owned() };
-    let extra: String = config.extra_hosts.iter().map(|(name, address)| format!("{address}\t{name}\n")).collect();
-    let own = if shares_host { String::new() } else { format!("127.0.1.1\t{}\n", config.hostname) };
-    write("hosts", &format!("{base}{extra}{own}"))
-}
-
-/// Writes a file of a container's /etc anew: the last run may have taken every right to the old one.
-/// No fsync, as each start does this; 0644, as every program inside reads them.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::PermissionsExt;
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::File::create_new(path)?;
-    file.write_all(text.as_bytes())?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-const DEFAULT_HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
-ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";

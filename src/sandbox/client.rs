@@ -95,9 +95,14 @@ impl Client {
             match self.decoder.peek()? {
                 Some((Kind::Changed, [])) => return Ok(Ok(())),
                 Some((Kind::Changed, text)) => return Ok(Err(String::from_utf8_lossy(text).into_owned())),
-                Some(_) => self.decoder.advance(),
-                None if self.receive()? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(_) => {
+                    self.decoder.advance();
+                    continue;
+                }
                 None => {}
+            }
+            if self.receive()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
     }

@@ -485,9 +485,10 @@ impl Session {
             Err(error) => Err(error),
         };
         match newcomer {
-            Ok(viewer) => {
+            Ok(mut viewer) => {
                 self.newcomers += 1;
-                self.viewers.push(Viewer { id: self.newcomers, ..viewer });
+                viewer.id = self.newcomers;
+                self.viewers.push(viewer);
             }
             Err(_) => self.full = true,
         }

@@ -7,6 +7,7 @@
 //! anchor leaves, and G goes with it. When the anchor dies, the supervisors' descriptors keep G, and
 //! one of them starts another.
 
+mod layout;
 mod names;
 mod protocol;
 mod server;
@@ -22,6 +23,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
+pub use self::layout::{bridge, mtu};
 pub use self::protocol::{Answer, Member, Request, Service};
 use super::channel::Channel;
 use crate::spec::network::Network;

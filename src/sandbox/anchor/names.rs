@@ -1,7 +1,6 @@
 //! The names of containers, from the leases of all networks: what a container may see are those of
 //! the networks that it is on itself.
 
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -46,7 +45,7 @@ impl LeaseNames {
         if self.stale {
             self.watch();
             self.stale = false;
-            self.leases = self.store.all_leases().unwrap_or_default();
+            self.leases = self.store.networks().all_leases().unwrap_or_default();
         }
         &self.leases
     }
@@ -126,10 +125,9 @@ impl dns::Names for LeaseNames {
 
     fn upstreams(&mut self, asker: IpAddr) -> Option<Vec<IpAddr>> {
         let own_network = self.network.id.clone();
-        let lease = self.leases().iter().find(|lease| {
-            lease.network_id == own_network && lease.addresses().contains(&asker) && !lease.dns_servers.is_empty()
-        });
-        let servers = lease.map_or_else(|| self.network.dns_servers.clone(), |lease| lease.dns_servers.clone());
-        (!servers.is_empty()).then_some(servers)
+        let of_network = self.network.dns_servers.clone();
+        let is_asker = |lease: &&Lease| lease.network_id == own_network && lease.addresses().contains(&asker);
+        let own = self.leases().iter().find(is_asker).map(|lease| lease.dns_servers.clone());
+        own.into_iter().chain([of_network]).find(|servers| !servers.is_empty())
     }
 }

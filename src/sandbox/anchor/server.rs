@@ -2,7 +2,6 @@
 //! namespace, and one epoll loop.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,13 +13,14 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::thread::CapabilitySet;
 
+use super::layout::{gateway_plan, relay_plan};
 use super::names::LeaseNames;
 use super::protocol::{Answer, Member, Request};
 use super::{LOCK, SOCKET, directory};
-use crate::net::gateway::{self, GatewayPlan};
+use crate::net::gateway;
 use crate::net::inner::Inner;
-use crate::net::relay::{self, Endpoint, InnerSockets, Publication, Relay, RelayPlan};
-use crate::net::{self, Cidr, dns};
+use crate::net::relay::{self, Endpoint, InnerSockets, Publication, Relay};
+use crate::net::{self, dns};
 use crate::sandbox::caps::Sets;
 use crate::sandbox::channel::{Channel, Received};
 use crate::sandbox::{seccomp, supervisor};
@@ -30,8 +30,6 @@ use crate::store::Store;
 use crate::store::lock::FileLock;
 use crate::sys::process;
 
-/// Where transparent sockets listen in G; nothing else is there.
-const RELAY_PORT: u16 = 1;
 /// How long a new anchor waits for its first member before it leaves.
 const FIRST_MEMBER: Duration = Duration::from_secs(10);
 /// The host's resolvers, as they are when a name is asked for.
@@ -58,10 +56,7 @@ fn serve(store: &Store, network: &Network, listener: OwnedFd, namespace: Option<
     raise_file_limit();
     let directory = directory(store, network)?;
     match Anchor::new(store, network, namespace) {
-        Ok(anchor) => {
-            let _ = rustix::thread::set_timer_slack(1);
-            anchor.run(&listener, &directory)
-        }
+        Ok(anchor) => anchor.run(&listener, &directory),
         Err(error) => refuse(&listener, &directory, &error),
     }
 }
@@ -295,57 +290,4 @@ fn confine(capabilities: CapabilitySet) -> io::Result<()> {
     Sets { bounding: none, effective: capabilities, permitted: capabilities, inheritable: none, ambient: none }
         .apply()?;
     seccomp::relay_filter().load()
-}
-
-fn gateway_plan(network: &Network) -> GatewayPlan {
-    let addresses = gateways(network);
-    GatewayPlan {
-        bridge: bridge(network),
-        mac: bridge_mac(network),
-        addresses,
-        mtu: mtu(network),
-        relay_port: RELAY_PORT,
-        internal: network.internal,
-        isolate_ports: network.isolate_containers,
-    }
-}
-
-fn relay_plan(network: &Network) -> RelayPlan {
-    let subnets = network.subnets.iter();
-    RelayPlan {
-        bridge: bridge(network),
-        gateways: network.subnets.iter().map(|subnet| subnet.gateway).collect(),
-        subnets: subnets
-            .map(|subnet| Cidr { address: subnet.subnet.network(), prefix: subnet.subnet.prefix_len() })
-            .collect(),
-        port: RELAY_PORT,
-        internal: network.internal,
-    }
-}
-
-fn gateways(network: &Network) -> Vec<Cidr> {
-    let cidr = |subnet: &crate::spec::network::Subnet| Cidr { address: subnet.gateway, prefix: subnet.subnet.prefix_len() };
-    network.subnets.iter().map(cidr).collect()
-}
-
-/// The bridge's name in G.
-pub fn bridge(network: &Network) -> String {
-    format!("br-{}", network.short_id())
-}
-
-/// Bytes a packet of the network may have: as many as fit one, unless less was asked for.
-pub fn mtu(network: &Network) -> u32 {
-    const LARGEST: u32 = 65_520;
-    network.mtu.unwrap_or(LARGEST)
-}
-
-/// As docker makes containers' from their addresses.
-fn bridge_mac(network: &Network) -> [u8; 6] {
-    match network.v4().map(|subnet| subnet.gateway) {
-        Some(IpAddr::V4(address)) => {
-            let [a, b, c, d] = address.octets();
-            [0x02, 0x42, a, b, c, d]
-        }
-        _ => [0x02, 0x42, 0, 0, 0, 1],
-    }
 }

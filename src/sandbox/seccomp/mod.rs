@@ -62,6 +62,9 @@ struct Variant {
     program: &'static [u8],
 }
 
+/// What an anchor may do, compiled by the build script.
+const RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay.bpf"));
+
 const EMBEDDED: &[Variant] = include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
 
 /// The filter for a container whose bounding set is `capabilities` (`CAP_…`), of an image for
@@ -82,6 +85,11 @@ pub fn filter_for(
             custom_filter(&capabilities, json, cache).with_context(named).map(Some)
         }
     }
+}
+
+/// The filter of an anchor's threads.
+pub fn relay_filter() -> Filter {
+    Filter { program: Cow::Borrowed(RELAY) }
 }
 
 /// The filter that a container gets when nothing is asked for; `info` shows its digest.

@@ -8,6 +8,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::process::{ProcessIdentity, boot_id};
+use crate::spec::port::PublishedPort;
 
 /// Records are padded to a multiple of this, so that an update needs no new block on a full disk.
 const RECORD_BLOCK: usize = 4096;
@@ -58,6 +59,9 @@ pub struct State {
     pub init_pid_ns: Option<u64>,
     /// `stop` or `kill` ended it.
     pub stopped_by_user: bool,
+    /// Ports of the host that lead to it now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PublishedPort>,
 }
 
 impl State {
@@ -77,6 +81,7 @@ impl State {
             boot_id: String::new(),
             init_pid_ns: None,
             stopped_by_user: false,
+            ports: Vec::new(),
         }
     }
 

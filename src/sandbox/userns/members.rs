@@ -1,9 +1,12 @@
 //! Who is in U, so that a new invocation can join it: an empty file `members/PID-START-INODE` in
 //! the runtime directory for each supervisor. Its name says which process (the start time rules out
-//! a reused pid) and which user namespace; both are verified before anything is believed.
+//! a reused pid) and which user namespace; both are verified before anything is believed. So is that
+//! the namespace is a child of our own: a container that was given a view of the runtime directory
+//! could name a process of its own, and whoever entered that one's namespace would be in its hands.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -92,15 +95,25 @@ pub fn leave(store: &Store, pid: Pid) -> Result<()> {
 
 /// A process in U, if any lives.
 pub fn find(store: &Store) -> Result<Option<Member>> {
+    find_where(store, |member| is_child_of_ours(member).unwrap_or(false))
+}
+
+/// Containers' namespaces are children of U, U is a child of ours.
+fn is_child_of_ours(member: &Member) -> io::Result<bool> {
+    let parent = File::from(process::parent_namespace(member.user.as_fd())?);
+    Ok(parent.metadata()?.ino() == std::fs::metadata("/proc/self/ns/user")?.ino())
+}
+
+fn find_where(store: &Store, is_ours: fn(&Member) -> bool) -> Result<Option<Member>> {
     for entry in std::fs::read_dir(directory(store)?).into_iter().flatten() {
         let entry = entry.context("list the members of the user namespace")?;
         let name = entry.file_name();
-        match name.to_str().and_then(Entry::parse).and_then(|entry| entry.open()) {
+        match name.to_str().and_then(Entry::parse).and_then(|entry| entry.open()).filter(is_ours) {
             Some(member) => return Ok(Some(member)),
             None => drop(std::fs::remove_file(entry.path())),
         }
     }
-    find_by_containers(store)
+    Ok(find_by_containers(store)?.filter(is_ours))
 }
 
 /// By what the containers' states say, for when the runtime directory was lost.
@@ -125,7 +138,7 @@ mod tests {
     #[test]
     fn a_live_process_is_found_and_a_dead_one_is_forgotten() {
         let store = TestStore::new();
-        assert!(find(&store).unwrap().is_none());
+        assert!(find_where(&store, |_| true).unwrap().is_none());
         let own = rustix::process::getpid();
         let entry = Entry::of(own).unwrap();
         assert_eq!(Entry::parse(&entry.name()), Some(entry));
@@ -137,9 +150,9 @@ mod tests {
             File::create(directory.join(name)).unwrap();
         }
         // In whatever order the entries come.
-        assert_eq!(find(&store).unwrap().unwrap().pid, own);
+        assert_eq!(find_where(&store, |_| true).unwrap().unwrap().pid, own);
         leave(&store, own).unwrap();
-        assert!(find(&store).unwrap().is_none());
+        assert!(find_where(&store, |_| true).unwrap().is_none());
         assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0);
     }
 }

@@ -8,6 +8,7 @@
 pub mod cmd;
 pub mod doctor;
 pub mod explain;
+pub mod net;
 pub mod sandbox;
 pub mod spec;
 pub mod store;

@@ -1,0 +1,74 @@
+//! Networking: namespaces, links and packet rules made by netlink messages.
+//!
+//! A network in use is a network namespace, the gateway, with a bridge that holds the network's gateway addresses
+//! ([`gateway`]); containers join it by a veth pair ([`endpoint`]). Nothing here runs another program or starts a
+//! thread, and nothing needs more than capabilities over the namespaces involved.
+
+pub mod endpoint;
+pub mod gateway;
+pub mod host;
+pub mod netlink;
+pub mod nft;
+pub mod sysctl;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+pub use netlink::{KernelFeature, NetError};
+
+/// An address together with the length of the prefix of the subnet it lives in (`10.89.0.2/24`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Cidr {
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+impl Cidr {
+    /// The broadcast address of an IPv4 subnet that has one.
+    fn broadcast(&self) -> Option<Ipv4Addr> {
+        match self.address {
+            IpAddr::V4(address) if self.prefix < 31 => {
+                let hosts = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                Some(Ipv4Addr::from(u32::from(address) | hosts))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl From<ipnet::IpNet> for Cidr {
+    fn from(net: ipnet::IpNet) -> Self {
+        Cidr { address: net.addr(), prefix: net.prefix_len() }
+    }
+}
+
+/// The link-local address that belongs to a hardware address (RFC 4291 appendix A, modified EUI-64).
+pub fn link_local(mac: [u8; 6]) -> std::net::Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broadcast_addresses() {
+        let of = |text: &str| Cidr::from(text.parse::<ipnet::IpNet>().unwrap()).broadcast();
+        assert_eq!(of("10.89.0.2/24"), Some(Ipv4Addr::new(10, 89, 0, 255)));
+        assert_eq!(of("10.89.0.2/0"), Some(Ipv4Addr::BROADCAST));
+        assert_eq!(of("10.89.0.2/31"), None);
+        assert_eq!(of("fd00::2/64"), None);
+    }
+
+    #[test]
+    fn link_local_addresses() {
+        assert_eq!(link_local([0x02, 0x42, 0xac, 0x11, 0, 2]).to_string(), "fe80::42:acff:fe11:2");
+    }
+}

@@ -20,7 +20,7 @@ use super::{LOCK, SOCKET, directory};
 use crate::net::gateway;
 use crate::net::inner::Inner;
 use crate::net::relay::{self, Endpoint, InnerSockets, Publication, Relay};
-use crate::net::{self, dns};
+use crate::net::{NetError, dns};
 use crate::sandbox::caps::Sets;
 use crate::sandbox::channel::{Channel, Received};
 use crate::sandbox::{seccomp, supervisor};
@@ -69,7 +69,7 @@ fn raise_file_limit() {
 
 /// Tells everybody who waits why there is no network, and leaves.
 fn refuse(listener: &OwnedFd, directory: &Path, error: &anyhow::Error) -> anyhow::Result<()> {
-    let missing = error.chain().find_map(|cause| net::missing_feature(cause.downcast_ref::<io::Error>()?));
+    let missing = error.chain().find_map(|cause| NetError::missing(cause.downcast_ref::<io::Error>()?)).map(|feature| feature.to_string());
     let answer = Answer::Failed { text: format!("{error:#}"), missing };
     let _lock = FileLock::exclusive(&directory.join(LOCK))?;
     let _ = std::fs::remove_file(directory.join(SOCKET));

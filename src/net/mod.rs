@@ -1,14 +1,17 @@
-//! Networking: namespaces, links and packet rules made by netlink messages.
+//! Networking: namespaces, links and packet rules made by netlink messages, the relay that joins a network to the
+//! host, and the name server.
 //!
 //! A network in use is a network namespace, the gateway, with a bridge that holds the network's gateway addresses
-//! ([`gateway`]); containers join it by a veth pair ([`endpoint`]). Nothing here runs another program or starts a
-//! thread, and nothing needs more than capabilities over the namespaces involved.
+//! ([`gateway`]); containers join it by a veth pair ([`endpoint`]). What leaves the network goes through the [`relay`], which has sockets
+//! in both namespaces ([`inner`]). Nothing needs more than capabilities over the gateway.
 
 pub mod endpoint;
 pub mod gateway;
 pub mod host;
+pub mod inner;
 pub mod netlink;
 pub mod nft;
+pub mod relay;
 pub mod sysctl;
 
 use std::fmt;

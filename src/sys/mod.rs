@@ -8,5 +8,6 @@ pub mod lock;
 pub mod mount;
 pub mod net;
 pub mod net_netlink;
+pub mod net_relay;
 pub mod process;
 pub mod seccomp;

@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     std::fs::write(Path::new(&out).join("seccomp.rs"), table + "]\n")?;
-    write_program(&relay::stages(), &[ScmpArch::Native], &Path::new(&out).join("relay.bpf"))?;
+    write_program(&relay::stages(), &[ScmpArch::native()], &Path::new(&out).join("relay.bpf"))?;
     Ok(())
 }
 

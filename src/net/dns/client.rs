@@ -173,7 +173,7 @@ impl Client {
         if flags.contains(EventFlags::IN) && self.wants_more() {
             self.read()?;
         }
-        self.split()
+        self.take()
     }
 
     /// Reads once; more comes with the next event, after everybody else had a turn.
@@ -189,23 +189,10 @@ impl Client {
     }
 
     /// Takes whole messages off the input, as many as may be in flight.
-    fn split(&mut self) -> io::Result<Vec<Vec<u8>>> {
-        let mut messages = Vec::new();
-        let mut taken = 0;
-        while self.in_flight < IN_FLIGHT {
-            let rest = &self.input[taken..];
-            let Some((length, rest)) = rest.split_first_chunk::<2>() else { break };
-            let length = usize::from(u16::from_be_bytes(*length));
-            if !(HEADER..=LARGEST).contains(&length) {
-                return Err(ErrorKind::InvalidData.into());
-            }
-            let Some(message) = rest.get(..length) else { break };
-            messages.push(message.to_vec());
-            taken += 2 + length;
-            self.in_flight += 1;
-        }
-        self.input.drain(..taken);
-        if taken > 0 {
+    fn take(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        let messages = split(&mut self.input, IN_FLIGHT - self.in_flight.min(IN_FLIGHT))?;
+        self.in_flight += messages.len();
+        if !messages.is_empty() {
             self.active = Instant::now();
             self.began = None;
         }
@@ -243,11 +230,8 @@ impl Client {
         wanted
     }
 
-    /// Whether the input holds a whole message, or a length that no message has.
     fn has_message(&self) -> bool {
-        let Some((length, rest)) = self.input.split_first_chunk::<2>() else { return false };
-        let length = usize::from(u16::from_be_bytes(*length));
-        !(HEADER..=LARGEST).contains(&length) || rest.len() >= length
+        !matches!(first(&self.input), Ok(None))
     }
 
     /// When it has had its time.
@@ -255,6 +239,30 @@ impl Client {
         let limits = [self.began.map(|at| at + MESSAGE), self.offered.map(|at| at + TAKING)];
         limits.into_iter().flatten().fold(self.active + IDLE, Instant::min)
     }
+}
+
+/// The first message of a stream, if it is whole; an error if its length is none that a query has.
+fn first(input: &[u8]) -> io::Result<Option<&[u8]>> {
+    let Some((length, rest)) = input.split_first_chunk::<2>() else { return Ok(None) };
+    let length = usize::from(u16::from_be_bytes(*length));
+    if !(HEADER..=LARGEST).contains(&length) {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    Ok(rest.get(..length))
+}
+
+/// Takes at most so many whole messages off a stream.
+pub fn split(input: &mut Vec<u8>, most: usize) -> io::Result<Vec<Vec<u8>>> {
+    let mut messages = Vec::new();
+    let mut taken = 0;
+    while messages.len() < most
+        && let Some(message) = first(&input[taken..])?
+    {
+        taken += 2 + message.len();
+        messages.push(message.to_vec());
+    }
+    input.drain(..taken);
+    Ok(messages)
 }
 
 fn is_retry(error: &io::Error) -> bool {

@@ -11,6 +11,8 @@ mod cache;
 mod client;
 mod exchange;
 mod forward;
+#[cfg(test)]
+mod fuzz;
 mod local;
 mod poll;
 mod query;

@@ -2,9 +2,7 @@
 
 mod publish;
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +10,6 @@ pub(crate) use publish::range as parse_range;
 pub use publish::{InvalidPort, parse_all as parse_ports, parse_publish};
 
 use super::config::{ContainerConfig, NetworkMode};
-use super::text::printable;
 
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,9 +51,9 @@ pub struct PublishedPort {
     pub host_port: u16,
 }
 
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Sctp => "sctp",
@@ -64,16 +61,20 @@ impl fmt::Display for Protocol {
     }
 }
 
-impl FromStr for Protocol {
-    type Err = InvalidPort;
+/// Why a text is not a protocol.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("invalid proto: {0}")]
+pub struct InvalidProtocol(String);
 
-    /// In any case.
+impl std::str::FromStr for Protocol {
+    type Err = InvalidProtocol;
+
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.to_ascii_lowercase().as_str() {
+        match text {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
             "sctp" => Ok(Self::Sctp),
-            _ => Err(InvalidPort::Protocol(printable(text))),
+            _ => Err(InvalidProtocol(super::text::printable(text))),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `-p`: docker's grammar, `[IP:][HOST[-HOST]:]PORT[-PORT][/PROTOCOL]` or `target=PORT,published=PORT,...`.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::{HostPort, PortMapping, Protocol};
+use super::{HostPort, InvalidProtocol, PortMapping, Protocol};
 use crate::spec::text::printable;
 
 /// Why a port is not published; docker's words where it has them.
@@ -16,8 +17,8 @@ pub enum InvalidPort {
     Host(String),
     #[error("invalid hostPort: {0}: for a free port of that address give {0}::{1}")]
     AddressForPort(String, String),
-    #[error("invalid proto: {0}")]
-    Protocol(String),
+    #[error(transparent)]
+    Protocol(#[from] InvalidProtocol),
     #[error("port {0} can't be published: tcp and udp can be, sctp can't")]
     Sctp(String),
     #[error("invalid IP address: {0}")]
@@ -40,18 +41,18 @@ pub fn parse_publish(text: &str) -> Result<Vec<PortMapping>, InvalidPort> {
 /// All `-p` together: each mapping once. Two ports of the container can't have the same one of the host.
 pub fn parse_all(texts: &[String]) -> Result<Vec<PortMapping>, InvalidPort> {
     let mut mappings = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    let mut fixed: std::collections::HashMap<(Protocol, u16), Vec<(Option<IpAddr>, u16)>> = Default::default();
+    let mut seen = HashSet::new();
+    let mut fixed: HashMap<(Protocol, u16), Users> = HashMap::new();
     for text in texts {
         for mapping in parse_publish(text)? {
-            let PortMapping { host_ip, host_port, container_port, protocol } = mapping.clone();
+            let PortMapping { host_ip, host_port, container_port, protocol } = mapping;
             // Two random ports for one are two ports.
             if host_port != HostPort::Random && !seen.insert(mapping.clone()) {
                 continue;
             }
             if let HostPort::Fixed(host) = host_port {
                 let users = fixed.entry((protocol, host)).or_default();
-                let same = |other: &&(Option<IpAddr>, u16)| other.1 != container_port && overlap(other.0, host_ip);
+                let same = |(ip, port): &&(_, _)| *port != container_port && overlap(*ip, host_ip);
                 if let Some(&(_, first)) = users.iter().find(same) {
                     return Err(InvalidPort::Twice { host, protocol, first, second: container_port });
                 }
@@ -62,6 +63,9 @@ pub fn parse_all(texts: &[String]) -> Result<Vec<PortMapping>, InvalidPort> {
     }
     Ok(mappings)
 }
+
+/// Which ports of the container have a port of the host, by address.
+type Users = Vec<(Option<IpAddr>, u16)>;
 
 /// Whether two addresses to listen on have one in common.
 fn overlap(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
@@ -86,7 +90,7 @@ fn parse_short(text: &str) -> Result<Vec<PortMapping>, InvalidPort> {
         return Err(InvalidPort::NoPort(printable(text)));
     }
     if has_protocol && protocol.is_empty() {
-        return Err(InvalidPort::Protocol(String::new()));
+        return Err(InvalidProtocol(String::new()).into());
     }
     if host.parse::<std::net::Ipv4Addr>().is_ok() && address.is_empty() {
         return Err(InvalidPort::AddressForPort(host.to_owned(), printable(container)));
@@ -115,7 +119,7 @@ fn parse_long(text: &str) -> Result<Vec<PortMapping>, InvalidPort> {
 }
 
 fn mappings(address: &str, host: &str, container: &str, protocol: &str) -> Result<Vec<PortMapping>, InvalidPort> {
-    let protocol: Protocol = protocol.parse()?;
+    let protocol: Protocol = protocol.to_ascii_lowercase().parse()?;
     if protocol == Protocol::Sctp {
         return Err(InvalidPort::Sctp(printable(container)));
     }

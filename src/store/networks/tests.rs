@@ -92,21 +92,21 @@ fn made_found_and_removed() {
     let networks = store.networks();
     let a = networks.create(NewNetwork { ipv6: true, internal: true, ..new("a", &[], &[]) }, &[]).unwrap();
     assert!(a.internal && a.v6().unwrap().subnet.to_string().starts_with("fd"));
-    let b = networks.create(new("b", &["10.0.42.0/24", "fd00:1::/64"], &[]), &[]).unwrap();
+    let b = networks.create(new("lan", &["10.0.42.0/24", "fd00:1::/64"], &[]), &[]).unwrap();
     assert_eq!(b.v6().unwrap().gateway.to_string(), "fd00:1::1");
     assert_eq!(networks.create(new("a", &[], &[]), &[]).unwrap_err().to_string(), "network with name a already exists");
-    for text in ["b", &b.id, b.short_id()] {
+    for text in ["lan", &b.id, b.short_id()] {
         assert_eq!(networks.find(text).unwrap(), b);
     }
     for text in ["x", "", "../a", "a b", "ffffffffffff"] {
         assert_eq!(networks.find(text).unwrap_err().to_string(), format!("network {text} not found"));
     }
     networks.remove(&b).unwrap();
-    assert!(networks.find("b").is_err() && !store.runtime.join("networks").join(&b.id).exists());
-    assert_eq!(networks.remove(&b).unwrap_err().to_string(), "network b not found");
-    let again = networks.create(new("b", &["10.0.42.0/24"], &[]), &[]).unwrap();
+    assert!(networks.find("lan").is_err() && !store.runtime.join("networks").join(&b.id).exists());
+    assert_eq!(networks.remove(&b).unwrap_err().to_string(), "network lan not found");
+    let again = networks.create(new("lan", &["10.0.42.0/24"], &[]), &[]).unwrap();
     assert!(again.id != b.id);
-    assert_eq!(networks.remove(&b).unwrap_err().to_string(), "network b not found");
+    assert_eq!(networks.remove(&b).unwrap_err().to_string(), "network lan not found");
 }
 
 #[test]

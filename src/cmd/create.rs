@@ -15,7 +15,7 @@ use super::create_options::CreateOptions;
 use super::error::WithCode;
 use super::{pull, rm};
 use crate::explain;
-use crate::spec::config::{ContainerId, RootSource};
+use crate::spec::config::{ContainerId, NetworkMode, RootSource};
 use crate::spec::create::{self, Base, PullPolicy};
 use crate::spec::image::ImageConfig;
 use crate::spec::mount::{Mount, MountKind};
@@ -70,7 +70,7 @@ pub fn create(
     let policy = options.pull_policy(context).or_exit(125)?;
     let directory = options.rootfs.then(|| format!("{ROOTFS_PREFIX}{image}"));
     let image = directory.as_deref().unwrap_or(image);
-    let request = options.request(context, image, command, purpose == Purpose::Detach).or_exit(125)?;
+    let mut request = options.request(context, image, command, purpose == Purpose::Detach).or_exit(125)?;
     if options.replace && options.name.is_none() {
         return Err(anyhow!("cannot replace a container without --name")).or_exit(125);
     }
@@ -78,6 +78,8 @@ pub fn create(
     check_bind_sources(&request.mounts).or_exit(125)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
     let store = context.store().or_exit(125)?;
+    store.networks().resolve(&mut request.network).or_exit(125)?;
+    let donor_name = donor_name(store, &request.network).or_exit(125)?;
     super::sweep_abandoned(context).or_exit(125)?;
     let (root, config) = base(context, image, options, policy).or_exit(125)?;
     if purpose != Purpose::Keep {
@@ -86,7 +88,12 @@ pub fn create(
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let make = |name: String| -> Result<Result<Container, CreateError>> {
         let id = new_id()?;
-        let base = Base { root: root.clone(), image: config.as_ref(), host_name: &host_name };
+        let base = Base {
+            root: root.clone(),
+            image: config.as_ref(),
+            host_name: &host_name,
+            donor_name: donor_name.as_deref(),
+        };
         let resolved = create::resolve(request.clone(), base, id, name, Timestamp::now())?;
         // Not before everything else is known to be right.
         if options.replace {
@@ -95,10 +102,23 @@ pub fn create(
         Ok(store.containers().create(resolved))
     };
     let container = with_name(options.name.as_deref(), make).or_exit(125)?;
+    if container.config.network == NetworkMode::Host
+        && (!container.config.ports.is_empty() || container.config.publish_all)
+    {
+        super::warn("Published ports are discarded when using host network mode");
+    }
     if let Some(cidfile) = cidfile {
         cidfile.write(container.id()).or_exit(125)?;
     }
     Ok(container)
+}
+
+/// The host name of the container whose network is joined.
+fn donor_name(store: &Store, network: &NetworkMode) -> Result<Option<String>> {
+    match network {
+        NetworkMode::Container(donor) => Ok(Some(store.containers().get(donor)?.config.hostname)),
+        _ => Ok(None),
+    }
 }
 
 /// docker's words. Asked before an image is pulled for nothing.

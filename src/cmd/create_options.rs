@@ -9,7 +9,9 @@ use crate::spec::config::ContainerId;
 use crate::spec::create::{self, CreateRequest, PullPolicy, StandardStream};
 use crate::spec::env::{self, EnvChange};
 use crate::spec::mount::{Mount, parse_mount, parse_tmpfs, parse_volume};
+use crate::spec::network::{self, NetworkFlags};
 use crate::spec::platform::Platform;
+use crate::spec::port;
 use crate::spec::security::SecurityOptions;
 use crate::spec::settings::{Origin, Settings};
 use crate::spec::signal::Signal;
@@ -22,7 +24,7 @@ const FILE_LIMIT: u64 = 4 << 20;
 /// Options of `run` and `create`, as typed.
 #[derive(clap::Args, Clone, Debug)]
 pub struct CreateOptions {
-    /// Add a line to /etc/hosts (NAME:IP)
+    /// Add a line to /etc/hosts (NAME[;NAME]:IP, or host-gateway for the host)
     #[arg(long, value_name = "NAME:IP")]
     pub add_host: Vec<String>,
     /// Add an annotation for the OCI runtime Spec
@@ -46,6 +48,15 @@ pub struct CreateOptions {
     /// Accepted for compatibility: no image is verified by docker's content trust
     #[arg(long)]
     pub disable_content_trust: bool,
+    /// Ask this DNS server instead of the host's; none keeps the image's /etc/resolv.conf
+    #[arg(long, value_name = "IP")]
+    pub dns: Vec<String>,
+    /// Set an option of the resolver, as in ndots:2
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    pub dns_option: Vec<String>,
+    /// Complete host names with this domain instead of the host's; . alone means none
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_search: Vec<String>,
     /// Overwrite the ENTRYPOINT of the image; empty removes it
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
@@ -67,6 +78,12 @@ pub struct CreateOptions {
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
     pub interactive: bool,
+    /// IPv4 address on the first network
+    #[arg(long, value_name = "IP")]
+    pub ip: Option<String>,
+    /// IPv6 address on the first network
+    #[arg(long, value_name = "IP")]
+    pub ip6: Option<String>,
     /// IPC mode to use (private, shareable, none, host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub ipc: String,
@@ -76,21 +93,37 @@ pub struct CreateOptions {
     /// Read in a file of labels, one a line
     #[arg(long, value_name = "FILE")]
     pub label_file: Vec<PathBuf>,
+    /// Know another container by a name, its ports and environment by variables (NAME[:ALIAS])
+    #[arg(long, value_name = "NAME[:ALIAS]")]
+    pub link: Vec<String>,
+    /// Refused: link-local addresses are the kernel's choice
+    #[arg(long, value_name = "IP", hide = true)]
+    pub link_local_ip: Vec<String>,
     /// Where the output is kept (json-file, none)
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
     /// Limit the log (max-size=BYTES, max-file=COUNT)
     #[arg(long, value_name = "KEY=VALUE")]
     pub log_opt: Vec<String>,
+    /// Link layer address on the first network
+    #[arg(long, value_name = "MAC")]
+    pub mac_address: Option<String>,
     /// Attach a filesystem mount (type=bind|tmpfs,source=PATH,target=PATH,...)
     #[arg(long, value_name = "SPEC")]
     pub mount: Vec<String>,
     /// Assign a name to the container; one is made up by default
     #[arg(long)]
     pub name: Option<String>,
-    /// Network to use (bridge, none, host), bridge unless configured
-    #[arg(long, alias = "net", value_name = "MODE")]
-    pub network: Option<String>,
+    /// Network to use (NAME[:ip=IP,mac=MAC,alias=NAME,...], none, host, container:NAME, ns:PATH, slirp, pasta), bridge
+    /// unless configured; can be given several times
+    #[arg(long, alias = "net", value_name = "NETWORK")]
+    pub network: Vec<String>,
+    /// Further name on the first network
+    #[arg(long, alias = "net-alias", value_name = "NAME")]
+    pub network_alias: Vec<String>,
+    /// Keep the image's /etc/hosts
+    #[arg(long)]
+    pub no_hosts: bool,
     /// PID namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub pid: String,
@@ -100,6 +133,12 @@ pub struct CreateOptions {
     /// Give all capabilities, devices and no seccomp filter, within the container's own user namespace
     #[arg(long)]
     pub privileged: bool,
+    /// Publish a port or a range of ports ([IP:][HOST[-HOST]:]PORT[-PORT][/tcp|udp])
+    #[arg(short, long, value_name = "PORTS")]
+    pub publish: Vec<String>,
+    /// Publish every exposed port on a free port of the host
+    #[arg(short = 'P', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
+    pub publish_all: Option<bool>,
     /// Pull image before running (always, missing, never), missing unless configured
     #[arg(long, value_name = "POLICY")]
     pub pull: Option<String>,
@@ -206,17 +245,36 @@ impl CreateOptions {
             pid: create::parse_pid(&self.pid, &mut find)?,
             ipc: create::parse_ipc(&self.ipc, &mut find)?,
             uts: create::parse_uts(&self.uts, &mut find)?,
-            network: create::parse_network(self.network.as_deref().unwrap_or(&settings.network.value))?,
-            no_hosts: false,
-            dns: Default::default(),
-            ports: Vec::new(),
-            publish_all: false,
-            links: Vec::new(),
+            network: network::parse_networks(&self.network_flags(settings), &mut find)?,
+            no_hosts: self.no_hosts,
+            dns: network::parse_dns(&self.dns, &self.dns_search, &self.dns_option)?,
+            ports: port::parse_ports(&self.publish)?,
+            publish_all: self.publish_all.unwrap_or_default(),
+            links: self.link.iter().map(|text| network::parse_link(text, &mut find)).collect::<Result<_, _>>()?,
             log: settings.log().with_flags(self.log_driver.as_deref(), &self.log_opt)?,
             userns_host: create::parse_userns(&self.userns)?,
-            extra_hosts: self.add_host.iter().map(|text| create::parse_extra_host(text)).collect::<Result<_, _>>()?,
+            extra_hosts: self.extra_hosts()?,
             cidfile: self.cidfile.clone(),
         })
+    }
+
+    /// As typed; the configured network where none was.
+    fn network_flags(&self, settings: &Settings) -> NetworkFlags {
+        let configured = || vec![settings.network.value.clone()];
+        NetworkFlags {
+            networks: Some(self.network.clone()).filter(|networks| !networks.is_empty()).unwrap_or_else(configured),
+            aliases: self.network_alias.clone(),
+            ip: self.ip.clone(),
+            ip6: self.ip6.clone(),
+            mac: self.mac_address.clone(),
+            link_local_ips: self.link_local_ip.clone(),
+        }
+    }
+
+    fn extra_hosts(&self) -> Result<Vec<(String, String)>> {
+        let hosts: Vec<_> =
+            self.add_host.iter().map(|text| create::parse_extra_hosts(text)).collect::<Result<_, _>>()?;
+        Ok(hosts.concat())
     }
 
     /// A configured profile counts where none was typed, and not for privileged containers, which

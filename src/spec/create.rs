@@ -1,6 +1,7 @@
 //! From flags and image defaults to a [`ContainerConfig`]: docker's rules, in docker's words.
 
 mod modes;
+mod network;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use super::ulimit::Ulimit;
 pub use streams::{InvalidStream, StandardStream};
 
 pub use modes::{
-    InvalidMode, PullPolicy, parse_expose, parse_extra_host, parse_ipc, parse_network, parse_pid, parse_sysctl,
+    HOST_GATEWAY, InvalidMode, PullPolicy, parse_expose, parse_extra_hosts, parse_ipc, parse_pid, parse_sysctl,
     parse_userns, parse_uts,
 };
 
@@ -80,7 +81,7 @@ pub struct CreateRequest {
     pub network: NetworkMode,
     pub log: LogConfig,
     pub userns_host: bool,
-    /// The address may be `host-gateway`.
+    /// (name, address); the address may be `host-gateway`.
     pub extra_hosts: Vec<(String, String)>,
     /// The image's /etc/hosts stays.
     pub no_hosts: bool,
@@ -99,6 +100,8 @@ pub struct Base<'a> {
     pub image: Option<&'a ImageConfig>,
     /// The machine's name, for containers that share its network or its UTS namespace.
     pub host_name: &'a str,
+    /// The name of the container whose network is joined.
+    pub donor_name: Option<&'a str>,
 }
 
 /// Why a container can't be created as asked.
@@ -110,6 +113,8 @@ pub enum CreateError {
     WorkingDirectory(String),
     #[error("conflicting options: hostname and the UTS mode")]
     HostnameAndUts,
+    #[error("conflicting options: {0}")]
+    Conflict(&'static str),
     #[error("invalid CapAdd: {0}")]
     CapAdd(UnknownCapability),
     #[error("invalid CapDrop: {0}")]
@@ -145,6 +150,7 @@ pub fn resolve(
 ) -> Result<ContainerConfig, CreateError> {
     let image = base.image.map(|image| image.config.clone()).unwrap_or_default();
     let (entrypoint, cmd) = command(request.entrypoint.as_deref(), &request.command, &image)?;
+    network::check(&request)?;
     let hostname = hostname(&request, &base, &id)?;
     let env = environment(&request, &image, &hostname);
     mount::check_duplicates(&request.mounts)?;
@@ -167,7 +173,7 @@ pub fn resolve(
         labels: image.labels.into_iter().chain(request.labels).collect(),
         annotations: request.annotations,
         sysctls: request.sysctls,
-        exposed_ports: exposed_ports(image.exposed_ports.into_keys(), request.exposed_ports),
+        exposed_ports: exposed_ports(image.exposed_ports.into_keys(), request.exposed_ports, &request.ports),
         volumes: image.volumes.into_keys().collect(),
         stop_signal: stop_signal(request.stop_signal, &image.stop_signal)?,
         stop_timeout: stop_timeout(request.stop_timeout),
@@ -234,7 +240,7 @@ fn hostname(request: &CreateRequest, base: &Base<'_>, id: &ContainerId) -> Resul
         None if request.uts == NamespaceMode::Host || request.network == NetworkMode::Host => {
             Ok(base.host_name.to_owned())
         }
-        None => Ok(id.short().to_owned()),
+        None => Ok(base.donor_name.unwrap_or(id.short()).to_owned()),
     }
 }
 
@@ -260,9 +266,10 @@ fn working_dir(asked: Option<String>, image: &Defaults) -> Result<String, Create
     }
 }
 
-/// Each once, in the order of the numbers.
-fn exposed_ports(image: impl Iterator<Item = String>, asked: Vec<String>) -> Vec<String> {
-    let mut ports: Vec<String> = image.chain(asked).collect();
+/// Each once, in the order of the numbers; what is published is exposed.
+fn exposed_ports(image: impl Iterator<Item = String>, asked: Vec<String>, published: &[PortMapping]) -> Vec<String> {
+    let published = published.iter().map(|mapping| format!("{}/{}", mapping.container_port, mapping.protocol));
+    let mut ports: Vec<String> = image.chain(asked).chain(published).collect();
     ports.sort_by_cached_key(|port| {
         let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
         (number.parse().unwrap_or(u32::MAX), protocol.to_owned())

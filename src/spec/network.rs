@@ -1,5 +1,12 @@
 //! Networks, and how containers are attached to them.
 
+mod connect;
+mod dns;
+mod flags;
+mod link;
+mod mac;
+mod plan;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,6 +16,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::config::ContainerId;
+
+pub use connect::ConnectError;
+pub use dns::{InvalidDns, parse_dns};
+pub use flags::{InvalidNetworkFlag, NetworkFlags, check_setting, parse_networks, parse_v4, parse_v6};
+pub use link::{InvalidLink, parse_link};
+pub use mac::{InvalidMac, MacAddress};
+pub use plan::{InvalidNetwork, NewNetwork, check_network_name, hosts, overlap, plan_subnets};
 
 /// The name of the network that containers are on unless something else is asked for.
 pub const DEFAULT_NETWORK: &str = "bridge";
@@ -25,7 +39,8 @@ pub enum NetworkMode {
     Container(ContainerId),
     /// A network namespace by path.
     Path(PathBuf),
-    /// Networks of the store, the first being the one of `--ip` and its like. Never empty.
+    /// Networks of the store, the first being the one of `--ip` and its like. Empty only when the container was
+    /// disconnected from all of them.
     Networks(Vec<Attachment>),
     /// A network of its own, made and gone with the container.
     Slirp(Attachment),
@@ -109,11 +124,6 @@ impl Attachment {
     }
 }
 
-/// A link layer address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct MacAddress(pub [u8; 6]);
-
 /// A network as the store has it: `networks/NAME.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -185,6 +195,23 @@ impl Network {
         self.subnets.iter().find(|subnet| matches!(subnet.subnet, IpNet::V6(_)))
     }
 
+    /// Why a container cannot have this address here, if it cannot.
+    pub fn refusal(&self, address: IpAddr) -> Option<String> {
+        let of_family = |subnet: &&Subnet| subnet.subnet.addr().is_ipv4() == address.is_ipv4();
+        let Some(Subnet { subnet, gateway, .. }) = self.subnets.iter().find(of_family) else {
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Some(format!("network {} has no {family} subnet", self.name));
+        };
+        if !subnet.contains(&address) {
+            return Some(format!("it does not belong to subnet {subnet} of network {}", self.name));
+        }
+        let (lowest, highest) = plan::hosts(subnet);
+        if address < lowest || address > highest {
+            return Some(format!("subnet {subnet} has it for another purpose"));
+        }
+        (address == *gateway).then(|| format!("it is the gateway of network {}", self.name))
+    }
+
     /// The first 12 digits of the id.
     pub fn short_id(&self) -> &str {
         &self.id[..12.min(self.id.len())]
@@ -226,101 +253,4 @@ impl Lease {
         let v4 = self.v4.map(|net| IpAddr::V4(net.addr()));
         v4.into_iter().chain(self.v6.map(|net| IpAddr::V6(net.addr()))).collect()
     }
-}
-
-impl std::fmt::Display for MacAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl std::fmt::Debug for MacAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl From<MacAddress> for String {
-    fn from(address: MacAddress) -> Self {
-        address.to_string()
-    }
-}
-
-/// Why a text is not a link layer address.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0} is not a valid mac address")]
-pub struct InvalidMac(String);
-
-impl std::str::FromStr for MacAddress {
-    type Err = InvalidMac;
-
-    /// Six pairs of hex digits between colons or dashes; a unicast address.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidMac(super::text::printable(text));
-        let mut address = [0; 6];
-        let mut pairs = text.split([':', '-']);
-        for byte in &mut address {
-            let pair = pairs.next().filter(|pair| pair.len() == 2 && pair.bytes().all(|c| c.is_ascii_hexdigit()));
-            *byte = u8::from_str_radix(pair.ok_or_else(invalid)?, 16).map_err(|_| invalid())?;
-        }
-        if pairs.next().is_some() || address[0] & 1 == 1 {
-            return Err(invalid());
-        }
-        Ok(Self(address))
-    }
-}
-
-impl TryFrom<String> for MacAddress {
-    type Error = InvalidMac;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-/// What a network is to be made as.
-#[derive(Clone, Debug, Default)]
-pub struct NewNetwork {
-    pub name: String,
-    /// Checked and normalised by [`plan_subnets`]; a family that is wanted and has none gets a pool.
-    pub subnets: Vec<NewSubnet>,
-    /// `--ipv4=false` unsets it.
-    pub ipv4: bool,
-    pub ipv6: bool,
-    pub internal: bool,
-    pub attachable: bool,
-    pub isolate_containers: bool,
-    pub mtu: Option<u32>,
-    pub disable_dns: bool,
-    pub dns_servers: Vec<IpAddr>,
-    pub labels: BTreeMap<String, String>,
-    pub options: BTreeMap<String, String>,
-    pub auxiliary: BTreeMap<String, IpAddr>,
-}
-
-/// One address range that a network is to have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewSubnet {
-    pub subnet: IpNet,
-    pub gateway: Option<IpAddr>,
-    pub range: Option<(IpAddr, IpAddr)>,
-    pub range_text: Option<String>,
-}
-
-/// Why no network can be made as asked.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum InvalidNetwork {
-    #[error("invalid CIDR address: {0}")]
-    Cidr(String),
-}
-
-/// `--subnet`, `--ip-range`, `--gateway` and `--aux-address` of `network create` put together, as docker does.
-pub fn plan_subnets(
-    _subnets: &[String],
-    _ranges: &[String],
-    _gateways: &[String],
-    _auxiliary: &[String],
-) -> Result<(Vec<NewSubnet>, BTreeMap<String, IpAddr>), InvalidNetwork> {
-    Ok((Vec::new(), BTreeMap::new()))
 }

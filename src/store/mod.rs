@@ -2,7 +2,7 @@
 //! write-to-temp, fsync, rename, fsync of the directory.
 //!
 //! Lock order, outermost first: container `alive`, staging entry, `gc.lock`, `names.lock`, container
-//! `lock`. Nobody waits for the network or a container under any of them but the first two. A
+//! `lock`, `networks.lock`, a network's `lock`. Nobody waits for the network or a container under any of them but the first two. A
 //! directory on its way to the trash is locked last, and only its maker can be holding it.
 //!
 //! A record that cannot be read never stops what does not need it: lists return it beside the good
@@ -40,11 +40,21 @@ use crate::explain;
 /// The store's format. A newer one is refused, an older one migrated.
 pub const VERSION: u32 = 1;
 
-const DIRECTORIES: &[&str] =
-    &["blobs", "blobs/sha256", "layers", "images", "containers", "names", "staging", "leases", "quarantine"];
+const DIRECTORIES: &[&str] = &[
+    "blobs",
+    "blobs/sha256",
+    "layers",
+    "images",
+    "containers",
+    "names",
+    "staging",
+    "leases",
+    "quarantine",
+    "networks",
+];
 
 /// The store-wide locks exist from the start, so that taking one needs no space.
-const LOCKS: &[&str] = &["gc.lock", "names.lock"];
+const LOCKS: &[&str] = &["gc.lock", "names.lock", "networks.lock"];
 
 /// An opened store: its durable root and its runtime directory.
 #[derive(Clone, Debug)]

@@ -1,10 +1,11 @@
-//! Values of `--pid`, `--ipc`, `--uts`, `--userns`, `--network`, `--pull`, `--add-host`, `--expose`
+//! Values of `--pid`, `--ipc`, `--uts`, `--userns`, `--pull`, `--add-host`, `--expose`
 //! and `--sysctl`.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::spec::config::{ContainerId, NamespaceMode, NetworkMode};
+use crate::spec::config::{ContainerId, NamespaceMode};
+use crate::spec::port::parse_range;
 use crate::spec::text::printable;
 
 /// Why a mode can't be used; docker's words where it has them.
@@ -18,16 +19,12 @@ pub enum InvalidMode {
     Ipc(String),
     #[error("--userns: invalid USER mode")]
     User,
-    #[error("network {0:?} can't be used: this release has the networks bridge, none and host")]
-    Network(String),
     #[error("invalid pull option: '{0}': must be one of \"always\", \"missing\" or \"never\"")]
     Pull(String),
     #[error("bad format for add-host: {0:?}")]
     ExtraHost(String),
     #[error("invalid IP address in add-host: {0:?}")]
     Address(String),
-    #[error("host-gateway can't be used in add-host: the networks none and host have no gateway")]
-    Gateway,
     #[error("invalid range format for --expose: {0}")]
     Expose(String),
     #[error("sysctl '{0}' is not allowed: expected KEY=VALUE")]
@@ -79,16 +76,6 @@ pub fn parse_userns(text: &str) -> Result<bool, InvalidMode> {
     }
 }
 
-/// `--network`.
-pub fn parse_network(text: &str) -> Result<NetworkMode, InvalidMode> {
-    match text {
-        "none" => Ok(NetworkMode::None),
-        "host" => Ok(NetworkMode::Host),
-        "bridge" | "default" | "private" | "" => Ok(NetworkMode::default()),
-        other => Err(InvalidMode::Network(other.to_owned())),
-    }
-}
-
 /// When `run` and `create` fetch the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PullPolicy {
@@ -111,21 +98,28 @@ impl FromStr for PullPolicy {
     }
 }
 
-/// `--add-host`: `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address plain or in brackets.
-pub fn parse_extra_host(text: &str) -> Result<(String, String), InvalidMode> {
+/// The address of `--add-host` that is the host's as the container sees it, known when it starts.
+pub const HOST_GATEWAY: &str = "host-gateway";
+
+/// `--add-host`: `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address plain or in brackets, several names with `;`
+/// between them as podman has it.
+pub fn parse_extra_hosts(text: &str) -> Result<Vec<(String, String)>, InvalidMode> {
     let separator = if text.contains('=') { '=' } else { ':' };
-    let bad = || InvalidMode::ExtraHost(text.to_owned());
-    let (name, address) = text.split_once(separator).ok_or_else(bad)?;
+    let bad = || InvalidMode::ExtraHost(printable(text));
+    let (names, address) = text.split_once(separator).ok_or_else(bad)?;
     let fits = |c: char| !c.is_control() && !c.is_whitespace() && c != '#';
-    if name.is_empty() || !name.chars().all(fits) {
+    if names.split(';').any(|name| name.is_empty() || !name.chars().all(fits)) {
         return Err(bad());
     }
-    if address == "host-gateway" {
-        return Err(InvalidMode::Gateway);
-    }
-    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-    let parsed: IpAddr = bare.parse().map_err(|_| InvalidMode::Address(address.to_owned()))?;
-    Ok((name.to_owned(), parsed.to_string()))
+    let address = match address {
+        HOST_GATEWAY => HOST_GATEWAY.to_owned(),
+        address => {
+            let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+            let parsed: IpAddr = bare.parse().map_err(|_| InvalidMode::Address(printable(address)))?;
+            parsed.to_string()
+        }
+    };
+    Ok(names.split(';').map(|name| (name.to_owned(), address.clone())).collect())
 }
 
 /// `--expose`: `PORT[-PORT][/tcp|udp|sctp]`, taken apart into single ports.
@@ -136,12 +130,7 @@ pub fn parse_expose(text: &str) -> Result<Vec<String>, InvalidMode> {
     if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
         return Err(bad());
     }
-    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(bad);
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (first, last) = (port(first)?, port(last)?);
-    if first > last {
-        return Err(bad());
-    }
+    let (first, last) = parse_range(range).filter(|(first, _)| *first > 0).ok_or_else(bad)?;
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
@@ -189,10 +178,6 @@ mod tests {
     fn other_modes() {
         assert_eq!(parse_userns("host"), Ok(true));
         assert_eq!(parse_userns("keep-id"), Err(InvalidMode::User));
-        assert_eq!(parse_network("none"), Ok(NetworkMode::None));
-        for other in ["container:x", "slirp4netns"] {
-            assert_eq!(parse_network(other), Err(InvalidMode::Network(other.to_owned())));
-        }
         assert_eq!("always".parse(), Ok(PullPolicy::Always));
         let message = "foo".parse::<PullPolicy>().unwrap_err().to_string();
         assert_eq!(message, "invalid pull option: 'foo': must be one of \"always\", \"missing\" or \"never\"");
@@ -205,14 +190,16 @@ mod tests {
             ("test=10.0.0.1", "test", "10.0.0.1"),
             ("six:::1", "six", "::1"),
             ("six=[fe80::1]", "six", "fe80::1"),
+            ("host.docker.internal:host-gateway", "host.docker.internal", "host-gateway"),
         ] {
-            assert_eq!(parse_extra_host(text), Ok((name.to_owned(), address.to_owned())));
+            assert_eq!(parse_extra_hosts(text), Ok(vec![(name.to_owned(), address.to_owned())]));
         }
-        assert_eq!(parse_extra_host("x").unwrap_err().to_string(), "bad format for add-host: \"x\"");
-        assert_eq!(parse_extra_host("x:y").unwrap_err().to_string(), "invalid IP address in add-host: \"y\"");
-        assert_eq!(parse_extra_host("x:host-gateway"), Err(InvalidMode::Gateway));
-        for bad in ["", ":1.1.1.1", "a b:1.1.1.1", "a\n:1.1.1.1", "a#:1.1.1.1"] {
-            assert!(parse_extra_host(bad).is_err(), "{bad:?}");
+        assert_eq!(parse_extra_hosts("x").unwrap_err().to_string(), "bad format for add-host: \"x\"");
+        assert_eq!(parse_extra_hosts("x:y").unwrap_err().to_string(), "invalid IP address in add-host: \"y\"");
+        let several = parse_extra_hosts("a;b:10.0.0.1").unwrap();
+        assert_eq!(several, [("a".to_owned(), "10.0.0.1".to_owned()), ("b".to_owned(), "10.0.0.1".to_owned())]);
+        for bad in ["", ":1.1.1.1", "a b:1.1.1.1", "a\n:1.1.1.1", "a#:1.1.1.1", "a;:1.1.1.1"] {
+            assert!(parse_extra_hosts(bad).is_err(), "{bad:?}");
         }
     }
 }

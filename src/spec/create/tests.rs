@@ -20,7 +20,7 @@ pub(in crate::spec) fn create(
     request: CreateRequest,
     image: Option<&ImageConfig>,
 ) -> Result<ContainerConfig, CreateError> {
-    let base = Base { root: RootSource::Directory("/".into()), image, host_name: "machine" };
+    let base = Base { root: RootSource::Directory("/".into()), image, host_name: "machine", donor_name: None };
     let id = ContainerId::from_bytes([0xab; 32]);
     resolve(request, base, id, "web".to_owned(), Timestamp::UNIX_EPOCH)
 }
@@ -120,6 +120,9 @@ fn host_names() {
     assert_eq!(name(CreateRequest { hostname: Some("h".into()), ..sh() }).as_deref(), Ok("h"));
     assert_eq!(name(CreateRequest { network: NetworkMode::Host, ..sh() }).as_deref(), Ok("machine"));
     assert_eq!(name(CreateRequest { uts: NamespaceMode::Host, ..sh() }).as_deref(), Ok("machine"));
+    let id = ContainerId::from_bytes([1; 32]);
+    let joined = CreateRequest { network: NetworkMode::Container(id), hostname: Some("h".into()), ..sh() };
+    assert_eq!(name(joined), Err("conflicting options: hostname and the network mode".into()));
     let both = CreateRequest { hostname: Some("h".into()), uts: NamespaceMode::Host, ..sh() };
     assert_eq!(name(both), Err("conflicting options: hostname and the UTS mode".into()));
     let bad = CreateRequest { hostname: Some("a\nb".into()), ..sh() };
@@ -192,4 +195,71 @@ fn ports_and_settings_of_flags() {
         let error = with(key, none.clone(), NamespaceMode::Private).unwrap_err().to_string();
         assert_eq!(error, format!("sysctl '{key}' is not allowed"));
     }
+}
+
+#[test]
+fn published_and_exposed() {
+    let ports = crate::spec::port::parse_ports(&words(&["8080:80", "53:53/udp", "90"])).unwrap();
+    let publishing = CreateRequest { ports, publish_all: true, exposed_ports: words(&["7/tcp", "9/sctp"]), ..sh() };
+    let config = create(publishing.clone(), Some(&image())).unwrap();
+    assert_eq!(config.exposed_ports, ["7/tcp", "9/sctp", "53/udp", "80/tcp", "90/tcp"]);
+    let shown: Vec<String> = config
+        .published()
+        .iter()
+        .map(|port| format!("{}/{} {:?}", port.container_port, port.protocol, port.host_port))
+        .collect();
+    assert_eq!(shown, ["80/tcp Fixed(8080)", "53/udp Fixed(53)", "90/tcp Random", "7/tcp Random"]);
+    for network in [NetworkMode::Host, NetworkMode::None] {
+        let config = create(CreateRequest { network, ..publishing.clone() }, None).unwrap();
+        assert_eq!((config.published().len(), config.ports.len()), (0, 3));
+    }
+    let config = create(CreateRequest { publish_all: false, ..publishing }, Some(&image())).unwrap();
+    assert_eq!(config.published(), config.ports);
+}
+
+#[test]
+fn what_a_shared_network_excludes() {
+    let id = ContainerId::from_bytes([1; 32]);
+    let link = Link { container: id.clone(), alias: "db".into() };
+    let ports = crate::spec::port::parse_ports(&words(&["80"])).unwrap();
+    let dns = DnsConfig { search: words(&["x"]), ..DnsConfig::default() };
+    let error = |request: CreateRequest, network: NetworkMode| {
+        create(CreateRequest { network, command: words(&["sh"]), ..request }, None).unwrap_err().to_string()
+    };
+    let joined = || NetworkMode::Container(id.clone());
+    let linked = CreateRequest { links: vec![link], ..Default::default() };
+    let publishing = CreateRequest { ports, ..Default::default() };
+    let hosts = vec![("a".to_owned(), "10.0.0.1".to_owned())];
+    for (request, text) in [
+        (linked.clone(), "container type network can't be used with links. This would result in undefined behavior"),
+        (publishing.clone(), "port publishing and the container type network mode"),
+        (
+            CreateRequest { publish_all: true, ..Default::default() },
+            "port publishing and the container type network mode",
+        ),
+        (CreateRequest { dns, ..Default::default() }, "dns and the network mode"),
+        (
+            CreateRequest { extra_hosts: hosts.clone(), ..Default::default() },
+            "custom host-to-IP mapping and the network mode",
+        ),
+        (
+            CreateRequest { exposed_ports: words(&["80/tcp"]), ..Default::default() },
+            "port exposing and the container type network mode",
+        ),
+    ] {
+        assert_eq!(error(request, joined()), format!("conflicting options: {text}"));
+    }
+    let text =
+        "conflicting options: host type networking can't be used with links. This would result in undefined behavior";
+    assert_eq!(error(linked, NetworkMode::Host), text);
+    let text = "conflicting options: port publishing and a network namespace that is not the container's own";
+    assert_eq!(error(publishing, NetworkMode::Path("/x".into())), text);
+    let both = CreateRequest { no_hosts: true, extra_hosts: hosts, ..Default::default() };
+    assert_eq!(error(both, NetworkMode::default()), "conflicting options: --no-hosts and --add-host");
+
+    let base =
+        Base { root: RootSource::Directory("/".into()), image: None, host_name: "machine", donor_name: Some("theirs") };
+    let request = CreateRequest { network: joined(), ..sh() };
+    let config = resolve(request, base, id.clone(), "web".into(), Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(config.hostname, "theirs");
 }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::given::{Given, Refusal};
 use super::{Origin, Setting, Settings};
-use crate::spec::create::{PullPolicy, parse_network};
+use crate::spec::create::PullPolicy;
 use crate::spec::log::{parse_max_file, parse_max_size};
+use crate::spec::network::check_setting;
 use crate::spec::registries::{Domain, Mirror};
 use crate::spec::size;
 
@@ -106,7 +107,7 @@ pub const KEYS: &[Key] = &[
         allowed: "\"bridge\", \"none\", \"host\" or another value of --network",
         assign: |all, given, origin| {
             let mode = given.text()?;
-            parse_network(mode).map_err(Refusal::because)?;
+            check_setting(mode).map_err(Refusal::because)?;
             set(&mut all.network, mode.to_owned(), origin)
         },
         show: |all| shown(&all.network, json!(all.network.value)),

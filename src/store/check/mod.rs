@@ -49,6 +49,8 @@ pub enum Finding {
     NameDangling { name: String },
     /// A container that its name does not lead to.
     NameLost { name: String, id: ContainerId },
+    /// The record of a network.
+    NetworkRecord(Quarantined),
     /// Work that crashes left in `staging`.
     Staging { entries: usize },
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Finding {
             }
             Self::NameDangling { name } => write!(f, "container name {name} leads to no container"),
             Self::NameLost { name, id } => write!(f, "container {id} is not found by its name {name}"),
+            Self::NetworkRecord(Quarantined { id, why }) => write!(f, "network {id}: {why}"),
             Self::Staging { entries } => write!(f, "{entries} unfinished operations were left in staging"),
         }
     }
@@ -86,6 +89,8 @@ pub fn check_records(store: &Store) -> Result<Vec<Finding>> {
     let known = check_images(store, &mut findings)?;
     check_containers(store, &known, &mut findings)?;
     check_names(store, &mut findings).context("read container names")?;
+    let (_, damaged) = store.networks().list()?;
+    findings.extend(damaged.into_iter().map(Finding::NetworkRecord));
     match staging::count_abandoned(store).context("read staging")? {
         0 => {}
         entries => findings.push(Finding::Staging { entries }),

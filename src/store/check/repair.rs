@@ -62,6 +62,10 @@ fn repair_finding(store: &Store, finding: &Finding, unpacker: &mut dyn Unpacker,
             Ok(()) => Ok("recorded again".to_owned()),
             Err(holder) => bail!("container {} has the name: remove one of them", holder.short()),
         },
+        Finding::NetworkRecord(record) => {
+            let file = format!("{}.json", record.id);
+            set_aside(store, &store.path("networks").join(&file), &file)
+        }
         Finding::Staging { .. } => match staging::sweep(store)? {
             Cleanup::Complete => Ok("removed".to_owned()),
             Cleanup::NeedsUserNamespace => bail!("files of mapped ids are left: repair inside the user namespace"),

@@ -188,3 +188,16 @@ fn names_and_staging_are_put_right() {
     assert_eq!(repair_all(&store), ["recorded again", "removed", "removed"]);
     assert!(shown(&store).is_empty());
 }
+
+#[test]
+fn a_damaged_network_is_set_aside() {
+    let store = TestStore::new();
+    let nothing = || Ok(Vec::new());
+    store.networks().bridge(&nothing).unwrap();
+    assert!(shown(&store).is_empty());
+    std::fs::write(store.path("networks/bridge.json"), "").unwrap();
+    assert_eq!(shown(&store), ["network bridge: bridge.json is damaged: it is empty"]);
+    assert!(repair_all(&store)[0].starts_with("moved to quarantine/bridge.json."));
+    assert!(shown(&store).is_empty());
+    store.networks().bridge(&nothing).unwrap();
+}

@@ -70,6 +70,9 @@ impl Containers<'_> {
             let _ = names.release(new, id);
             return Err(io_error(error));
         }
-        names.release(&old, id).map_err(io_error)
+        names.release(&old, id).map_err(io_error)?;
+        // It has the new name whatever becomes of this; the old one still leads to it until it stops.
+        let _ = self.store.networks().rename(id, new);
+        Ok(())
     }
 }

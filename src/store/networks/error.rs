@@ -17,7 +17,7 @@ pub enum LookupError {
         /// Names, sorted.
         candidates: Vec<String>,
     },
-    /// It exists, and can be removed by [`super::Networks::remove`].
+    /// It exists, and can be removed by [`super::Networks::discard`].
     #[error("network {name} cannot be used: {why}; run 'rbox system check --repair'")]
     Damaged { name: String, why: String },
     #[error(transparent)]
@@ -65,12 +65,14 @@ pub enum RemoveError {
 pub enum LeaseError {
     #[error("no available {family} addresses on this network's address pools: {network} ({id})")]
     Full { family: &'static str, network: String, id: String },
-    #[error("Address already in use: {address} on network {network} is container {holder}'s")]
+    #[error("Address already in use: {address} on network {network} is taken by {holder}")]
     AddressInUse { address: IpAddr, network: String, holder: String },
     #[error("invalid address {address}: {why}")]
     InvalidAddress { address: IpAddr, why: String },
     #[error("mac address {mac} is already in use on network {network} by container {holder}")]
     MacInUse { mac: MacAddress, network: String, holder: String },
+    #[error("interface name {interface} is already used by the container")]
+    InterfaceInUse { interface: String },
     #[error("network {0} not found")]
     NoNetwork(String),
     #[error(transparent)]

@@ -2,9 +2,10 @@
 //! host, and the name server.
 //!
 //! A network in use is a network namespace, the gateway, with a bridge that holds the network's gateway addresses
-//! ([`gateway`]); containers join it by a veth pair ([`endpoint`]). What leaves the network goes through the [`relay`], which has sockets
-//! in both namespaces ([`inner`]). Nothing needs more than capabilities over the gateway.
+//! ([`gateway`]); containers join it by a veth pair ([`endpoint`]). What leaves the network goes through the
+//! [`relay`], which has sockets in both namespaces ([`inner`]). Nothing needs more than capabilities over the gateway.
 
+pub mod dns;
 pub mod endpoint;
 pub mod gateway;
 pub mod host;

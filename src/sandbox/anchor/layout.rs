@@ -20,7 +20,6 @@ pub fn gateway_plan(network: &Network) -> GatewayPlan {
         mtu: mtu(network),
         relay_port: RELAY_PORT,
         internal: network.internal,
-        isolate_ports: network.isolate_containers,
     }
 }
 

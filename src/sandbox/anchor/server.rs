@@ -251,7 +251,11 @@ impl Anchor {
                         Protocol::Udp => relay::Protocol::Udp,
                         Protocol::Sctp => continue,
                     };
-                    self.relay.publish(connection.key, Publication { protocol, socket, container_port: service.port });
+                    let publication = Publication { protocol, socket, container_port: service.port };
+                    if self.relay.publish(connection.key, publication).is_err() {
+                        // Its supervisor hears of it, and tries again.
+                        return self.part(index);
+                    }
                 }
             }
         }
@@ -263,7 +267,7 @@ impl Anchor {
         self.relay.remove(connection.key);
         if let Some(member) = connection.member {
             // What a killed supervisor could not take back.
-            let _ = self.store.leases(&self.network).release(&member.container, &member.endpoint_id);
+            let _ = self.store.leases(&self.network).release_endpoint(&member.container, &member.endpoint_id);
         }
     }
 }

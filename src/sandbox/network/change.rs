@@ -56,7 +56,7 @@ pub fn connect(store: &Store, container: &Container, attachment: &Attachment) ->
     match entered() {
         Ok(()) => Ok(lease),
         Err(error) => {
-            let _ = store.leases(&network).release(&lease.container, &lease.endpoint_id);
+            let _ = store.leases(&network).release_endpoint(&lease.container, &lease.endpoint_id);
             Err(error)
         }
     }
@@ -68,7 +68,7 @@ pub fn disconnect(store: &Store, container: &Container, network: &Network) -> Re
     let leases = store.leases(network);
     let lease = leases.list()?.into_iter().find(|lease| lease.container == *container.id());
     if let Some(lease) = lease {
-        leases.release(&lease.container, &lease.endpoint_id)?;
+        leases.release_endpoint(&lease.container, &lease.endpoint_id)?;
     }
     Ok(())
 }

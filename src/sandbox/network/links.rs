@@ -309,7 +309,7 @@ impl Links {
     pub fn leave(&self) {
         for link in &self.links {
             let leases = self.store.leases(&link.network);
-            let _ = leases.release(&link.lease.container, &link.lease.endpoint_id);
+            let _ = leases.release_endpoint(&link.lease.container, &link.lease.endpoint_id);
         }
     }
 }

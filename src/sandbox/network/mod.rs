@@ -67,7 +67,7 @@ fn endpoint(network: &Network, lease: &Lease, default_routes: &[IpAddr]) -> Endp
         addresses: v4.into_iter().chain(v6).collect(),
         default_routes: default_routes.to_vec(),
         mtu: anchor::mtu(network),
-        isolate: network.isolate_containers,
+        isolated: network.isolate_containers,
     }
 }
 

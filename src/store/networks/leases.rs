@@ -60,6 +60,15 @@ impl<'a> Leases<'a> {
         fs::remove_if_present(&path).map(drop).with_context(|| format!("remove {}", path.display()))
     }
 
+    /// Gives back the lease that a container had under this endpoint id, not a later one.
+    pub fn release_endpoint(&self, id: &ContainerId, endpoint_id: &str) -> Result<()> {
+        let Some(networks) = directory(self.store) else { return Ok(()) };
+        match record::read::<Lease>(&lease_path(&networks.join(&self.network.id), id)) {
+            Ok(lease) if lease.endpoint_id == endpoint_id => self.release(id),
+            _ => Ok(()),
+        }
+    }
+
     /// The leases of running containers, by address.
     pub fn list(&self) -> Result<Vec<Lease>> {
         let mut leases = self.read(false)?;

@@ -73,6 +73,12 @@ fn enter(namespace: BorrowedFd<'_>) -> Result<(), NetError> {
         .map_err(|errno| NetError::call("enter a network namespace", errno))
 }
 
+/// Sets what interfaces to come inherit in the namespace of the calling thread, a container's, while its /proc/sys
+/// can be written. [`attach`] does the same where it can.
+pub fn prepare() -> io::Result<()> {
+    sysctl::set(&[("ipv6/conf/default/accept_ra", "0")])
+}
+
 /// The gateway's side of an endpoint.
 struct Outside {
     links: Socket,

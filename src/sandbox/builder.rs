@@ -205,6 +205,7 @@ fn own_network(plan: &Plan) -> Result<Option<OwnedFd>, SetupError> {
     if !matches!(plan.network, NetworkPlan::Members(_)) {
         return Ok(None);
     }
+    veth::prepare().doing("prepare the container's network namespace")?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open("/proc/thread-self/ns/net", flags, Mode::empty())
         .doing("open the container's network namespace")

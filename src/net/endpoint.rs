@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -13,6 +14,11 @@ use crate::net::netlink::{
     replace_default_route, set_up, without_link_local,
 };
 use crate::net::{Cidr, NetError, link_local, nft, sysctl};
+use crate::sys::net_netlink::is_running;
+
+/// How long an endpoint may take to pass packets, and how long to wait between two looks.
+const PATIENCE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// One container's place in a network.
 #[derive(Clone, Debug)]
@@ -41,10 +47,11 @@ pub struct EndpointPlan {
 pub fn attach(gateway: BorrowedFd<'_>, container: BorrowedFd<'_>, plan: &EndpointPlan) -> io::Result<()> {
     let mut outside = Outside::enter(gateway)?;
     outside.create(container, plan)?;
-    let made = outside.guard(plan).and_then(|()| Ok(outside.introduce(plan)?)).and_then(|()| inside(container, plan));
-    if made.is_err() {
+    let made = outside.complete(plan).and_then(|()| inside(container, plan));
+    match made {
+        Ok(()) => outside.settle(&[&plan.port, &plan.bridge]),
         // The reason for the failure says more than a failure to clean up.
-        let _ = outside.remove(&plan.port);
+        Err(_) => drop(outside.remove(&plan.port)),
     }
     made
 }
@@ -109,23 +116,31 @@ impl Outside {
         }
     }
 
-    /// Restricts what the container may send.
-    fn guard(&mut self, plan: &EndpointPlan) -> io::Result<()> {
+    /// Restricts what the container may send, and tells the gateway who it is.
+    fn complete(&mut self, plan: &EndpointPlan) -> io::Result<()> {
         let addresses: Vec<IpAddr> = plan.addresses.iter().map(|cidr| cidr.address).collect();
-        Ok(nft::add_chain(&mut self.rules, &plan.port, plan.mac, &addresses)?)
-    }
-
-    /// Tells the gateway who the container is.
-    fn introduce(&mut self, plan: &EndpointPlan) -> Result<(), NetError> {
+        nft::add_chain(&mut self.rules, &plan.port, plan.mac, &addresses)?;
         let bridge = interface_index(&self.links, &plan.bridge)?;
         let mut batch = Batch::new();
         if plan.isolated {
             isolate_port(&mut batch, &plan.port);
         }
-        for cidr in &plan.addresses {
-            add_neighbour(&mut batch, bridge, cidr.address, plan.mac);
+        for address in addresses {
+            add_neighbour(&mut batch, bridge, address, plan.mac);
         }
-        self.links.run(batch)
+        Ok(self.links.run(batch)?)
+    }
+
+    /// Waits until the port passes packets, and the bridge, which does not without ports. The kernel sees to that
+    /// some time after both ends are up; a packet before is lost and repeated after a second.
+    fn settle(&self, interfaces: &[&str]) {
+        let start = Instant::now();
+        for interface in interfaces {
+            while is_running(self.links.as_fd(), interface).is_ok_and(|running| !running) && start.elapsed() < PATIENCE
+            {
+                std::thread::sleep(PAUSE);
+            }
+        }
     }
 
     fn remove(&mut self, port: &str) -> Result<(), NetError> {

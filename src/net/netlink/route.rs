@@ -77,7 +77,9 @@ pub fn delete_default_route(batch: &mut Batch, v6: bool) {
     message.header.protocol = RouteProtocol::Unspec;
     message.header.scope = RouteScope::NoWhere;
     message.header.kind = RouteType::Unspec;
-    batch.push("remove the default route", 0, RouteNetlinkMessage::DelRoute(message)).excuse(Errno::SRCH);
+    batch.push("remove the default route", 0, RouteNetlinkMessage::DelRoute(message));
+    // No such route, no table, no such family in this kernel.
+    batch.excuse(&[Errno::SRCH, Errno::NOENT, Errno::OPNOTSUPP, Errno::AFNOSUPPORT]);
 }
 
 /// A route in `table` that delivers packets to every address here.

@@ -175,7 +175,7 @@ fn decode<M: NetlinkDeserializable>(bytes: &[u8]) -> Option<M> {
 struct Operation {
     name: String,
     feature: Option<KernelFeature>,
-    excuse: Option<Errno>,
+    excuses: &'static [Errno],
     start: usize,
 }
 
@@ -205,7 +205,7 @@ impl Batch {
     {
         let start = self.bytes.len();
         encode(&mut self.bytes, message, NLM_F_REQUEST | flags, 0);
-        self.operations.push(Operation { name: name.into(), feature: None, excuse: None, start });
+        self.operations.push(Operation { name: name.into(), feature: None, excuses: &[], start });
         self
     }
 
@@ -217,10 +217,10 @@ impl Batch {
         self
     }
 
-    /// That the last request fails with `errno` is as good as success.
-    pub fn excuse(&mut self, errno: Errno) -> &mut Self {
+    /// That the last request fails with one of `errnos` is as good as success.
+    pub fn excuse(&mut self, errnos: &'static [Errno]) -> &mut Self {
         if let Some(operation) = self.operations.last_mut() {
-            operation.excuse = Some(errno);
+            operation.excuses = errnos;
         }
         self
     }
@@ -244,7 +244,7 @@ impl Batch {
     }
 
     fn excused(&self, index: usize, errno: Errno) -> bool {
-        self.operations.get(index).is_some_and(|operation| operation.excuse == Some(errno))
+        self.operations.get(index).is_some_and(|operation| operation.excuses.contains(&errno))
     }
 
     fn failure(&self, index: usize, errno: Errno, detail: Option<String>) -> NetError {

@@ -3,22 +3,17 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::net::gateway::interface_index;
+use crate::net::gateway::{await_addresses, interface_index};
 use crate::net::netlink::{
     Batch, Socket, Veth, add_address, add_neighbour, add_veth, delete_default_route, delete_link, isolate_port,
     replace_default_route, set_up, without_link_local,
 };
-use crate::net::{Cidr, NetError, link_local, nft, sysctl};
+use crate::net::{Cidr, NetError, link_local, nft, sysctl, wait_until};
 use crate::sys::net_netlink::is_running;
-
-/// How long an endpoint may take to pass packets, and how long to wait between two looks.
-const PATIENCE: Duration = Duration::from_millis(500);
-const PAUSE: Duration = Duration::from_micros(100);
 
 /// One container's place in a network.
 #[derive(Clone, Debug)]
@@ -49,7 +44,7 @@ pub fn attach(gateway: BorrowedFd<'_>, container: BorrowedFd<'_>, plan: &Endpoin
     outside.create(container, plan)?;
     let made = outside.complete(plan).and_then(|()| inside(container, plan));
     match made {
-        Ok(()) => outside.settle(&[&plan.port, &plan.bridge]),
+        Ok(()) => outside.settle([&plan.port, &plan.bridge]),
         // The reason for the failure says more than a failure to clean up.
         Err(_) => drop(outside.remove(&plan.port)),
     }
@@ -133,13 +128,9 @@ impl Outside {
 
     /// Waits until the port passes packets, and the bridge, which does not without ports. The kernel sees to that
     /// some time after both ends are up; a packet before is lost and repeated after a second.
-    fn settle(&self, interfaces: &[&str]) {
-        let start = Instant::now();
+    fn settle(&self, interfaces: [&str; 2]) {
         for interface in interfaces {
-            while is_running(self.links.as_fd(), interface).is_ok_and(|running| !running) && start.elapsed() < PATIENCE
-            {
-                std::thread::sleep(PAUSE);
-            }
+            wait_until(|| is_running(self.links.as_fd(), interface).unwrap_or(true));
         }
     }
 
@@ -172,5 +163,7 @@ fn inside(container: BorrowedFd<'_>, plan: &EndpointPlan) -> io::Result<()> {
     for gateway in &plan.default_routes {
         replace_default_route(&mut batch, *gateway, Some(index));
     }
-    Ok(socket.run(batch)?)
+    socket.run(batch)?;
+    await_addresses(&mut socket, &plan.addresses);
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Options of netlink sockets (netlink(7)) and requests about interfaces (netdevice(7)) that neither rustix nor nix
+//! Options of sockets (netlink(7), ip(7)) and requests about interfaces (netdevice(7)) that neither rustix nor nix
 //! names.
 
 use std::io;
@@ -17,12 +17,12 @@ struct EthtoolValue {
     data: u32,
 }
 
-/// Turns on one boolean option of a netlink socket (`NETLINK_EXT_ACK`, `NETLINK_CAP_ACK`, ...).
-pub fn enable(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
+/// Turns on one boolean option of a socket (`SOL_NETLINK`, `NETLINK_EXT_ACK`, ...).
+pub fn enable(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     let length = size_of_val(&on) as libc::socklen_t;
     // SAFETY: setsockopt reads `length` bytes of `on`, which outlives the call.
-    match unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), length) } {
+    match unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -121,6 +121,25 @@ pub fn add_neighbour(batch: &mut Batch, index: u32, address: IpAddr, mac: [u8; 6
     batch.push(format!("enter the neighbour {address}"), NLM_F_CREATE | NLM_F_REPLACE, request);
 }
 
+/// Whether packets to `address` are delivered here. For an IPv6 address that was just added, the kernel sees to that,
+/// and to hearing those who ask for it, some time later.
+pub fn is_local(socket: &mut Socket, address: IpAddr) -> Result<bool, NetError> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(address);
+    message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+    message.attributes = vec![RouteAttribute::Destination(RouteAddress::from(address))];
+    let answer = socket.ask("look up the route to an address", RouteNetlinkMessage::GetRoute(message));
+    let is_local = |message: &RouteNetlinkMessage| match message {
+        RouteNetlinkMessage::NewRoute(route) => route.header.kind == RouteType::Local,
+        _ => false,
+    };
+    match answer {
+        Ok(routes) => Ok(routes.iter().any(is_local)),
+        Err(error) if matches!(error.errno(), Some(Errno::NETUNREACH | Errno::HOSTUNREACH)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// All addresses of the namespace with the lengths of their prefixes.
 pub fn dump_addresses(socket: &mut Socket) -> Result<Vec<Cidr>, NetError> {
     let request = || RouteNetlinkMessage::GetAddress(AddressMessage::default());

@@ -41,8 +41,8 @@ pub struct EndpointPlan {
 /// that fails.
 pub fn attach(gateway: BorrowedFd<'_>, container: BorrowedFd<'_>, plan: &EndpointPlan) -> io::Result<()> {
     let mut outside = Outside::enter(gateway)?;
-    outside.create(container, plan)?;
-    let made = outside.complete(plan).and_then(|()| inside(container, plan));
+    let made = outside.create(container, plan).and_then(|()| outside.guard(plan));
+    let made = made.map_err(io::Error::from).and_then(|()| inside(container, plan));
     match made {
         Ok(()) => outside.settle([&plan.port, &plan.bridge]),
         // The reason for the failure says more than a failure to clean up.
@@ -87,7 +87,7 @@ impl Outside {
         Ok(Outside { links: Socket::route()?, rules: Socket::netfilter()? })
     }
 
-    /// Makes the pair of interfaces.
+    /// Makes the pair of interfaces, and tells the gateway who is at its other end.
     fn create(&mut self, container: BorrowedFd<'_>, plan: &EndpointPlan) -> Result<(), NetError> {
         let veth = Veth {
             port: &plan.port,
@@ -100,6 +100,12 @@ impl Outside {
         let request = || {
             let mut batch = Batch::new();
             add_veth(&mut batch, &veth);
+            if plan.isolated {
+                isolate_port(&mut batch, &plan.port);
+            }
+            for cidr in &plan.addresses {
+                add_neighbour(&mut batch, veth.bridge, cidr.address, plan.mac);
+            }
             batch
         };
         match self.links.run(request()) {
@@ -111,19 +117,10 @@ impl Outside {
         }
     }
 
-    /// Restricts what the container may send, and tells the gateway who it is.
-    fn complete(&mut self, plan: &EndpointPlan) -> io::Result<()> {
+    /// Restricts what the container may send.
+    fn guard(&mut self, plan: &EndpointPlan) -> Result<(), NetError> {
         let addresses: Vec<IpAddr> = plan.addresses.iter().map(|cidr| cidr.address).collect();
-        nft::add_chain(&mut self.rules, &plan.port, plan.mac, &addresses)?;
-        let bridge = interface_index(&self.links, &plan.bridge)?;
-        let mut batch = Batch::new();
-        if plan.isolated {
-            isolate_port(&mut batch, &plan.port);
-        }
-        for address in addresses {
-            add_neighbour(&mut batch, bridge, address, plan.mac);
-        }
-        Ok(self.links.run(batch)?)
+        nft::add_chain(&mut self.rules, &plan.port, plan.mac, &addresses)
     }
 
     /// Waits until the port passes packets, and the bridge, which does not without ports. The kernel sees to that
@@ -156,7 +153,8 @@ fn inside(container: BorrowedFd<'_>, plan: &EndpointPlan) -> io::Result<()> {
         add_address(&mut batch, index, name, *cidr);
     }
     if v6 {
-        sysctl::set(&[(&format!("ipv6/conf/{name}/accept_ra"), "0")])?;
+        let setting = |setting| format!("ipv6/conf/{name}/{setting}");
+        sysctl::set(&[(&setting("disable_ipv6"), "0"), (&setting("accept_ra"), "0")])?;
         let address = IpAddr::V6(link_local(plan.mac));
         add_address(&mut batch, index, name, Cidr { address, prefix: 64 });
     }

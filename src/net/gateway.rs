@@ -56,6 +56,8 @@ const SETTINGS: &[Setting<'static>] = &[
 
 /// The same for IPv6. Link-local addresses are given by hand: the kernel's own take a second to become usable.
 const V6_SETTINGS: &[Setting<'static>] = &[
+    ("ipv6/conf/all/disable_ipv6", "0"),
+    ("ipv6/conf/default/disable_ipv6", "0"),
     ("ipv6/conf/all/forwarding", "0"),
     ("ipv6/icmp/echo_ignore_all", "1"),
     ("ipv6/conf/default/accept_ra", "0"),

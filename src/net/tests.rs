@@ -49,6 +49,8 @@ fn as_root() {
     unusual_endpoints();
     default_routes_are_replaced();
     subnets_of_a_namespace_are_found();
+    fresh();
+    super::nft::tests::unknown_expressions_are_missing_features();
 }
 
 fn fresh() -> OwnedFd {
@@ -269,7 +271,13 @@ fn unusual_endpoints() {
     assert!(passes(&v4, "10.9.0.33:0", &peer, "10.9.0.2:0") && passes(&v4, "10.9.0.3:0", &peer, "10.9.0.2:0"));
     let several = ["fd00:9::4/64", "fd00:9::44/64"].map(cidr).to_vec();
     let v6 = EndpointPlan { addresses: several, default_routes: vec!["fd00:9::1".parse().unwrap()], ..plan(4) };
-    let v6 = container(&network, &v6);
+    // Even where IPv6 is off at first.
+    let v6 = {
+        let namespace = fresh();
+        super::sysctl::set(&[("ipv6/conf/default/disable_ipv6", "1")]).unwrap();
+        attach(network.as_fd(), namespace.as_fd(), &v6).unwrap();
+        namespace
+    };
     assert!(passes(&v6, "[fd00:9::44]:0", &peer, "[fd00:9::2]:0"));
 }
 

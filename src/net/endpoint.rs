@@ -37,8 +37,8 @@ pub struct EndpointPlan {
 /// has CAP_SYS_ADMIN and CAP_NET_ADMIN; it must have one thread. What an earlier endpoint of the same port name left
 /// behind is replaced.
 ///
-/// The process is in the container's namespace afterwards (after an error in either). Nothing is left of an attempt
-/// that fails.
+/// Packets pass when this returns. The process is in the container's namespace afterwards (after an error in either).
+/// Nothing is left of an attempt that fails.
 pub fn attach(gateway: BorrowedFd<'_>, container: BorrowedFd<'_>, plan: &EndpointPlan) -> io::Result<()> {
     let mut outside = Outside::enter(gateway)?;
     let made = outside.create(container, plan).and_then(|()| outside.guard(plan));
@@ -51,7 +51,8 @@ pub fn attach(gateway: BorrowedFd<'_>, container: BorrowedFd<'_>, plan: &Endpoin
     made
 }
 
-/// Removes an endpoint; absent is as good. The calling process is in the gateway's namespace afterwards.
+/// Removes an endpoint; absent is as good. The calling process, which must have one thread, is in the gateway's
+/// namespace afterwards. The kernel takes its time over it (tens of milliseconds, most of them asleep).
 pub fn detach(gateway: BorrowedFd<'_>, port: &str) -> io::Result<()> {
     Ok(Outside::enter(gateway)?.remove(port)?)
 }

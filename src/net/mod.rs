@@ -54,10 +54,12 @@ impl From<ipnet::IpNet> for Cidr {
 /// Waits for what the kernel does of its own accord a little later, but not for ever.
 fn wait_until(mut done: impl FnMut() -> bool) {
     const PATIENCE: Duration = Duration::from_millis(500);
-    const PAUSE: Duration = Duration::from_micros(50);
+    const LONGEST_PAUSE: Duration = Duration::from_millis(2);
     let start = Instant::now();
+    let mut pause = Duration::from_micros(20);
     while !done() && start.elapsed() < PATIENCE {
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 

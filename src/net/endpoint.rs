@@ -2,17 +2,18 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::net::gateway::interface_index;
+use crate::net::gateway::{await_addresses, interface_index};
 use crate::net::netlink::{
     Batch, Socket, Veth, add_address, add_neighbour, add_veth, delete_default_route, delete_link, isolate_port,
     replace_default_route, set_up, without_link_local,
 };
-use crate::net::{Cidr, NetError, link_local, nft, sysctl};
+use crate::net::{Cidr, NetError, link_local, nft, sysctl, wait_until};
+use crate::sys::net_netlink::is_running;
 
 /// One container's place in a network.
 #[derive(Clone, Debug)]
@@ -36,20 +37,22 @@ pub struct EndpointPlan {
 /// has CAP_SYS_ADMIN and CAP_NET_ADMIN; it must have one thread. What an earlier endpoint of the same port name left
 /// behind is replaced.
 ///
-/// The process is in the container's namespace afterwards (after an error in either). Nothing is left of an attempt
-/// that fails.
+/// Packets pass when this returns. The process is in the container's namespace afterwards (after an error in either).
+/// Nothing is left of an attempt that fails.
 pub fn attach(gateway: BorrowedFd<'_>, container: BorrowedFd<'_>, plan: &EndpointPlan) -> io::Result<()> {
     let mut outside = Outside::enter(gateway)?;
-    outside.create(container, plan)?;
-    let made = outside.guard(plan).and_then(|()| Ok(outside.introduce(plan)?)).and_then(|()| inside(container, plan));
-    if made.is_err() {
+    let made = outside.create(container, plan).and_then(|()| outside.guard(plan));
+    let made = made.map_err(io::Error::from).and_then(|()| inside(container, plan));
+    match made {
+        Ok(()) => outside.settle([&plan.port, &plan.bridge]),
         // The reason for the failure says more than a failure to clean up.
-        let _ = outside.remove(&plan.port);
+        Err(_) => drop(outside.remove(&plan.port)),
     }
     made
 }
 
-/// Removes an endpoint; absent is as good. The calling process is in the gateway's namespace afterwards.
+/// Removes an endpoint; absent is as good. The calling process, which must have one thread, is in the gateway's
+/// namespace afterwards. The kernel takes its time over it (tens of milliseconds, most of them asleep).
 pub fn detach(gateway: BorrowedFd<'_>, port: &str) -> io::Result<()> {
     Ok(Outside::enter(gateway)?.remove(port)?)
 }
@@ -91,7 +94,7 @@ impl Outside {
         Ok(Outside { links: Socket::route()?, rules: Socket::netfilter()? })
     }
 
-    /// Makes the pair of interfaces.
+    /// Makes the pair of interfaces, and tells the gateway who is at its other end.
     fn create(&mut self, container: BorrowedFd<'_>, plan: &EndpointPlan) -> Result<(), NetError> {
         let veth = Veth {
             port: &plan.port,
@@ -104,6 +107,12 @@ impl Outside {
         let request = || {
             let mut batch = Batch::new();
             add_veth(&mut batch, &veth);
+            if plan.isolated {
+                isolate_port(&mut batch, &plan.port);
+            }
+            for cidr in &plan.addresses {
+                add_neighbour(&mut batch, veth.bridge, cidr.address, plan.mac);
+            }
             batch
         };
         match self.links.run(request()) {
@@ -116,22 +125,17 @@ impl Outside {
     }
 
     /// Restricts what the container may send.
-    fn guard(&mut self, plan: &EndpointPlan) -> io::Result<()> {
+    fn guard(&mut self, plan: &EndpointPlan) -> Result<(), NetError> {
         let addresses: Vec<IpAddr> = plan.addresses.iter().map(|cidr| cidr.address).collect();
-        Ok(nft::add_chain(&mut self.rules, &plan.port, plan.mac, &addresses)?)
+        nft::add_chain(&mut self.rules, &plan.port, plan.mac, &addresses)
     }
 
-    /// Tells the gateway who the container is.
-    fn introduce(&mut self, plan: &EndpointPlan) -> Result<(), NetError> {
-        let bridge = interface_index(&self.links, &plan.bridge)?;
-        let mut batch = Batch::new();
-        if plan.isolated {
-            isolate_port(&mut batch, &plan.port);
+    /// Waits until the port passes packets, and the bridge, which does not without ports. The kernel sees to that
+    /// some time after both ends are up; a packet before is lost and repeated after a second.
+    fn settle(&self, interfaces: [&str; 2]) {
+        for interface in interfaces {
+            wait_until(|| is_running(self.links.as_fd(), interface).unwrap_or(true));
         }
-        for cidr in &plan.addresses {
-            add_neighbour(&mut batch, bridge, cidr.address, plan.mac);
-        }
-        self.links.run(batch)
     }
 
     fn remove(&mut self, port: &str) -> Result<(), NetError> {
@@ -156,12 +160,15 @@ fn inside(container: BorrowedFd<'_>, plan: &EndpointPlan) -> io::Result<()> {
         add_address(&mut batch, index, name, *cidr);
     }
     if v6 {
-        sysctl::set(&[(&format!("ipv6/conf/{name}/accept_ra"), "0")])?;
+        let setting = |setting| format!("ipv6/conf/{name}/{setting}");
+        sysctl::set(&[(&setting("disable_ipv6"), "0"), (&setting("accept_ra"), "0")])?;
         let address = IpAddr::V6(link_local(plan.mac));
         add_address(&mut batch, index, name, Cidr { address, prefix: 64 });
     }
     for gateway in &plan.default_routes {
         replace_default_route(&mut batch, *gateway, Some(index));
     }
-    Ok(socket.run(batch)?)
+    socket.run(batch)?;
+    await_addresses(&mut socket, &plan.addresses);
+    Ok(())
 }

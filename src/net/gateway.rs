@@ -3,10 +3,12 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::net::netlink::{Batch, Socket, add_address, add_bridge, add_mark_rule, local_default_route, set_up};
+use crate::net::netlink::{
+    Batch, Socket, add_address, add_bridge, add_mark_rule, is_local, local_default_route, set_up,
+};
 use crate::net::nft::gateway_ruleset;
 use crate::net::sysctl::{self, Setting};
-use crate::net::{Cidr, NetError, link_local};
+use crate::net::{Cidr, NetError, link_local, wait_until};
 
 /// The mark of packets that are for sockets here whatever their destination.
 pub const MARK: u32 = 1;
@@ -54,6 +56,8 @@ const SETTINGS: &[Setting<'static>] = &[
 
 /// The same for IPv6. Link-local addresses are given by hand: the kernel's own take a second to become usable.
 const V6_SETTINGS: &[Setting<'static>] = &[
+    ("ipv6/conf/all/disable_ipv6", "0"),
+    ("ipv6/conf/default/disable_ipv6", "0"),
     ("ipv6/conf/all/forwarding", "0"),
     ("ipv6/icmp/echo_ignore_all", "1"),
     ("ipv6/conf/default/accept_ra", "0"),
@@ -92,7 +96,15 @@ pub fn configure(plan: &GatewayPlan) -> io::Result<()> {
     }
     socket.run(batch)?;
     gateway_ruleset(&mut Socket::netfilter()?, plan)?;
+    await_addresses(&mut socket, &plan.addresses);
     Ok(())
+}
+
+/// Waits until packets to new addresses are delivered.
+pub(super) fn await_addresses(socket: &mut Socket, addresses: &[Cidr]) {
+    for cidr in addresses.iter().filter(|cidr| cidr.address.is_ipv6()) {
+        wait_until(|| is_local(socket, cidr.address).unwrap_or(true));
+    }
 }
 
 /// Has marked packets delivered here.

@@ -27,6 +27,11 @@ pub fn host_subnets() -> io::Result<Vec<IpNet>> {
     Ok(subnets.into_iter().collect())
 }
 
+/// Whether the kernel has IPv6 and it was not switched off at boot. Without it, IPv6 addresses of a plan are an error.
+pub fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/sys/net/ipv6").exists()
+}
+
 fn is_taken(net: &IpNet) -> bool {
     let special = match net {
         IpNet::V4(net) => net.addr().is_loopback() || net.addr().is_link_local() || net.addr().is_multicast(),

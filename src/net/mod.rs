@@ -14,9 +14,12 @@ pub mod netlink;
 pub mod nft;
 pub mod relay;
 pub mod sysctl;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 pub use netlink::{KernelFeature, NetError};
 
@@ -52,27 +55,20 @@ impl From<ipnet::IpNet> for Cidr {
     }
 }
 
+/// Waits for what the kernel does of its own accord a little later, but not for ever.
+fn wait_until(mut done: impl FnMut() -> bool) {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(20);
+    while !done() && start.elapsed() < PATIENCE {
+        std::thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
 /// The link-local address that belongs to a hardware address (RFC 4291 appendix A, modified EUI-64).
 pub fn link_local(mac: [u8; 6]) -> std::net::Ipv6Addr {
     let [a, b, c, d, e, f] = mac;
     [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f].into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn broadcast_addresses() {
-        let of = |text: &str| Cidr::from(text.parse::<ipnet::IpNet>().unwrap()).broadcast();
-        assert_eq!(of("10.89.0.2/24"), Some(Ipv4Addr::new(10, 89, 0, 255)));
-        assert_eq!(of("10.89.0.2/0"), Some(Ipv4Addr::BROADCAST));
-        assert_eq!(of("10.89.0.2/31"), None);
-        assert_eq!(of("fd00::2/64"), None);
-    }
-
-    #[test]
-    fn link_local_addresses() {
-        assert_eq!(link_local([0x02, 0x42, 0xac, 0x11, 0, 2]).to_string(), "fe80::42:acff:fe11:2");
-    }
 }

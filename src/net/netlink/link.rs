@@ -105,11 +105,11 @@ pub fn without_link_local(batch: &mut Batch, index: u32, name: &str) {
     let request = message(index, false, vec![LinkAttribute::AfSpecUnspec(mode)]);
     batch.push(format!("configure IPv6 on {name}"), 0, RouteNetlinkMessage::SetLink(request));
     // A kernel without IPv6 gives no such address either.
-    batch.excuse(Errno::AFNOSUPPORT);
+    batch.excuse(&[Errno::AFNOSUPPORT]);
 }
 
 /// Removes an interface (with its other end); absent is as good.
 pub fn delete_link(batch: &mut Batch, name: &str) {
     let request = message(0, false, vec![LinkAttribute::IfName(name.to_owned())]);
-    batch.push(format!("remove interface {name}"), 0, RouteNetlinkMessage::DelLink(request)).excuse(Errno::NODEV);
+    batch.push(format!("remove interface {name}"), 0, RouteNetlinkMessage::DelLink(request)).excuse(&[Errno::NODEV]);
 }

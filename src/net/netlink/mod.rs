@@ -13,7 +13,7 @@ mod socket;
 pub use error::{KernelFeature, NetError};
 pub use link::{Veth, add_bridge, add_veth, delete_link, isolate_port, set_up, without_link_local};
 pub use route::{
-    add_address, add_mark_rule, add_neighbour, delete_default_route, dump_addresses, dump_routes, local_default_route,
-    replace_default_route,
+    add_address, add_mark_rule, add_neighbour, delete_default_route, dump_addresses, dump_routes, is_local,
+    local_default_route, replace_default_route,
 };
 pub use socket::{Batch, Socket};

@@ -77,7 +77,9 @@ pub fn delete_default_route(batch: &mut Batch, v6: bool) {
     message.header.protocol = RouteProtocol::Unspec;
     message.header.scope = RouteScope::NoWhere;
     message.header.kind = RouteType::Unspec;
-    batch.push("remove the default route", 0, RouteNetlinkMessage::DelRoute(message)).excuse(Errno::SRCH);
+    batch.push("remove the default route", 0, RouteNetlinkMessage::DelRoute(message));
+    // No such route, no table, no such family in this kernel.
+    batch.excuse(&[Errno::SRCH, Errno::NOENT, Errno::OPNOTSUPP, Errno::AFNOSUPPORT]);
 }
 
 /// A route in `table` that delivers packets to every address here.
@@ -117,6 +119,25 @@ pub fn add_neighbour(batch: &mut Batch, index: u32, address: IpAddr, mac: [u8; 6
         vec![NeighbourAttribute::Destination(destination), NeighbourAttribute::LinkLayerAddress(mac.to_vec())];
     let request = RouteNetlinkMessage::NewNeighbour(message);
     batch.push(format!("enter the neighbour {address}"), NLM_F_CREATE | NLM_F_REPLACE, request);
+}
+
+/// Whether packets to `address` are delivered here. For an IPv6 address that was just added, the kernel sees to that,
+/// and to hearing those who ask for it, some time later.
+pub fn is_local(socket: &mut Socket, address: IpAddr) -> Result<bool, NetError> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(address);
+    message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+    message.attributes = vec![RouteAttribute::Destination(RouteAddress::from(address))];
+    let answer = socket.ask("look up the route to an address", RouteNetlinkMessage::GetRoute(message));
+    let is_local = |message: &RouteNetlinkMessage| match message {
+        RouteNetlinkMessage::NewRoute(route) => route.header.kind == RouteType::Local,
+        _ => false,
+    };
+    match answer {
+        Ok(routes) => Ok(routes.iter().any(is_local)),
+        Err(error) if matches!(error.errno(), Some(Errno::NETUNREACH | Errno::HOSTUNREACH)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// All addresses of the namespace with the lengths of their prefixes.

@@ -53,7 +53,7 @@ impl Socket {
             .map_err(|errno| NetError::answered(operation, feature, errno, None))?;
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
             // Only the wording of errors depends on them.
-            let _ = enable(socket.as_fd(), option);
+            let _ = enable(socket.as_fd(), libc::SOL_NETLINK, option);
         }
         Ok(Socket { socket, sequence: 0 })
     }
@@ -93,22 +93,30 @@ impl Socket {
         M: NetlinkSerializable + NetlinkDeserializable + Into<NetlinkPayload<M>>,
     {
         for _ in 0..ATTEMPTS {
-            if let Some(entries) = self.try_dump(operation, request())? {
+            if let Some(entries) = self.collect(operation, request(), NLM_F_DUMP)? {
                 return Ok(entries);
             }
         }
         Err(NetError::Protocol { operation: operation.to_owned(), what: "changes that never end" })
     }
 
-    /// One run of a dump; none if the table changed meanwhile.
-    fn try_dump<M>(&mut self, operation: &str, request: M) -> Result<Option<Vec<M>>, NetError>
+    /// What the kernel answers to one question.
+    pub fn ask<M>(&mut self, operation: &str, request: M) -> Result<Vec<M>, NetError>
+    where
+        M: NetlinkSerializable + NetlinkDeserializable + Into<NetlinkPayload<M>>,
+    {
+        Ok(self.collect(operation, request, NLM_F_ACK)?.unwrap_or_default())
+    }
+
+    /// All messages of an answer; none if the table changed meanwhile.
+    fn collect<M>(&mut self, operation: &str, request: M, flags: u16) -> Result<Option<Vec<M>>, NetError>
     where
         M: NetlinkSerializable + NetlinkDeserializable + Into<NetlinkPayload<M>>,
     {
         let sequence = self.sequence;
         self.sequence += 1;
         let mut bytes = Vec::new();
-        encode(&mut bytes, request, NLM_F_REQUEST | NLM_F_DUMP, sequence);
+        encode(&mut bytes, request, NLM_F_REQUEST | flags, sequence);
         self.send(&bytes, || operation.to_owned())?;
         let (mut entries, mut whole) = (Vec::new(), true);
         let mut buffer = vec![0; BUFFER];
@@ -175,7 +183,7 @@ fn decode<M: NetlinkDeserializable>(bytes: &[u8]) -> Option<M> {
 struct Operation {
     name: String,
     feature: Option<KernelFeature>,
-    excuse: Option<Errno>,
+    excuses: &'static [Errno],
     start: usize,
 }
 
@@ -205,7 +213,7 @@ impl Batch {
     {
         let start = self.bytes.len();
         encode(&mut self.bytes, message, NLM_F_REQUEST | flags, 0);
-        self.operations.push(Operation { name: name.into(), feature: None, excuse: None, start });
+        self.operations.push(Operation { name: name.into(), feature: None, excuses: &[], start });
         self
     }
 
@@ -217,10 +225,10 @@ impl Batch {
         self
     }
 
-    /// That the last request fails with `errno` is as good as success.
-    pub fn excuse(&mut self, errno: Errno) -> &mut Self {
+    /// That the last request fails with one of `errnos` is as good as success.
+    pub fn excuse(&mut self, errnos: &'static [Errno]) -> &mut Self {
         if let Some(operation) = self.operations.last_mut() {
-            operation.excuse = Some(errno);
+            operation.excuses = errnos;
         }
         self
     }
@@ -244,7 +252,7 @@ impl Batch {
     }
 
     fn excused(&self, index: usize, errno: Errno) -> bool {
-        self.operations.get(index).is_some_and(|operation| operation.excuse == Some(errno))
+        self.operations.get(index).is_some_and(|operation| operation.excuses.contains(&errno))
     }
 
     fn failure(&self, index: usize, errno: Errno, detail: Option<String>) -> NetError {

@@ -89,7 +89,7 @@ impl Transaction {
             attributes: vec![ChainAttribute::Table(self.table.to_owned()), ChainAttribute::Name(chain.to_owned())],
         };
         let name = format!("remove packet filter chain {chain}");
-        self.push(name, 0, NfTablesMessage::DeleteChain(message)).excuse(Errno::NOENT);
+        self.push(name, 0, NfTablesMessage::DeleteChain(message)).excuse(&[Errno::NOENT]);
     }
 
     pub fn add_rule(&mut self, chain: &str, rule: Rule) {

@@ -222,6 +222,13 @@ impl Rule {
         ]))
     }
 
+    /// What no kernel knows, in place of what `feature` brings.
+    #[cfg(test)]
+    pub fn unknown(feature: KernelFeature) -> Self {
+        let expression = Expressions::Other { expression_type: "rbox".to_owned(), attributes: Vec::new() };
+        Rule { feature: Some(feature), ..Rule::new() }.push(expression)
+    }
+
     pub fn accept(self) -> Self {
         self.verdict(NF_ACCEPT)
     }

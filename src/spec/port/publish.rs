@@ -1,7 +1,7 @@
 //! `-p`: docker's grammar, `[IP:][HOST[-HOST]:]PORT[-PORT][/PROTOCOL]` or `target=PORT,published=PORT,...`.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{HostPort, InvalidProtocol, PortMapping, Protocol};
 use crate::spec::text::printable;
@@ -92,10 +92,21 @@ fn parse_short(text: &str) -> Result<Vec<PortMapping>, InvalidPort> {
     if has_protocol && protocol.is_empty() {
         return Err(InvalidProtocol(String::new()).into());
     }
-    if host.parse::<std::net::Ipv4Addr>().is_ok() && address.is_empty() {
-        return Err(InvalidPort::AddressForPort(host.to_owned(), printable(container)));
+    if let Some(address) = address_before_port(text) {
+        return Err(InvalidPort::AddressForPort(address.to_owned(), printable(container)));
     }
     mappings(address, host, container, protocol)
+}
+
+/// The address of `ADDRESS:PORT`, where docker has a host's port; one colon is missing.
+fn address_before_port(text: &str) -> Option<&str> {
+    let (address, port) = text.rsplit_once(':')?;
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_address = match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
+        None => address.parse::<Ipv4Addr>().is_ok(),
+    };
+    (is_address && !port.is_empty()).then_some(address)
 }
 
 fn parse_long(text: &str) -> Result<Vec<PortMapping>, InvalidPort> {
@@ -156,7 +167,7 @@ fn host_address(text: &str) -> Result<Option<IpAddr>, InvalidPort> {
             // Brackets are for IPv6.
             Some(rest) => {
                 let inner = rest.strip_suffix(']').ok_or_else(invalid)?;
-                let address: std::net::Ipv6Addr = inner.parse().map_err(|_| invalid())?;
+                let address: Ipv6Addr = inner.parse().map_err(|_| invalid())?;
                 Ok(Some(address.into()))
             }
             None => Ok(Some(text.parse().map_err(|_| invalid())?)),
@@ -239,6 +250,7 @@ mod tests {
             ("99999:80", "invalid hostPort: 99999"),
             ("0-5:80", "invalid hostPort: 0-5"),
             ("127.0.0.1:80", "invalid hostPort: 127.0.0.1: for a free port of that address give 127.0.0.1::80"),
+            ("[::1]:80/udp", "invalid hostPort: [::1]: for a free port of that address give [::1]::80"),
             ("80/foo", "invalid proto: foo"),
             ("80/", "invalid proto: "),
             ("80/tcp/udp", "invalid proto: tcp/udp"),

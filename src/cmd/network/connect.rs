@@ -1,0 +1,81 @@
+//! `network connect`: put a container on a further network.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{attach, running};
+use crate::cmd::Context;
+use crate::cmd::format::quote::quote;
+use crate::spec::network::{Attachment, MacAddress};
+
+/// Connect a container to a network
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A further name of the container on this network
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
+    /// Accepted as docker does, but no option is known
+    #[arg(long, value_name = "KEY=VALUE")]
+    driver_opt: Vec<String>,
+    /// The network with the highest has the default route
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    gw_priority: i32,
+    /// IPv4 address, as in 172.30.100.104
+    #[arg(long, value_name = "IP")]
+    ip: Option<Ipv4Addr>,
+    /// IPv6 address, as in 2001:db8::33
+    #[arg(long, value_name = "IP")]
+    ip6: Option<Ipv6Addr>,
+    /// Link layer address, as in 92:d0:c6:0a:29:33
+    #[arg(long, value_name = "MAC")]
+    mac_address: Option<MacAddress>,
+    /// Network by name, id or unique prefix
+    #[arg(value_name = "NETWORK")]
+    network: String,
+    /// Container by name, id or unique prefix
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    if let Some(option) = args.driver_opt.first() {
+        bail!("unknown endpoint option {}: there are none", quote(option));
+    }
+    let store = context.store()?;
+    let containers = store.containers();
+    let network = store.networks().find(&args.network)?;
+    let mut container = containers.find(&args.container)?;
+    let part = args.attachment(&network.name);
+    attach::check(&container, &network, &part)?;
+    // As long as we hold it the container does not start.
+    let alive = container.take_alive().context("lock the container")?;
+    if alive.is_none() {
+        // It may have started since.
+        container = containers.get(container.id())?;
+        running::connect(store, &container, &part)?;
+    }
+    containers.update_network(container.id(), |mode| {
+        container.config.network = mode.clone();
+        attach::check(&container, &network, &part)?;
+        attach::add(mode, &network, part);
+        Ok(())
+    })?;
+    drop(alive);
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn attachment(&self, network: &str) -> Attachment {
+        Attachment {
+            aliases: self.alias.clone(),
+            ip: self.ip,
+            ip6: self.ip6,
+            mac: self.mac_address,
+            gateway_priority: self.gw_priority,
+            ..Attachment::to(network)
+        }
+    }
+}

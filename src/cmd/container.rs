@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
-    Context, attach, create, exec, exists, inspect, kill, logs, port, prune, ps, rename, restart, rm, run, start, stop, wait,
+    Context, attach, create, exec, exists, inspect, kill, logs, port, prune, ps, rename, restart, rm, run, start, stop,
+    wait,
 };
 
 /// The commands.

@@ -119,8 +119,13 @@ fn endpoints(config: &ContainerConfig, facts: &Facts) -> Map<String, Value> {
         NetworkMode::Networks(attachments) => {
             attachments.iter().map(|part| (part.network.clone(), endpoint(config, part, facts))).collect()
         }
-        NetworkMode::Slirp(part) => [(config.network.name().into_owned(), endpoint(config, part, facts))].into_iter().collect(),
-        mode => names(mode).into_iter().map(|name| (name.clone(), endpoint(config, &Attachment::to(&name), facts))).collect(),
+        NetworkMode::Slirp(part) => {
+            [(config.network.name().into_owned(), endpoint(config, part, facts))].into_iter().collect()
+        }
+        mode => names(mode)
+            .into_iter()
+            .map(|name| (name.clone(), endpoint(config, &Attachment::to(&name), facts)))
+            .collect(),
     }
 }
 

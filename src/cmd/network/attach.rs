@@ -1,18 +1,19 @@
 //! Which containers can be put on which network, and how the record of one says so.
 
+use std::net::IpAddr;
+
 use anyhow::{Result, bail};
 
 use super::is_predefined;
 use crate::spec::network::{Attachment, Driver, Network, NetworkMode};
-use crate::store::containers::Container;
 
 /// Refuses what cannot be connected, in docker's words.
-pub fn check(container: &Container, network: &Network, part: &Attachment) -> Result<()> {
-    let name = &container.config.name;
+/// `mode` is what the container called `name` has now.
+pub fn check(name: &str, mode: &NetworkMode, network: &Network, part: &Attachment) -> Result<()> {
     if network.driver == Driver::Host {
         bail!("cannot connect container to host network - container must be created in host network mode");
     }
-    match &container.config.network {
+    match mode {
         NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Path(_) => bail!(
             "container sharing network namespace with another container or host cannot be connected to any other \
              network"
@@ -43,17 +44,16 @@ fn no_network() -> Result<()> {
 
 /// The addresses must be of the network's subnets, and not its own.
 fn check_addresses(network: &Network, part: &Attachment) -> Result<()> {
-    let addresses = part.ip.map(Into::into).into_iter().chain(part.ip6.map(Into::into));
-    for address in addresses {
+    for address in part.ip.map(IpAddr::V4).into_iter().chain(part.ip6.map(IpAddr::V6)) {
         let subnet = network.subnets.iter().find(|subnet| subnet.subnet.contains(&address));
         let Some(subnet) = subnet else {
-            bail!(
-                "invalid config for network {}: no configured subnet contains IP address {address}",
-                network.name
-            );
+            bail!("invalid config for network {}: no configured subnet contains IP address {address}", network.name);
         };
         if address == subnet.gateway || address == subnet.subnet.network() {
-            bail!("invalid config for network {}: Address already in use: {address} is the network's own", network.name);
+            bail!(
+                "invalid config for network {}: Address already in use: {address} is the network's own",
+                network.name
+            );
         }
     }
     Ok(())

@@ -49,7 +49,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let network = store.networks().find(&args.network)?;
     let mut container = containers.find(&args.container)?;
     let part = args.attachment(&network.name);
-    attach::check(&container, &network, &part)?;
+    attach::check(&container.config.name, &container.config.network, &network, &part)?;
     // As long as we hold it the container does not start.
     let alive = container.take_alive().context("lock the container")?;
     if alive.is_none() {
@@ -58,8 +58,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         running::connect(store, &container, &part)?;
     }
     containers.update_network(container.id(), |mode| {
-        container.config.network = mode.clone();
-        attach::check(&container, &network, &part)?;
+        attach::check(&container.config.name, mode, &network, &part)?;
         attach::add(mode, &network, part);
         Ok(())
     })?;

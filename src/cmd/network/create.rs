@@ -150,7 +150,8 @@ impl Settings {
         let mut settings = Self::default();
         for (key, value) in options {
             let boolean = || go_bool(value).map_err(|error| anyhow::anyhow!("network option {}: {error}", quote(key)));
-            let refuse = |reason: &str| bail!("network option {}={} is not supported: {reason}", quote(key), quote(value));
+            let refuse =
+                |reason: &str| bail!("network option {}={} is not supported: {reason}", quote(key), quote(value));
             match key.strip_prefix(DOCKER).unwrap_or(key) {
                 "driver.mtu" | "mtu" => settings.mtu = mtu(value, ipv6)?,
                 "bridge.enable_icc" => settings.isolate_containers = !boolean()?,

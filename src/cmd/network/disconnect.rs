@@ -28,8 +28,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let containers = store.containers();
     let network = store.networks().find(&args.network)?;
     let container = containers.find(&args.container)?;
-    let not_connected =
-        || anyhow!("container {} is not connected to network {}", container.id(), network.name);
+    let not_connected = || anyhow!("container {} is not connected to network {}", container.id(), network.name);
     if network.driver == Driver::Host && container.config.network == NetworkMode::Host {
         bail!("cannot disconnect container from host network - container was created in host network mode");
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{attach, running};
 use crate::cmd::Context;
 use crate::cmd::format::quote::quote;
-use crate::spec::network::{Attachment, MacAddress};
+use crate::spec::network::{Attachment, MacAddress, NetworkFlags, parse_networks};
 
 /// Connect a container to a network
 #[derive(clap::Args, Debug)]
@@ -28,7 +28,7 @@ pub struct Args {
     /// IPv6 address, as in 2001:db8::33
     #[arg(long, value_name = "IP")]
     ip6: Option<Ipv6Addr>,
-    /// Link layer address, as in 92:d0:c6:0a:29:33
+    /// Link layer address, as in 92:d0:c6:0a:29:32
     #[arg(long, value_name = "MAC")]
     mac_address: Option<MacAddress>,
     /// Network by name, id or unique prefix
@@ -47,34 +47,36 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let store = context.store()?;
     let containers = store.containers();
     let network = store.networks().find(&args.network)?;
-    let mut container = containers.find(&args.container)?;
-    let part = args.attachment(&network.name);
-    attach::check(&container.config.name, &container.config.network, &network, &part)?;
+    let container = containers.find(&args.container)?;
+    let part = args.attachment(&network.name)?;
+    let name = &container.config.name;
+    attach::check(name, &container.config.network, &network, &part)?;
     // As long as we hold it the container does not start.
     let alive = container.take_alive().context("lock the container")?;
     if alive.is_none() {
         // It may have started since.
-        container = containers.get(container.id())?;
-        running::connect(store, &container, &part)?;
+        running::connect(store, &containers.get(container.id())?, &part)?;
     }
     containers.update_network(container.id(), |mode| {
-        attach::check(&container.config.name, mode, &network, &part)?;
-        attach::add(mode, &network, part);
-        Ok(())
+        attach::check(name, mode, &network, &part)?;
+        attach::add(name, mode, &network, part)
     })?;
     drop(alive);
     Ok(ExitCode::SUCCESS)
 }
 
 impl Args {
-    fn attachment(&self, network: &str) -> Attachment {
-        Attachment {
-            aliases: self.alias.clone(),
+    fn attachment(&self, network: &str) -> Result<Attachment> {
+        // The same rules as for --network-alias.
+        let flags = NetworkFlags { aliases: self.alias.clone(), ..NetworkFlags::default() };
+        let aliases = parse_networks(&flags, &mut |name| Err(name.to_owned()))?;
+        Ok(Attachment {
+            network: network.to_owned(),
             ip: self.ip,
             ip6: self.ip6,
             mac: self.mac_address,
             gateway_priority: self.gw_priority,
-            ..Attachment::to(network)
-        }
+            ..aliases.attachments().first().cloned().unwrap_or_default()
+        })
     }
 }

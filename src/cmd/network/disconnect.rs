@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result};
 
 use super::{attach, running};
 use crate::cmd::Context;
-use crate::spec::network::{Driver, NetworkMode};
 
 /// Disconnect a container from a network
 #[derive(clap::Args, Debug)]
@@ -28,22 +27,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let containers = store.containers();
     let network = store.networks().find(&args.network)?;
     let container = containers.find(&args.container)?;
-    let not_connected = || anyhow!("container {} is not connected to network {}", container.id(), network.name);
-    if network.driver == Driver::Host && container.config.network == NetworkMode::Host {
-        bail!("cannot disconnect container from host network - container was created in host network mode");
-    }
-    if !attach::take_off(&mut container.config.network.clone(), &network) {
-        return Err(not_connected());
-    }
+    let id = container.id().as_str();
+    attach::take_off(id, &mut container.config.network.clone(), &network)?;
     // As long as we hold it the container does not start.
     let alive = container.take_alive().context("lock the container")?;
     if alive.is_none() {
-        running::disconnect(store, &container, &network)?;
+        running::disconnect(store, &containers.get(container.id())?, &network)?;
     }
-    containers.update_network(container.id(), |mode| match attach::take_off(mode, &network) {
-        true => Ok(()),
-        false => Err(not_connected()),
-    })?;
+    containers.update_network(container.id(), |mode| attach::take_off(id, mode, &network))?;
     drop(alive);
     Ok(ExitCode::SUCCESS)
 }

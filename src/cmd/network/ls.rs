@@ -192,3 +192,20 @@ impl Selection {
             && self.until.iter().all(|until| created.is_some_and(|created| created < *until))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_as_go_prints_them() {
+        for (created, shown) in [
+            ("2026-01-02T03:04:05.678901234Z", "2026-01-02 03:04:05.678901234 +0000 UTC"),
+            ("2026-01-02T03:04:05.600000000Z", "2026-01-02 03:04:05.6 +0000 UTC"),
+            ("2026-01-02T03:04:05.000000000Z", "2026-01-02 03:04:05 +0000 UTC"),
+            ("odd", "odd"),
+        ] {
+            assert_eq!(go_time(created), shown);
+        }
+    }
+}

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::host_subnets;
 use crate::cmd::format::quote::quote;
 use crate::cmd::format::text;
 use crate::cmd::{Context, go_bool, print_line};
+use crate::net::host_subnets;
 use crate::spec::env;
 use crate::spec::network::{NewNetwork, plan_subnets};
 use crate::store::networks::CreateError;

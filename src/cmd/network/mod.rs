@@ -10,11 +10,9 @@ pub mod reload;
 pub mod rm;
 mod running;
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use ipnet::IpNet;
 
 use super::{Context, exists, inspect};
 use crate::spec::network::{DEFAULT_NETWORK, Driver, Network};
@@ -55,9 +53,4 @@ impl Command {
 /// Whether a network is always there.
 pub fn is_predefined(network: &Network) -> bool {
     network.driver != Driver::Bridge || network.name == DEFAULT_NETWORK
-}
-
-/// What the host uses, which a new subnet must not overlap.
-pub fn host_subnets() -> io::Result<Vec<IpNet>> {
-    Ok(Vec::new())
 }

@@ -86,7 +86,10 @@ fn the_tutorials_network() {
         assert_eq!(bench.ok(&["network", "inspect", "-f", "{{.Id}}", name]), id);
         assert_eq!(bench.ok(&["inspect", "-f", "{{.Name}}", name]), "user-network");
     }
-    assert_eq!(bench.ok(&["inspect", "--type", "network", "-f", "{{(index .IPAM.Config 0).Gateway}}", "user-network2"]), "10.0.43.1");
+    assert_eq!(
+        bench.ok(&["inspect", "--type", "network", "-f", "{{(index .IPAM.Config 0).Gateway}}", "user-network2"]),
+        "10.0.43.1"
+    );
     assert_eq!(bench.ok(&["network", "rm", "user-network", &second[..12]]), format!("user-network\n{}", &second[..12]));
     assert_eq!(bench.ok(&["network", "ls", "-q"]).lines().count(), 3);
     assert_eq!(names_in(bench.root().join("networks")).iter().filter(|name| name.contains("user")).count(), 0);
@@ -97,7 +100,8 @@ fn lists_for_people_and_scripts() {
     let bench = Bench::new();
     let back = bench.ok(&["network", "create", "--label", "tier=back", "--internal", "back"]);
     bench.ok(&["network", "create", "--ipv6", "--label", "tier=front", "--label", "x", "front"]);
-    let names = |args: &[&str]| bench.rbox(&["network", "ls", "--format", "{{.Name}}"]).args(args).ok().replace('\n', " ");
+    let names =
+        |args: &[&str]| bench.rbox(&["network", "ls", "--format", "{{.Name}}"]).args(args).ok().replace('\n', " ");
     let by_id = format!("id={}", &back[..10]);
     for (args, expected) in [
         (&[][..], "back bridge front host none"),
@@ -158,7 +162,10 @@ fn removing_and_pruning() {
         "rbox: network nosuch not found\nrbox: host is a pre-defined network and cannot be removed"
     );
     assert_eq!(bench.ok(&["network", "rm", "-f", "nosuch"]), "nosuch");
-    bench.rbox(&["network", "rm", "-f", "bridge"]).run().refused(1, "bridge is a pre-defined network and cannot be removed");
+    bench
+        .rbox(&["network", "rm", "-f", "bridge"])
+        .run()
+        .refused(1, "bridge is a pre-defined network and cannot be removed");
 
     // A container that does not run holds no network.
     created(&bench, &["--network", "three"], "idle");
@@ -246,8 +253,18 @@ fn containers_that_do_not_run_are_connected() {
     let id = created(&bench, &["--network", "user-network"], "explorer");
     let networks = || bench.ok(&["ps", "-a", "--format", "{{.Names}}={{.Networks}}"]).replace('\n', " ");
     assert_eq!(networks(), "explorer=user-network");
-    let args =
-        ["network", "connect", "--ip", "10.0.43.9", "--alias", "map", "--mac-address", "02:00:00:00:00:09", "--gw-priority", "7"];
+    let args = [
+        "network",
+        "connect",
+        "--ip",
+        "10.0.43.9",
+        "--alias",
+        "map",
+        "--mac-address",
+        "02:00:00:00:00:09",
+        "--gw-priority",
+        "7",
+    ];
     assert_eq!(bench.rbox(&args).args(["user-network2", "explorer"]).ok(), "", "it is silent");
     assert_eq!(networks(), "explorer=user-network,user-network2");
     let shown = json(&bench.inspect("explorer", "{{json .NetworkSettings.Networks}}"));
@@ -273,7 +290,10 @@ fn containers_that_do_not_run_are_connected() {
         (&["user-network2", "explorer"][..], "endpoint with name explorer already exists in network user-network2"),
         (&["nosuch", "explorer"], "network nosuch not found"),
         (&["user-network2", "nosuch"], "No such container: nosuch"),
-        (&["host", "explorer"], "cannot connect container to host network - container must be created in host network mode"),
+        (
+            &["host", "explorer"],
+            "cannot connect container to host network - container must be created in host network mode",
+        ),
         (
             &["none", "explorer"],
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
@@ -290,10 +310,10 @@ fn containers_that_do_not_run_are_connected() {
             "container sharing network namespace with another container or host cannot be connected to any other network",
         );
     }
-    bench.rbox(&["network", "disconnect", "host", "shares"]).run().refused(
-        1,
-        "cannot disconnect container from host network - container was created in host network mode",
-    );
+    bench
+        .rbox(&["network", "disconnect", "host", "shares"])
+        .run()
+        .refused(1, "cannot disconnect container from host network - container was created in host network mode");
     bench.ok(&["rm", "guest", "shares"]);
 
     let away = ["network", "disconnect", "user-network2", "explorer"];

@@ -231,9 +231,14 @@ mod tests {
         let context = Context::new(options);
         let facts = Facts::collect(&store, Configuration::of(&context).unwrap()).unwrap();
         let text = facts.text();
-        for line in
-            [" Containers: 0\n", "  Stopped: 0\n", " Networks: 3\n  In Use: 0\n", " Plugins:\n  Network: bridge host null\n", " Storage Driver: overlay\n", "  seccomp\n   Profile: builtin\n"]
-        {
+        for line in [
+            " Containers: 0\n",
+            "  Stopped: 0\n",
+            " Networks: 3\n  In Use: 0\n",
+            " Plugins:\n  Network: bridge host null\n",
+            " Storage Driver: overlay\n",
+            "  seccomp\n   Profile: builtin\n",
+        ] {
             assert!(text.contains(line), "{line:?} is not in {text}");
         }
         let mut out = Vec::new();

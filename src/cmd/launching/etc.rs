@@ -82,7 +82,9 @@ fn resolv_conf(config: &ContainerConfig, places: &[(Network, Lease)]) -> String 
     let servers: Vec<String> = match places.iter().find(is_ours) {
         Some(place) => gateways(std::slice::from_ref(place)).iter().take(1).map(IpAddr::to_string).collect(),
         None if !config.dns.servers.is_empty() => config.dns.servers.iter().map(IpAddr::to_string).collect(),
-        None => words(&host, "nameserver").into_iter().filter(|server| places.is_empty() || !is_loopback(server)).collect(),
+        None => {
+            words(&host, "nameserver").into_iter().filter(|server| places.is_empty() || !is_loopback(server)).collect()
+        }
     };
     let search = match config.dns.search.as_slice() {
         [] => words(&host, "search"),

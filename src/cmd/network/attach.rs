@@ -60,11 +60,11 @@ mod tests {
 
     fn network(driver: Driver, name: &str) -> Network {
         let json = serde_json::json!({"id": "ab".repeat(32), "name": name, "created": "", "driver": driver,
-            "subnets": if driver == Driver::Bridge {
-                serde_json::json!([{"subnet": "10.0.42.0/24", "gateway": "10.0.42.1"}])
-            } else {
-                serde_json::json!([])
-            }});
+        "subnets": if driver == Driver::Bridge {
+            serde_json::json!([{"subnet": "10.0.42.0/24", "gateway": "10.0.42.1"}])
+        } else {
+            serde_json::json!([])
+        }});
         serde_json::from_value(json).unwrap()
     }
 

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{attach, running};
+use super::attach;
 use crate::cmd::Context;
 use crate::cmd::format::quote::quote;
+use crate::net::host::host_subnets;
+use crate::sandbox::network as live;
 use crate::spec::network::{Attachment, MacAddress, NetworkFlags, parse_networks};
 
 /// Connect a container to a network
@@ -54,8 +56,10 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     // As long as we hold it the container does not start.
     let alive = container.take_alive().context("lock the container")?;
     if alive.is_none() {
+        // The default network may be without addresses as yet.
+        store.networks().usable(&network.name, &host_subnets)?;
         // It may have started since.
-        running::connect(store, &containers.get(container.id())?, &part)?;
+        live::connect(store, &containers.get(container.id())?, &part)?;
     }
     containers.update_network(container.id(), |mode| {
         attach::check(name, mode, &network, &part)?;

@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, bail};
 use crate::cmd::format::quote::quote;
 use crate::cmd::format::text;
 use crate::cmd::{Context, go_bool, print_line};
-use crate::net::host_subnets;
+use crate::net::host::host_subnets;
 use crate::spec::env;
 use crate::spec::network::{NewNetwork, plan_subnets};
 use crate::store::networks::CreateError;

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use super::{attach, running};
+use super::attach;
 use crate::cmd::Context;
+use crate::sandbox::network as live;
 
 /// Disconnect a container from a network
 #[derive(clap::Args, Debug)]
@@ -32,7 +33,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     // As long as we hold it the container does not start.
     let alive = container.take_alive().context("lock the container")?;
     if alive.is_none() {
-        running::disconnect(store, &containers.get(container.id())?, &network)?;
+        live::disconnect(store, &containers.get(container.id())?, &network)?;
     }
     containers.update_network(container.id(), |mode| attach::take_off(id, mode, &network))?;
     drop(alive);

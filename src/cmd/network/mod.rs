@@ -8,7 +8,6 @@ pub mod ls;
 pub mod prune;
 pub mod reload;
 pub mod rm;
-mod running;
 
 use std::process::ExitCode;
 

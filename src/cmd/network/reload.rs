@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::running;
 use crate::cmd::selection::Choice;
 use crate::cmd::{Context, each};
+use crate::sandbox::network as live;
 use crate::store::containers::Container;
 
 /// Set up the interfaces, addresses and published ports of running containers again
@@ -37,6 +37,6 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         if container.config.network.attachments().is_empty() {
             bail!("container {} is on no network that can be reloaded", container.config.name);
         }
-        running::reload(store, &container)
+        live::reload(store, &container)
     })
 }

@@ -69,11 +69,8 @@ impl LeaseNames {
         let leases = self.leases();
         let is_asker = |lease: &&Lease| lease.network_id == own_network && lease.addresses().contains(&asker);
         let Some(asking) = leases.iter().find(is_asker).map(|lease| &lease.container) else { return Vec::new() };
-        let networks: Vec<&str> = leases
-            .iter()
-            .filter(|lease| lease.container == *asking)
-            .map(|lease| lease.network_id.as_str())
-            .collect();
+        let networks: Vec<&str> =
+            leases.iter().filter(|lease| lease.container == *asking).map(|lease| lease.network_id.as_str()).collect();
         let mut visible: Vec<Lease> =
             leases.iter().filter(|lease| networks.contains(&lease.network_id.as_str())).cloned().collect();
         visible.sort_by_key(|lease| lease.network_id != own_network);

@@ -69,7 +69,10 @@ fn raise_file_limit() {
 
 /// Tells everybody who waits why there is no network, and leaves.
 fn refuse(listener: &OwnedFd, directory: &Path, error: &anyhow::Error) -> anyhow::Result<()> {
-    let missing = error.chain().find_map(|cause| NetError::missing(cause.downcast_ref::<io::Error>()?)).map(|feature| feature.to_string());
+    let missing = error
+        .chain()
+        .find_map(|cause| NetError::missing(cause.downcast_ref::<io::Error>()?))
+        .map(|feature| feature.to_string());
     let answer = Answer::Failed { text: format!("{error:#}"), missing };
     let _lock = FileLock::exclusive(&directory.join(LOCK))?;
     let _ = std::fs::remove_file(directory.join(SOCKET));

@@ -259,7 +259,10 @@ impl Links {
         match change {
             Change::Enter { network, lease } => {
                 if self.links.iter().any(|link| link.network.id == network.id) {
-                    return Err(format!("endpoint with name {} already exists in network {}", lease.name, network.name));
+                    return Err(format!(
+                        "endpoint with name {} already exists in network {}",
+                        lease.name, network.name
+                    ));
                 }
                 let mut all: Vec<(&Network, &Lease)> =
                     self.links.iter().map(|link| (&link.network, &link.lease)).collect();

@@ -311,10 +311,10 @@ fn kind(flag: &Flag) -> &'static str {
 /// What no flag can mean, with bytes that must not reach a terminal.
 const GARBAGE: &str = "\u{1}gar\u{1b}[31m\u{202e}bage\u{7}\n";
 
-/// What stands in for each positional argument: nothing that exists.
-fn positionals(command: &Command) -> Vec<&'static str> {
+/// What stands in for each positional argument: nothing that exists, or that can be made.
+fn positionals(path: &str, command: &Command) -> Vec<&'static str> {
     let required = command.get_positionals().filter(|arg| arg.is_required_set() || arg.get_id() == "containers");
-    required.map(|_| "nosuch").collect()
+    required.map(|_| if path == "network create" { "bridge" } else { "nosuch" }).collect()
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn a_mistyped_value_is_one_clear_line() {
             if path.ends_with("run") || path.ends_with("create") {
                 args.push("--pull=never");
             }
-            args.extend(positionals(command));
+            args.extend(positionals(path, command));
             let output = bench.rbox(&args).run();
             tried += 1;
             let mut complain = |what: &str| wrong.push(format!("{path} --{long}: {what}\n{}", output.report()));

@@ -66,7 +66,7 @@ fn noun_forms_are_the_same_commands() {
     let root = bench.root().display().to_string();
     assert_eq!(bench.ok(&["system", "info", "-f", "{{.DockerRootDir}}"]), root);
     assert_eq!(bench.ok(&["info", "-f", "{{.DockerRootDir}}"]), root);
-    for noun in ["container", "image", "system"] {
+    for noun in ["container", "image", "network", "system"] {
         let output = bench.rbox(&[noun]).run().ok();
         let usage = format!("Usage:  rbox {noun} COMMAND\n");
         assert!(output.stdout.is_empty() && output.err().contains(&usage), "{}", output.report());

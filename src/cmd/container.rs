@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
-    Context, attach, create, exec, exists, inspect, kill, logs, prune, ps, rename, restart, rm, run, start, stop, wait,
+    Context, attach, create, exec, exists, inspect, kill, logs, port, prune, ps, rename, restart, rm, run, start, stop,
+    wait,
 };
 
 /// The commands.
@@ -20,6 +21,7 @@ pub enum Command {
     Logs(logs::Args),
     #[command(visible_alias = "list", visible_alias = "ps")]
     Ls(ps::Args),
+    Port(port::Args),
     Prune(prune::ContainerArgs),
     Rename(rename::Args),
     Restart(restart::Args),
@@ -43,6 +45,7 @@ impl Command {
             Self::Kill(args) => kill::run(args, context),
             Self::Logs(args) => logs::run(args, context),
             Self::Ls(args) => ps::run(args, context),
+            Self::Port(args) => port::run(args, context),
             Self::Prune(args) => prune::containers(args, context),
             Self::Rename(args) => rename::run(args, context),
             Self::Restart(args) => restart::run(args, context),

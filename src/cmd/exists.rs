@@ -1,4 +1,4 @@
-//! `container exists`, `image exists`: answers by the exit code alone.
+//! `container exists`, `image exists`, `network exists`: answers by the exit code alone.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Context;
 use super::error::WithCode;
-use crate::store::{containers, images};
+use crate::store::{containers, images, networks};
 
 /// Exit with 0 if a container exists, with 1 if not
 #[derive(clap::Args, Debug)]
@@ -20,6 +20,13 @@ pub struct ContainerArgs {
 pub struct ImageArgs {
     /// Image by reference, id or unique prefix
     image: String,
+}
+
+/// Exit with 0 if a network exists, with 1 if not
+#[derive(clap::Args, Debug)]
+pub struct NetworkArgs {
+    /// Network by name, id or unique prefix
+    network: String,
 }
 
 /// Any other failure than absence exits with 125.
@@ -36,6 +43,15 @@ pub fn image(args: ImageArgs, context: &Context) -> Result<ExitCode> {
     match context.store().or_exit(125)?.images().resolve(&args.image) {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(images::LookupError::NotFound(_)) => Ok(ExitCode::FAILURE),
+        Err(error) => Err(error).or_exit(125),
+    }
+}
+
+/// The same for a network.
+pub fn network(args: NetworkArgs, context: &Context) -> Result<ExitCode> {
+    match context.store().or_exit(125)?.networks().find(&args.network) {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(networks::LookupError::NotFound(_)) => Ok(ExitCode::FAILURE),
         Err(error) => Err(error).or_exit(125),
     }
 }

@@ -2,8 +2,9 @@
 
 mod configuration;
 mod host;
+mod networks;
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use self::configuration::Configuration;
 use self::host::Host;
+use self::networks::{DRIVERS, Networks};
 use super::Context;
 use super::format::{document, human, text};
 use super::version::VERSION;
@@ -52,6 +54,7 @@ struct Facts<'a> {
     /// Created, running, exited.
     containers: [usize; 3],
     images: usize,
+    networks: Networks,
 }
 
 impl<'a> Facts<'a> {
@@ -65,6 +68,7 @@ impl<'a> Facts<'a> {
             backing_filesystem: host::filesystem(store.root()),
             containers: [Status::Created, Status::Running, Status::Exited].map(count),
             images: store.images().list()?.0.len(),
+            networks: Networks::read(store)?,
         })
     }
 
@@ -104,6 +108,11 @@ impl<'a> Facts<'a> {
         line("Logging Driver", &self.configuration.settings.log_driver.value);
         line("Cgroup Driver", &"none");
         line("Cgroup Version", &host.cgroup_version);
+        line("Plugins", &"");
+        line(" Network", &DRIVERS.join(" "));
+        line(" Log", &"json-file none");
+        text.push_str(&self.networks.text());
+        let mut line = |name: &str, value: &dyn Display| put(&mut text, name, value);
         line("Runtimes", &"rbox");
         line("Default Runtime", &"rbox");
         line("Init Binary", &"rbox");
@@ -138,7 +147,7 @@ impl<'a> Facts<'a> {
             "Images": self.images,
             "Driver": "overlay",
             "DriverStatus": self.driver_status(),
-            "Plugins": {"Volume": [], "Network": ["none", "host"], "Authorization": null, "Log": ["json-file", "none"]},
+            "Plugins": {"Volume": [], "Network": DRIVERS, "Authorization": null, "Log": ["json-file", "none"]},
             "MemoryLimit": false,
             "SwapLimit": false,
             "CpuCfsPeriod": false,
@@ -180,6 +189,7 @@ impl<'a> Facts<'a> {
             "SecurityOptions": self.security_options(),
             "Warnings": host.warnings,
             "ClientInfo": {"Debug": false, "Version": VERSION, "Context": "default", "Plugins": [], "Warnings": null},
+            "Networks": self.networks.json(),
             "Configuration": self.configuration.json(),
             "ConfigurationFiles": self.configuration.files_json(),
         });
@@ -191,8 +201,9 @@ impl<'a> Facts<'a> {
 }
 
 fn put(text: &mut String, name: &str, value: &dyn Display) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, " {name}: {value}");
+    let line = format!(" {name}: {value}");
+    text.push_str(line.trim_end());
+    text.push('\n');
 }
 
 /// docker's lines below `Security Options:`.
@@ -220,9 +231,14 @@ mod tests {
         let context = Context::new(options);
         let facts = Facts::collect(&store, Configuration::of(&context).unwrap()).unwrap();
         let text = facts.text();
-        for line in
-            [" Containers: 0\n", "  Stopped: 0\n", " Storage Driver: overlay\n", "  seccomp\n   Profile: builtin\n"]
-        {
+        for line in [
+            " Containers: 0\n",
+            "  Stopped: 0\n",
+            " Networks: 3\n  In Use: 0\n",
+            " Plugins:\n  Network: bridge host null\n",
+            " Storage Driver: overlay\n",
+            "  seccomp\n   Profile: builtin\n",
+        ] {
             assert!(text.contains(line), "{line:?} is not in {text}");
         }
         let mut out = Vec::new();

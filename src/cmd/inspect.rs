@@ -1,7 +1,9 @@
-//! `rbox inspect`: everything about containers and images, as docker's JSON or by a template.
+//! `rbox inspect`: everything about containers, images and networks, as docker's JSON or by a template.
 
 pub mod container;
+pub mod endpoints;
 pub mod image;
+pub mod network;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +20,12 @@ use super::format::template::{Data, Functions, Names, Template};
 use super::format::text;
 use super::selection::Choice;
 use super::{Context, usage};
+use crate::spec::network::Network;
 use crate::store::Store;
 use crate::store::containers::{self, Container};
-use crate::store::images;
+use crate::store::{images, networks};
 
-/// Show everything about containers and images, as JSON
+/// Show everything about containers, images and networks, as JSON
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -60,19 +63,34 @@ pub struct ImageArgs {
     names: Vec<String>,
 }
 
+/// Show everything about networks, as JSON
+#[derive(clap::Args, Debug)]
+pub struct NetworkArgs {
+    /// Format output: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Accepted for compatibility: there is no more to show
+    #[arg(short, long)]
+    verbose: bool,
+    /// Networks by name, id or unique prefix
+    #[arg(required = true, value_name = "NETWORK")]
+    names: Vec<String>,
+}
+
 /// A type of object.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     All,
     Container,
     Image,
+    Network,
 }
 
 /// Runs `inspect`.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let ContainerArgs { format, latest, size, names } = args.container;
-    if latest && args.kind == Kind::Image {
-        bail!("conflicting options: --latest and --type image");
+    if latest && matches!(args.kind, Kind::Image | Kind::Network) {
+        bail!("conflicting options: --latest and --type other than container");
     }
     let names = Choice { named: &names, latest, ..Choice::default() }.names(context, |_| true)?;
     let kind = if latest { Kind::Container } else { args.kind };
@@ -87,6 +105,11 @@ pub fn containers(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
 /// Runs `image inspect`.
 pub fn images(args: ImageArgs, context: &Context) -> Result<ExitCode> {
     inspect(context, &args.names, Kind::Image, args.format.as_deref(), false)
+}
+
+/// Runs `network inspect`.
+pub fn networks(args: NetworkArgs, context: &Context) -> Result<ExitCode> {
+    inspect(context, &args.names, Kind::Network, args.format.as_deref(), false)
 }
 
 /// Prints what is found; what is not is reported on stderr and makes the exit code 1.
@@ -149,18 +172,25 @@ impl Printer {
     }
 }
 
-/// Finds an object: containers before images, as docker does.
+/// Finds an object: containers before images before networks, as docker does.
 fn look_up(store: &Store, name: &str, kind: Kind, size: bool) -> Result<Value> {
-    if kind != Kind::Image {
+    if matches!(kind, Kind::All | Kind::Container) {
         match store.containers().find(name) {
             Ok(container) => return describe_container(store, &container, size),
             Err(containers::LookupError::NotFound(_)) if kind == Kind::All => {}
             Err(error) => return Err(error.into()),
         }
     }
-    match store.images().find(name) {
-        Ok(image) => describe_image(store, &image),
-        Err(images::LookupError::NotFound(_)) if kind == Kind::All => {
+    if matches!(kind, Kind::All | Kind::Image) {
+        match store.images().find(name) {
+            Ok(image) => return describe_image(store, &image),
+            Err(images::LookupError::NotFound(_)) if kind == Kind::All => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match store.networks().find(name) {
+        Ok(network) => describe_network(store, &network),
+        Err(networks::LookupError::NotFound(_)) if kind == Kind::All => {
             Err(anyhow!("no such object: {}", text::clean_line(name)))
         }
         Err(error) => Err(error.into()),
@@ -176,7 +206,8 @@ fn describe_container(store: &Store, container: &Container, size: bool) -> Resul
         }
     };
     let sizes = size.then(|| usage::sizes(store, container));
-    Ok(container::describe(&container::Subject { container, lower, sizes }))
+    let network = endpoints::Facts::of(store, container);
+    Ok(container::describe(&container::Subject { container, network, lower, sizes }))
 }
 
 fn describe_image(store: &Store, image: &images::Image) -> Result<Value> {
@@ -184,4 +215,9 @@ fn describe_image(store: &Store, image: &images::Image) -> Result<Value> {
     let layers = store.images().layers(image.id)?.into_iter().map(|layer| store.layers().diff_path(layer)).collect();
     let size = store.images().size(image.id)?;
     Ok(image::describe(&image::Subject { image, config: &config, size, layers }))
+}
+
+fn describe_network(store: &Store, network: &Network) -> Result<Value> {
+    let leases = store.leases(network).list()?;
+    Ok(network::describe(network, &leases))
 }

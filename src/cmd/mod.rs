@@ -21,7 +21,9 @@ pub mod inspect;
 pub mod kill;
 mod launching;
 pub mod logs;
+pub mod network;
 mod noun;
+pub mod port;
 mod progress;
 pub mod prune;
 pub mod ps;
@@ -94,6 +96,10 @@ enum Command {
     Inspect(inspect::Args),
     Kill(kill::Args),
     Logs(logs::Args),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(Lazy<network::Command>),
+    Port(port::Args),
     Ps(ps::Args),
     Pull(pull::Args),
     Rename(rename::Args),
@@ -145,6 +151,8 @@ impl Command {
             Self::Inspect(args) => inspect::run(args, context),
             Self::Kill(args) => kill::run(args, context),
             Self::Logs(args) => logs::run(args, context),
+            Self::Network(command) => command.0.run(context),
+            Self::Port(args) => port::run(args, context),
             Self::Ps(args) => ps::run(args, context),
             Self::Pull(args) => pull::run(args, context),
             Self::Rename(args) => rename::run(args, context),

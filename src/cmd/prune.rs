@@ -124,14 +124,15 @@ fn unused_images(store: &Store, all: bool, selection: &Selection) -> Result<Vec<
 }
 
 /// `--filter` of the prune commands.
-struct Selection {
+pub(super) struct Selection {
     filters: Filters,
     /// Only what was created before.
     until: Option<Timestamp>,
 }
 
 impl Selection {
-    fn new(filters: Vec<Filter>, known: &[&str]) -> Result<Self> {
+    /// Checks them; `known` are the keys that the command has.
+    pub(super) fn new(filters: Vec<Filter>, known: &[&str]) -> Result<Self> {
         let filters = Filters::new(filters, known)?;
         let now = Zoned::now();
         let mut until: Option<Timestamp> = None;
@@ -142,13 +143,14 @@ impl Selection {
         Ok(Self { filters, until })
     }
 
-    fn matches(&self, created: Option<Timestamp>, labels: &BTreeMap<String, String>) -> bool {
+    /// Whether what was created then, with these labels, was meant.
+    pub(super) fn matches(&self, created: Option<Timestamp>, labels: &BTreeMap<String, String>) -> bool {
         self.filters.labels(labels) && self.until.is_none_or(|until| created.is_some_and(|created| created < until))
     }
 }
 
 /// Asks; anything but y or Y, or the end of the input, means no.
-fn confirmed(warning: &str) -> Result<bool> {
+pub(super) fn confirmed(warning: &str) -> Result<bool> {
     let mut out = io::stdout().lock();
     write!(out, "WARNING! {warning}\nAre you sure you want to continue? [y/N] ")?;
     out.flush()?;

@@ -1,6 +1,7 @@
 //! `rbox ps`: the list of containers.
 
 pub mod filter;
+pub mod ports;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ pub struct Args {
     /// Show all containers, not only those that run
     #[arg(short, long)]
     all: bool,
-    /// Show only what matches (name, id, status, label, ancestor, exited, network, volume, before, since, until)
+    /// Show only what matches (name, id, status, label, ancestor, exited, network, publish, expose, volume, before, since, until)
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
     /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template

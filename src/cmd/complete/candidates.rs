@@ -116,6 +116,8 @@ impl Completer<'_> {
             Source::Words(words) => self.words(words, text),
             Source::Containers(which) => values(self.containers(text, which)),
             Source::Images => values(self.images(text)),
+            Source::Networks => values(self.networks(text)),
+            Source::NetworkModes => self.network_modes(text),
             Source::Bases => self.bases(text),
             Source::Objects => values(self.objects(position, text)),
             Source::Files => paths(Paths::Files),
@@ -142,6 +144,23 @@ impl Completer<'_> {
         (0, Content::Values(words.iter().map(|word| Candidate::word(word)).collect()))
     }
 
+    fn network_modes(&self, text: &str) -> (usize, Content) {
+        const MODES: &[&str] = &["container:", "ns:", "pasta", "slirp", "slirp4netns"];
+        match text.split_once(':') {
+            Some(("ns", _)) => ("ns:".len(), Content::Paths { kind: Paths::Files, open: false }),
+            Some((_, options)) if !text.starts_with("container:") => {
+                let start = text.len() - options.rsplit(',').next().unwrap_or_default().len();
+                let keys = ["alias=", "host-loopback", "interface_name=", "ip6=", "ip=", "mac="];
+                (start, Content::Values(keys.iter().map(|key| Candidate::word(key)).collect()))
+            }
+            Some(_) => self.words(MODES, text),
+            None => {
+                let modes = MODES.iter().map(|word| Candidate::word(word));
+                (0, Content::Values(self.networks(text).into_iter().chain(modes).collect()))
+            }
+        }
+    }
+
     fn bases(&self, text: &str) -> (usize, Content) {
         const DIRECTORY: &str = "rootfs:";
         if text.starts_with(DIRECTORY) {
@@ -156,9 +175,11 @@ impl Completer<'_> {
     fn objects(&self, position: &Position<'_>, text: &str) -> Vec<Candidate> {
         let noun = position.path.iter().rev().nth(1).map(|command| command.get_name());
         let kind = position.value_of("kind").or(noun);
-        let containers = if kind == Some("image") { Vec::new() } else { self.containers(text, Which::All) };
-        let images = if kind == Some("container") { Vec::new() } else { self.images(text) };
-        [containers, images].concat()
+        let wanted = |noun: &str| !matches!(kind, Some(kind @ ("container" | "image" | "network")) if kind != noun);
+        let containers = if wanted("container") { self.containers(text, Which::All) } else { Vec::new() };
+        let images = if wanted("image") { self.images(text) } else { Vec::new() };
+        let networks = if wanted("network") { self.networks(text) } else { Vec::new() };
+        [containers, images, networks].concat()
     }
 
     fn filter(&self, arg: &Arg, text: &str) -> (usize, Content) {
@@ -170,6 +191,9 @@ impl Completer<'_> {
         let candidates = match key {
             "status" => words(&["created", "exited", "running"]),
             "dangling" => words(&["false", "true"]),
+            "network" => self.networks(value),
+            "driver" => words(&["bridge", "host", "null"]),
+            "type" => words(&["builtin", "custom"]),
             "name" => self.containers(value, Which::All),
             "ancestor" | "reference" => self.images(value),
             "before" | "since" => [self.containers(value, Which::All), self.images(value)].concat(),

@@ -2,6 +2,7 @@
 
 use super::candidates::{Candidate, Completer};
 use super::sources::Which;
+use crate::cmd::inspect::network::driver;
 use crate::spec::config::ContainerId;
 use crate::store::Store;
 use crate::store::containers::Status;
@@ -27,6 +28,25 @@ impl Completer<'_> {
             }
             if by_name {
                 candidates.push(Candidate::new(&name, &about));
+            }
+        }
+        candidates
+    }
+
+    /// Networks by name, and by id when the word looks like one.
+    pub fn networks(&self, word: &str) -> Vec<Candidate> {
+        let Some(store) = self.store else { return Vec::new() };
+        let Ok((networks, _)) = store.networks().list() else { return Vec::new() };
+        let mut candidates = Vec::new();
+        for network in networks {
+            let subnets: Vec<String> = network.subnets.iter().map(|one| one.subnet.to_string()).collect();
+            let about = if subnets.is_empty() { driver(network.driver).to_owned() } else { subnets.join(", ") };
+            if is_id_prefix(word) && network.id.starts_with(word) {
+                let shown = if word.len() > network.short_id().len() { &network.id } else { network.short_id() };
+                candidates.push(Candidate::new(shown, &about));
+            }
+            if self.wants(&network.name, word) {
+                candidates.push(Candidate::new(&network.name, &about));
             }
         }
         candidates

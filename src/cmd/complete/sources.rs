@@ -13,6 +13,10 @@ pub enum Source {
     Words(&'static [&'static str]),
     Containers(Which),
     Images,
+    /// Networks of the store.
+    Networks,
+    /// What `--network` takes: networks and modes.
+    NetworkModes,
     /// What a container can be made from.
     Bases,
     /// What `inspect` finds.
@@ -41,7 +45,7 @@ pub enum Which {
     Stopped,
 }
 
-/// Flags whose value's name says too little. Networks of the store go to `network` when there are.
+/// Flags whose value's name says too little.
 const FLAGS: &[(&str, Source)] = &[
     ("entrypoint", Source::Unknown),
     ("env", Source::Environment),
@@ -50,7 +54,7 @@ const FLAGS: &[(&str, Source)] = &[
     ("log-driver", Source::Words(&["json-file", "none"])),
     ("log-opt", Source::Words(&["max-file=", "max-size="])),
     ("mount", Source::Mount),
-    ("network", Source::Words(&["host", "none"])),
+    ("network", Source::NetworkModes),
     ("pid", Source::Words(&["container:", "host"])),
     ("pull", Source::Words(&["always", "missing", "never"])),
     ("security-opt", Source::Security),
@@ -70,6 +74,7 @@ const VALUES: &[(&str, Source)] = &[
     ("FORMAT", Source::Words(&["json", "table"])),
     ("IMAGE", Source::Images),
     ("NAME|ID", Source::Objects),
+    ("NETWORK", Source::Networks),
     ("OS/ARCH", Source::Words(&["linux/386", "linux/amd64", "linux/arm/v7", "linux/arm64"])),
     ("REPOSITORY[:TAG]", Source::Images),
     ("SIGNAL", Source::Signals),
@@ -83,6 +88,8 @@ const STATES: &[(&str, Which)] = &[
     ("attach", Which::Running),
     ("exec", Which::Running),
     ("kill", Which::Running),
+    ("port", Which::Running),
+    ("reload", Which::Running),
     ("start", Which::Stopped),
     ("stop", Which::Running),
     ("wait", Which::Running),
@@ -118,6 +125,11 @@ mod tests {
         }
     }
 
+    /// What no list can have: it is to be made, or it is a number.
+    fn is_new(arg: &Arg) -> bool {
+        ["new_name", "name", "port"].iter().any(|id| arg.get_id() == id)
+    }
+
     #[test]
     fn every_argument_is_something_we_can_complete() {
         let mut root = crate::cmd::command();
@@ -125,7 +137,7 @@ mod tests {
         let mut seen = 0;
         walk(&root, &mut |command, arg| {
             let known = source(command, arg) != Source::Unknown || !arg.get_possible_values().is_empty();
-            if arg.is_positional() && !arg.is_trailing_var_arg_set() && arg.get_id() != "new_name" {
+            if arg.is_positional() && !arg.is_trailing_var_arg_set() && !is_new(arg) {
                 seen += 1;
                 assert!(known, "{} of {}: give its value a name of sources.rs", arg.get_id(), command.get_name());
             }

@@ -12,7 +12,26 @@ const HEADINGS: &[(&str, &[&str])] = &[
     ("Image Options", &["platform", "pull", "quiet", "tls-verify"]),
     ("File System Options", &["mount", "read-only", "shm-size", "tmpfs", "volume"]),
     ("Log Options", &["log-driver", "log-opt"]),
-    ("Network Options", &["add-host", "hostname", "network"]),
+    (
+        "Network Options",
+        &[
+            "add-host",
+            "dns",
+            "dns-option",
+            "dns-search",
+            "expose",
+            "hostname",
+            "ip",
+            "ip6",
+            "link",
+            "mac-address",
+            "network",
+            "network-alias",
+            "no-hosts",
+            "publish",
+            "publish-all",
+        ],
+    ),
     ("Isolation Options", &["cap-add", "cap-drop", "ipc", "pid", "privileged", "security-opt", "userns", "uts"]),
 ];
 /// The heading of flags that every command has.

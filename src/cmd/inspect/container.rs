@@ -1,12 +1,12 @@
 //! docker's JSON of a container.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode};
+use super::endpoints::{self, Facts};
+use crate::spec::config::{ContainerConfig, NamespaceMode};
 use crate::spec::log::LogDriver;
 use crate::spec::mount::{Bind, Flag, Mount, MountKind};
 use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
@@ -18,6 +18,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// A container and what is known of it.
 pub struct Subject<'a> {
     pub container: &'a Container,
+    pub network: Facts,
     /// The overlay's lower directories, lowest first.
     pub lower: Vec<PathBuf>,
     /// Bytes written and bytes in all, with `--size`.
@@ -49,7 +50,7 @@ pub fn describe(subject: &Subject) -> Value {
         ("ProcessLabel", json!("")),
         ("AppArmorProfile", json!("")),
         ("ExecIDs", Value::Null),
-        ("HostConfig", host_config(config)),
+        ("HostConfig", host_config(config, &subject.network)),
         ("GraphDriver", graph_driver(subject)),
     ]);
     if let Some((written, all)) = subject.sizes {
@@ -58,12 +59,13 @@ pub fn describe(subject: &Subject) -> Value {
     object.extend(self::object([
         ("Mounts", config.mounts.iter().filter_map(mount_point).collect()),
         ("Config", process_config(config)),
-        ("NetworkSettings", network_settings(config)),
+        ("NetworkSettings", endpoints::settings(subject.container, &subject.network)),
     ]));
     Value::Object(object)
 }
 
-fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
+/// Keys in the order given.
+pub fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
@@ -99,15 +101,15 @@ pub fn time(moment: Option<Timestamp>) -> String {
     moment.map_or_else(|| NEVER.to_owned(), |moment| moment.to_string())
 }
 
-fn host_config(config: &ContainerConfig) -> Value {
+fn host_config(config: &ContainerConfig, network: &Facts) -> Value {
     let by_flag = |flag: Flag| config.mounts.iter().filter(move |mount| mount.flag == flag);
     let binds: Vec<String> = by_flag(Flag::Volume).map(Mount::to_string).collect();
     let mut all = object([
         ("Binds", or_null(&binds)),
         ("ContainerIDFile", json!(config.cidfile.as_deref().map(|path| path.to_string_lossy()).unwrap_or_default())),
         ("LogConfig", json!({"Type": config.log.driver.to_string(), "Config": config.log.options()})),
-        ("NetworkMode", json!(network_name(&config.network))),
-        ("PortBindings", json!({})),
+        ("NetworkMode", json!(config.network.name())),
+        ("PortBindings", endpoints::port_bindings(&config.ports)),
         ("RestartPolicy", json!({"Name": "no", "MaximumRetryCount": 0})),
         ("AutoRemove", json!(config.auto_remove)),
         ("VolumeDriver", json!("")),
@@ -117,7 +119,7 @@ fn host_config(config: &ContainerConfig) -> Value {
     if !config.annotations.is_empty() {
         all.insert("Annotations".to_owned(), json!(config.annotations));
     }
-    all.extend(isolation(config));
+    all.extend(isolation(config, &network.links));
     let tmpfs: Map<String, Value> = by_flag(Flag::Tmpfs).map(tmpfs_entry).collect();
     if !tmpfs.is_empty() {
         all.insert("Tmpfs".to_owned(), Value::Object(tmpfs));
@@ -143,24 +145,24 @@ fn host_config(config: &ContainerConfig) -> Value {
     Value::Object(all)
 }
 
-fn isolation(config: &ContainerConfig) -> Map<String, Value> {
+fn isolation(config: &ContainerConfig, links: &[String]) -> Map<String, Value> {
     let hosts: Vec<String> = config.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect();
     object([
         ("CapAdd", or_null(&config.capabilities.add)),
         ("CapDrop", or_null(&config.capabilities.drop)),
         ("CgroupnsMode", json!("private")),
-        ("Dns", json!([])),
-        ("DnsOptions", json!([])),
-        ("DnsSearch", json!([])),
+        ("Dns", json!(config.dns.servers)),
+        ("DnsOptions", json!(config.dns.options)),
+        ("DnsSearch", json!(config.dns.search)),
         ("ExtraHosts", or_null(&hosts)),
         ("GroupAdd", Value::Null),
         ("IpcMode", json!(namespace(&config.ipc, "private"))),
         ("Cgroup", json!("")),
-        ("Links", Value::Null),
+        ("Links", or_null(links)),
         ("OomScoreAdj", json!(0)),
         ("PidMode", json!(namespace(&config.pid, ""))),
         ("Privileged", json!(config.privileged)),
-        ("PublishAllPorts", json!(false)),
+        ("PublishAllPorts", json!(config.publish_all)),
         ("ReadonlyRootfs", json!(config.read_only)),
         ("SecurityOpt", or_null(&config.security_opt)),
     ])
@@ -216,11 +218,6 @@ fn namespace(mode: &NamespaceMode, private: &str) -> String {
         NamespaceMode::Host => "host".to_owned(),
         NamespaceMode::Container(id) => format!("container:{id}"),
     }
-}
-
-/// docker's name of the network a container is on.
-pub fn network_name(mode: &NetworkMode) -> Cow<'_, str> {
-    mode.name()
 }
 
 /// `TARGET:OPTIONS` as typed, taken apart.
@@ -310,46 +307,6 @@ fn process_config(config: &ContainerConfig) -> Value {
         all.insert("StopTimeout".to_owned(), json!(seconds));
     }
     Value::Object(all)
-}
-
-fn network_settings(config: &ContainerConfig) -> Value {
-    let endpoint = object([
-        ("IPAMConfig", Value::Null),
-        ("Links", Value::Null),
-        ("Aliases", Value::Null),
-        ("MacAddress", json!("")),
-        ("DriverOpts", Value::Null),
-        ("GwPriority", json!(0)),
-        ("NetworkID", json!("")),
-        ("EndpointID", json!("")),
-        ("Gateway", json!("")),
-        ("IPAddress", json!("")),
-        ("IPPrefixLen", json!(0)),
-        ("IPv6Gateway", json!("")),
-        ("GlobalIPv6Address", json!("")),
-        ("GlobalIPv6PrefixLen", json!(0)),
-        ("DNSNames", Value::Null),
-    ]);
-    json!({
-        "Bridge": "",
-        "SandboxID": "",
-        "SandboxKey": "",
-        "Ports": {},
-        "HairpinMode": false,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": null,
-        "SecondaryIPv6Addresses": null,
-        "EndpointID": "",
-        "Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "MacAddress": "",
-        "Networks": {network_name(&config.network): endpoint},
-    })
 }
 
 fn graph_driver(subject: &Subject) -> Value {

@@ -1,14 +1,18 @@
 //! `ps --filter`, by docker's rules.
 
+use std::ops::RangeInclusive;
+
 use anyhow::Result;
 use jiff::{Timestamp, Zoned};
 use regex::Regex;
 
+use super::ports::exposed_port;
 use crate::cmd::format::filter::{Filter, FilterError, Filters};
-use crate::cmd::inspect::container::network_name;
+use crate::cmd::inspect::endpoints;
 use crate::spec::config::{ContainerConfig, RootSource};
 use crate::spec::digest::Digest;
 use crate::spec::mount::MountKind;
+use crate::spec::port::Protocol;
 use crate::spec::time::parse_moment;
 use crate::store::Store;
 use crate::store::containers::Container;
@@ -48,6 +52,8 @@ pub struct Selection {
     exit_codes: Vec<i32>,
     before: Vec<Timestamp>,
     since: Vec<Timestamp>,
+    /// Names of networks.
+    networks: Vec<String>,
 }
 
 impl Selection {
@@ -70,6 +76,10 @@ impl Selection {
         for filter in filters.of("expose").chain(filters.of("publish")) {
             ports(filter)?;
         }
+        // What is no network of the store may be a mode, such as none, or was a network once.
+        let network = |filter: &Filter| {
+            store.networks().find(&filter.value).map_or_else(|_| filter.value.clone(), |network| network.name)
+        };
         let exit_code = |filter: &Filter| filter.value.parse().map_err(|_| filter.invalid("not a number"));
         let ancestor = |filter: &Filter| {
             let id = store.images().resolve(&filter.value).ok()?.config;
@@ -83,6 +93,7 @@ impl Selection {
             exit_codes: filters.of("exited").map(exit_code).collect::<Result<_, FilterError>>()?,
             before: filters.of("before").map(created).chain(filters.of("until").map(until)).collect::<Result<_>>()?,
             since: filters.of("since").map(created).collect::<Result<_>>()?,
+            networks: filters.of("network").map(network).collect(),
             filters,
         })
     }
@@ -107,10 +118,11 @@ impl Selection {
             && self.filters.any("command", |wanted| config.argv().first().is_some_and(|program| program == wanted))
             && self.filters.of("is-task").all(|filter| filter.boolean() == Ok(false))
             && self.filters.labels(&config.labels)
-            && self.filters.any("network", |name| *name == network_name(&config.network))
+            && (!self.filters.has("network")
+                || endpoints::names(&config.network).iter().any(|name| self.networks.contains(name)))
             && self.filters.any("volume", |place| has_mount(config, place))
             && (!self.filters.has("expose") || self.filters.of("expose").any(|filter| exposes(config, filter)))
-            && !self.filters.has("publish")
+            && (!self.filters.has("publish") || self.filters.of("publish").any(|filter| publishes(config, filter)))
             && (!self.filters.has("exited")
                 || (status == "exited" && self.exit_codes.contains(&container.state.exit_code)))
             && (!self.filters.has("ancestor") || self.ancestors.iter().any(|ancestor| descends(config, ancestor)))
@@ -159,19 +171,24 @@ fn descends(config: &ContainerConfig, (image, top): &(Digest, Option<Digest>)) -
 }
 
 /// `PORT[-PORT][/PROTOCOL]`
-fn ports(filter: &Filter) -> Result<(u16, u16, String), FilterError> {
+fn ports(filter: &Filter) -> Result<(RangeInclusive<u16>, Protocol), FilterError> {
     let (range, protocol) = filter.value.split_once('/').unwrap_or((&filter.value, "tcp"));
     let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let protocol = protocol.to_lowercase().parse().map_err(|_| filter.invalid(format!("invalid proto: {protocol}")))?;
     match (first.parse(), last.parse()) {
-        (Ok(first), Ok(last)) if first <= last => Ok((first, last, protocol.to_lowercase())),
+        (Ok(first), Ok(last)) if first <= last => Ok((first..=last, protocol)),
         _ => Err(filter.invalid(format!("invalid port range: {range}"))),
     }
 }
 
 fn exposes(config: &ContainerConfig, filter: &Filter) -> bool {
-    let Ok((first, last, protocol)) = ports(filter) else { return false };
-    config.exposed_ports.iter().any(|exposed| {
-        let (port, exposed_protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
-        exposed_protocol == protocol && port.parse().is_ok_and(|port: u16| (first..=last).contains(&port))
-    })
+    let Ok((range, protocol)) = ports(filter) else { return false };
+    let mut exposed = config.exposed_ports.iter().filter_map(|text| exposed_port(text));
+    exposed.any(|(port, exposed)| exposed == protocol && range.contains(&port))
+}
+
+/// docker compares with the container's ports that were to be published, running or not.
+fn publishes(config: &ContainerConfig, filter: &Filter) -> bool {
+    let Ok((range, protocol)) = ports(filter) else { return false };
+    config.ports.iter().any(|port| port.protocol == protocol && range.contains(&port.container_port))
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::ports;
 use crate::cmd::format::human::{self, decimal_size, elapsed_since, ellipsis, short_id};
 use crate::cmd::format::list::{Extra, Row};
 use crate::cmd::format::quote::quote;
-use crate::cmd::inspect::container::network_name;
+use crate::cmd::inspect::endpoints;
 use crate::spec::config::{ContainerConfig, RootSource};
 use crate::spec::digest::Digest;
 use crate::spec::mount::MountKind;
@@ -33,8 +34,7 @@ pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_tru
         ("Command", command(config, no_trunc)),
         ("CreatedAt", created.map(human::local_time).unwrap_or_default()),
         ("RunningFor", created.map(|created| format!("{} ago", elapsed_since(created, now))).unwrap_or_default()),
-        // Publishing ports needs a network; docker shows exposed ones only where there is one.
-        ("Ports", String::new()),
+        ("Ports", ports::column(container)),
         ("State", container.status().to_string()),
         ("Status", status(&container.state, now)),
         ("Size", size(sizes.unwrap_or_default())),
@@ -42,7 +42,7 @@ pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_tru
         ("Labels", labels.join(",")),
         ("Mounts", mounts(config, no_trunc)),
         ("LocalVolumes", "0".to_owned()),
-        ("Networks", network_name(&config.network).into_owned()),
+        ("Networks", endpoints::names(&config.network).join(",")),
         ("Platform", config.platform.clone()),
     ])
     .hidden([("HealthStatus", String::new())])

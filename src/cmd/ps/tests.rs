@@ -1,5 +1,7 @@
 use super::*;
 use crate::spec::config::{ContainerConfig, RootSource};
+use crate::spec::network::{Attachment, NetworkMode};
+use crate::spec::port::{HostPort, PortMapping, Protocol, PublishedPort};
 use crate::store::containers::{State, Status};
 use crate::store::testing::{self, TestStore};
 
@@ -37,7 +39,17 @@ fn store() -> TestStore {
         ..testing::config("web", "aaa")
     };
     store.containers().create(web).unwrap();
-    let db = ContainerConfig { created: "2026-01-02T03:04:06Z".to_owned(), ..testing::config("db", "bbb") };
+    let db = ContainerConfig {
+        created: "2026-01-02T03:04:06Z".to_owned(),
+        network: NetworkMode::Networks(vec![Attachment::to("front"), Attachment::to("back")]),
+        ports: vec![PortMapping {
+            host_ip: None,
+            host_port: HostPort::Fixed(8080),
+            container_port: 80,
+            protocol: Protocol::Tcp,
+        }],
+        ..testing::config("db", "bbb")
+    };
     let mut db = store.containers().create(db).unwrap();
     db.update_state(|state| {
         *state = State {
@@ -76,6 +88,37 @@ fn the_table_of_docker() {
     assert!(full.lines().all(|line| line.len() == 64));
     let sized = print(&store, &Args { size: true, last: 5, ..Args::default() }).unwrap();
     assert!(sized.contains("SIZE") && sized.contains("0B (virtual 100B)"), "{sized}");
+}
+
+#[test]
+fn ports_and_networks_of_what_runs() {
+    let store = store();
+    let show = |container: &Container| {
+        let row = row::row(container, "x", None, false, now());
+        format!("{}|{}", row.text("Ports").unwrap(), row.text("Networks").unwrap())
+    };
+    let mut db = store.containers().find("db").unwrap();
+    let port = |host_ip: &str| PublishedPort {
+        container_port: 80,
+        protocol: Protocol::Tcp,
+        host_ip: host_ip.parse().unwrap(),
+        host_port: 8080,
+    };
+    db.state.ports = vec![port("0.0.0.0"), port("::")];
+    db.config.exposed_ports = vec!["80/tcp".to_owned(), "443/tcp".to_owned()];
+    assert_eq!(show(&db), "|front,back", "it does not run");
+    db.state.status = Status::Running;
+    assert_eq!(show(&db), "443/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp|front,back");
+    db.state.ports.clear();
+    for (mode, shown) in [
+        (NetworkMode::None, "|none"),
+        (NetworkMode::Host, "|host"),
+        (NetworkMode::Container(db.config.id.clone()), "|"),
+        (NetworkMode::default(), "80/tcp, 443/tcp|bridge"),
+    ] {
+        db.config.network = mode;
+        assert_eq!(show(&db), shown);
+    }
 }
 
 #[test]
@@ -150,11 +193,17 @@ fn filters_choose() {
         (&["ancestor=absent"], ""),
         (&["before=db"], "web"),
         (&["since=web"], "db"),
-        (&["network=none"], "db web"),
+        (&["network=none"], "web"),
         (&["expose=80"], "web"),
         (&["expose=70-90/tcp"], "web"),
         (&["expose=80/udp"], ""),
-        (&["publish=80"], ""),
+        (&["publish=80"], "db"),
+        (&["publish=79-81/tcp"], "db"),
+        (&["publish=8080"], ""),
+        (&["publish=80/udp"], ""),
+        (&["network=front"], "db"),
+        (&["network=front", "network=none"], "db web"),
+        (&["network=bridge"], ""),
         (&["health=none"], "db web"),
         (&["health=healthy"], ""),
         (&["is-task=true"], ""),
@@ -177,6 +226,8 @@ fn filters_choose() {
         (["since=absent"], "No such container: absent"),
         (["until=x"], "invalid filter 'until=x': failed to parse value as time or duration: \"x\""),
         (["exited=x"], "invalid filter 'exited=x': not a number"),
+        (["publish=1/x"], "invalid filter 'publish=1/x': invalid proto: x"),
+        (["expose=9-1"], "invalid filter 'expose=9-1': invalid port range: 9-1"),
         (["nothing"], "bad format of filter (expected name=value)"),
     ] {
         assert_eq!(names(&store, &filters).unwrap_err().to_string(), expected);

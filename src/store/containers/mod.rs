@@ -1,6 +1,6 @@
-//! Containers: `containers/ID/` with `config.json` (what was asked; only the name can change), `state.json`,
-//! `lock` and `alive`; the sandbox adds `spec.json`, `upper/`, `work/`, the log and the files it
-//! binds.
+//! Containers: `containers/ID/` with `config.json` (what was asked; only the name and the networks
+//! can change), `state.json`, `lock` and `alive`; the sandbox adds `spec.json`, `upper/`, `work/`,
+//! the log and the files it binds.
 //!
 //! A container is made in `staging` and renamed into place, so a half one is never visible.
 //! Liveness is the `alive` lock, never a remembered number. The records of a `--rm` container are
@@ -39,6 +39,7 @@ use super::record::{self, Quarantined, RecordError};
 use super::{Store, fs};
 use crate::spec::config::{ContainerConfig, ContainerId, RootSource};
 use crate::spec::digest::Digest;
+use crate::spec::port::PublishedPort;
 
 /// The containers of a store.
 #[derive(Clone, Copy, Debug)]
@@ -194,6 +195,11 @@ impl Container {
 
     pub fn is_running(&self) -> bool {
         self.state.status == Status::Running
+    }
+
+    /// The ports that are published now.
+    pub fn published_ports(&self) -> &[PublishedPort] {
+        if self.is_running() { &self.state.ports } else { &[] }
     }
 
     /// The id of the image it was made from, if any.

@@ -117,6 +117,7 @@ impl State {
             finished_at: None,
             exit_code: KILLED,
             init_pid_ns: None,
+            ports: Vec::new(),
             ..self
         }
     }
@@ -134,6 +135,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::port::Protocol;
 
     fn running() -> State {
         State {
@@ -156,6 +158,22 @@ mod tests {
         let long = State { error: "x".repeat(RECORD_BLOCK), ..state };
         assert_eq!(long.to_record().unwrap().len(), 2 * RECORD_BLOCK);
         assert!(serde_json::from_slice::<State>(b"{}").is_err());
+    }
+
+    #[test]
+    fn ports_are_written_while_there_are_any() {
+        let port = PublishedPort {
+            container_port: 80,
+            protocol: Protocol::Tcp,
+            host_ip: "::".parse().unwrap(),
+            host_port: 8080,
+        };
+        let state = State { ports: vec![port], ..running() };
+        let bytes = state.to_record().unwrap();
+        assert_eq!(serde_json::from_slice::<State>(&bytes).unwrap(), state);
+        let bare = String::from_utf8(running().to_record().unwrap()).unwrap();
+        assert!(!bare.contains("ports"), "as records of earlier versions: {bare}");
+        assert_eq!(state.crashed().ports, []);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::cmd::complete::line;
+use crate::spec::network::NewNetwork;
 use crate::store::testing::{TestStore, config, image};
 
 /// What bash would offer for the last word of a line: each candidate as the whole word, an open one
@@ -57,6 +58,31 @@ fn images_are_offered_by_tag() {
     check(&store, "rbox inspect al", &["album", "alpha", "alpine:3.20", "alpine:latest"]);
     check(&store, "rbox inspect --type image al", &["alpine:3.20", "alpine:latest"]);
     check(&store, "rbox inspect --type=container al", &["album", "alpha"]);
+}
+
+#[test]
+fn networks_are_offered() {
+    let store = filled();
+    store.networks().create(NewNetwork::named("front"), &[]).unwrap();
+    check(&store, "rbox network rm ", &["bridge", "front", "host", "none"]);
+    check(&store, "rbox network rm front f", &[]);
+    check(&store, "rbox network connect fr", &["front"]);
+    check(&store, "rbox network connect front al", &["album", "alpha"]);
+    check(&store, "rbox network create fr", &[]);
+    check(&store, "rbox network reload al", &[]);
+    let modes = ["bridge", "front", "host", "none", "container:…", "ns:…", "pasta", "slirp", "slirp4netns"];
+    check(&store, "rbox run --network ", &modes);
+    check(&store, "rbox run --net=fr", &["--net=front"]);
+    check(&store, "rbox run --network ns:/r", &["ns:<Files>"]);
+    check(&store, "rbox run --network front:ho", &["front:host-loopback"]);
+    check(&store, "rbox run --network front:ip=10.0.0.9,al", &["front:ip=10.0.0.9,alias=…"]);
+    check(&store, "rbox ps -f network=f", &["network=front"]);
+    check(&store, "rbox network ls -f type=", &["type=builtin", "type=custom"]);
+    check(&store, "rbox inspect f", &["front"]);
+    check(&store, "rbox inspect --type network f", &["front"]);
+    check(&store, "rbox inspect --type container f", &[]);
+    let id = store.networks().find("front").unwrap().id;
+    check(&store, &format!("rbox network rm {}", &id[..3]), &[&id[..12]]);
 }
 
 #[test]

@@ -1,0 +1,41 @@
+//! `network disconnect`: take a container off a network.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use super::attach;
+use crate::cmd::Context;
+use crate::sandbox::network as live;
+
+/// Disconnect a container from a network
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Accepted for compatibility: nothing holds a container back
+    #[arg(short, long)]
+    force: bool,
+    /// Network by name, id or unique prefix
+    #[arg(value_name = "NETWORK")]
+    network: String,
+    /// Container by name, id or unique prefix
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let store = context.store()?;
+    let containers = store.containers();
+    let network = store.networks().find(&args.network)?;
+    let container = containers.find(&args.container)?;
+    let id = container.id().as_str();
+    attach::take_off(id, &mut container.config.network.clone(), &network)?;
+    // As long as we hold it the container does not start.
+    let alive = container.take_alive().context("lock the container")?;
+    if alive.is_none() {
+        live::disconnect(store, &containers.get(container.id())?, &network)?;
+    }
+    containers.update_network(container.id(), |mode| attach::take_off(id, mode, &network))?;
+    drop(alive);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,55 @@
+//! `network prune`: remove networks that no container is on.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::is_predefined;
+use crate::cmd::format::filter::Filter;
+use crate::cmd::prune::{Selection, confirmed};
+use crate::cmd::{Context, error, say};
+use crate::store::networks::RemoveError;
+
+/// Remove all unused networks
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Remove only what matches (until, label, label!)
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Runs the command. As docker, it goes by running containers: one that is stopped does not hold its
+/// networks.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let selection = Selection::new(args.filter, &["until", "label", "label!"])?;
+    if !args.force && !confirmed("This will remove all custom networks not used by at least one container.")? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let networks = context.store()?.networks();
+    let (mut all, _) = networks.list()?;
+    all.retain(|network| !is_predefined(network) && selection.matches(network.created.parse().ok(), &network.labels));
+    let (mut deleted, mut failed) = (0, false);
+    for network in &all {
+        match networks.remove(network) {
+            Ok(()) => {
+                if deleted == 0 {
+                    say("Deleted Networks:")?;
+                }
+                deleted += 1;
+                say(&network.name)?;
+            }
+            Err(RemoveError::InUse { .. } | RemoveError::NotFound(_)) => {}
+            Err(error) => {
+                error::print(&error.into());
+                failed = true;
+            }
+        }
+    }
+    if deleted > 0 {
+        say("")?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -7,5 +7,6 @@ pub mod calls;
 pub mod lock;
 pub mod mount;
 pub mod net;
+pub mod net_helper;
 pub mod process;
 pub mod seccomp;

@@ -407,11 +407,19 @@ fn bounded_log() -> io::Result<File> {
     Ok(file.into())
 }
 
-/// The first line that is not mere noise, fit for a terminal.
+/// The first line that is not mere noise, else the first, fit for a terminal.
 fn complaint(log: &str) -> Option<String> {
-    const NOISE: [&str; 4] = ["WARNING", "Failed to send", "sent tapfd", "received tapfd"];
-    let lines = log.split(['\n', '\r', '\0']).map(str::trim);
-    let line = lines.filter(|line| !line.is_empty()).find(|line| !NOISE.iter().any(|noise| line.starts_with(noise)))?;
+    const NOISE: [&str; 6] = [
+        "WARNING",
+        "Failed to send",
+        "sent tapfd",
+        "received tapfd",
+        // pasta says so even when it goes on with the other family.
+        "No external routable interface for IPv6",
+        "No interfaces with usable IPv6 routes",
+    ];
+    let lines = || log.split(['\n', '\r', '\0']).map(str::trim).filter(|line| !line.is_empty());
+    let line = lines().find(|line| !NOISE.iter().any(|noise| line.starts_with(noise))).or_else(|| lines().next())?;
     Some(line.chars().filter(|letter| !letter.is_control()).take(REASON).collect())
 }
 

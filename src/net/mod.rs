@@ -8,6 +8,7 @@
 pub mod dns;
 pub mod endpoint;
 pub mod gateway;
+pub mod helper;
 pub mod host;
 pub mod inner;
 pub mod netlink;

@@ -9,5 +9,6 @@ pub mod mount;
 pub mod net;
 pub mod net_netlink;
 pub mod net_relay;
+pub mod net_helper;
 pub mod process;
 pub mod seccomp;

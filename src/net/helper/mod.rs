@@ -12,19 +12,22 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, mknodat, open};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use thiserror::Error;
+
+use crate::sys::net_helper::die_with_parent;
 
 /// What is kept of a helper's messages, in bytes.
 const LOG: u64 = 64 << 10;
@@ -73,7 +76,8 @@ pub struct HelperPlan {
     pub ports: Vec<HelperPort>,
     /// None: 65520.
     pub mtu: Option<u32>,
-    /// A directory of the container's that nobody else can write to, for slirp4netns's socket.
+    /// A directory of the container's that nobody else can write to, for slirp4netns's socket (so not too long a
+    /// path) and pasta's FIFO. AppArmor's profile for pasta allows the home directory and /tmp.
     pub directory: PathBuf,
 }
 
@@ -133,6 +137,14 @@ impl HelperKind {
     fn option_error(self, option: &str, reason: impl Into<String>) -> HelperError {
         HelperError::Option { program: self, option: option.to_owned(), reason: reason.into() }
     }
+
+    fn port_error(self, port: &HelperPort, reason: impl Into<String>) -> HelperError {
+        HelperError::Port { program: self, port: port.describe(), reason: reason.into() }
+    }
+
+    fn start_error(self, source: io::Error) -> HelperError {
+        HelperError::Start { program: self, source }
+    }
 }
 
 impl fmt::Display for HelperKind {
@@ -185,20 +197,67 @@ impl HelperPlan {
         }
     }
 
-    /// Starts the helper and waits until the container's network works and its ports are published.
-    /// slirp4netns stays a child of this process; pasta goes to the background by itself.
+    /// Starts the helper as a child of this process, which has one thread, and waits until the container's network
+    /// works and its ports are published.
     pub fn start(&self, patience: Duration) -> Result<Helper, HelperError> {
+        let deadline = Instant::now() + patience;
         let arguments = self.arguments()?;
         let executable = find_helper(self.program.program()).ok_or(HelperError::NotInstalled(self.program))?;
-        let deadline = Instant::now() + patience;
-        match self.program {
-            HelperKind::Pasta => {
-                let mut run = Run::spawn(self.program, &executable, &arguments, &[])?;
-                run.wait_for_end(deadline, patience)?;
-                Ok(Helper { child: None, _leash: None })
+        self.ports.iter().try_for_each(|port| self.check_free(port))?;
+        let mut run = match self.program {
+            HelperKind::Pasta => self.start_pasta(&executable, arguments, deadline, patience)?,
+            HelperKind::Slirp4netns => self.start_slirp(&executable, arguments, deadline, patience)?,
+        };
+        if self.program == HelperKind::Slirp4netns {
+            let guest = self.inside()?.address.map(|(address, _)| address);
+            if let Err(error) = slirp::publish(&self.directory.join(slirp::SOCKET), guest, &self.ports, deadline) {
+                run.kill();
+                return Err(error);
             }
-            HelperKind::Slirp4netns => self.start_slirp(&executable, arguments, deadline, patience),
         }
+        Ok(Helper { child: run.child })
+    }
+
+    /// Helpers say little about why they cannot publish a port, and pasta is content with one address family.
+    fn check_free(&self, port: &HelperPort) -> Result<(), HelperError> {
+        let address = SocketAddr::from((port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port.host_port));
+        let tried = match port.protocol {
+            HelperProtocol::Tcp => TcpListener::bind(address).map(drop),
+            HelperProtocol::Udp => UdpSocket::bind(address).map(drop),
+        };
+        let reason = match tried {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                format!("permission denied: sysctl net.ipv4.ip_unprivileged_port_start={} allows it", port.host_port)
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(self.program.port_error(port, reason))
+    }
+
+    /// pasta stays in the foreground: in the background, versions before 2024 outlive a namespace under /proc. It
+    /// says that it is ready by writing its process id to a file, here a FIFO.
+    fn start_pasta(
+        &self,
+        executable: &Path,
+        mut arguments: Vec<OsString>,
+        deadline: Instant,
+        patience: Duration,
+    ) -> Result<Run, HelperError> {
+        let path = self.directory.join(pasta::PID_FILE);
+        let make = || {
+            remove_stale(&path)?;
+            mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+            Ok(open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+        };
+        let ready = make().map_err(|source| self.program.start_error(source))?;
+        arguments.splice(0..0, ["--foreground".into(), "--pid".into(), path.clone().into()]);
+        let mut run = Run::spawn(self.program, executable, &arguments, &[])?;
+        let result = run.wait_for_ready(&ready, deadline, patience);
+        // It lies in a directory of ours; the next start removes what stays.
+        let _ = remove_stale(&path);
+        result.map(|()| run)
     }
 
     fn start_slirp(
@@ -207,59 +266,48 @@ impl HelperPlan {
         mut arguments: Vec<OsString>,
         deadline: Instant,
         patience: Duration,
-    ) -> Result<Helper, HelperError> {
-        let io = |source| HelperError::Start { program: self.program, source };
-        let socket = self.directory.join(slirp::SOCKET);
-        match std::fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-            _ => {}
-        }
-        let (ready, ready_inside) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| io(error.into()))?;
-        let (leash_inside, leash) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| io(error.into()))?;
-        let inherited = [("--ready-fd", &ready_inside), ("--exit-fd", &leash_inside)];
-        for (index, (option, descriptor)) in inherited.into_iter().enumerate() {
-            arguments.insert(index, slirp::descriptor_option(option, descriptor));
-        }
-        let mut run = Run::spawn(self.program, executable, &arguments, &[&ready_inside, &leash_inside])?;
-        drop((ready_inside, leash_inside));
-        let published = run.wait_for_ready(&ready, deadline, patience).and_then(|()| {
-            let address = slirp::Options::read(&self.options)?.inside().address;
-            slirp::publish(&socket, address.map(|(address, _)| address), &self.ports, deadline)
-        });
-        match published {
-            Ok(()) => Ok(Helper { child: Some(run.child), _leash: Some(leash) }),
-            Err(error) => {
-                run.kill();
-                Err(error)
-            }
-        }
+    ) -> Result<Run, HelperError> {
+        let make = || {
+            remove_stale(&self.directory.join(slirp::SOCKET))?;
+            Ok(pipe_with(PipeFlags::CLOEXEC)?)
+        };
+        let (ready, ready_inside) = make().map_err(|source| self.program.start_error(source))?;
+        arguments.insert(0, format!("--ready-fd={}", ready_inside.as_raw_fd()).into());
+        let mut run = Run::spawn(self.program, executable, &arguments, &[&ready_inside])?;
+        drop(ready_inside);
+        run.wait_for_ready(&ready, deadline, patience).map(|()| run)
     }
 }
 
-/// A running helper. slirp4netns ends when this is dropped or this process ends, pasta when the namespace
-/// is gone.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A running helper, a child of this process and killed by the kernel when this process ends. Dropping this does
+/// not end it.
 pub struct Helper {
-    child: Option<Child>,
-    /// Its other end is slirp4netns's `--exit-fd`.
-    _leash: Option<OwnedFd>,
+    child: Child,
 }
 
 impl Helper {
-    /// The process, if it is a child of this one.
-    pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it and waits until it is gone.
     pub fn stop(mut self) -> io::Result<()> {
-        let Some(child) = &mut self.child else { return Ok(()) };
-        let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+        let pid = Pid::from_child(&self.child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         // One that is gone already but not waited for takes the signal as well.
-        kill_process(Pid::from_child(child), Signal::TERM)?;
+        kill_process(pid, Signal::TERM)?;
         if !ready_before(&[pidfd.as_fd()], Instant::now() + ENDING)?[0] {
-            child.kill()?;
+            self.child.kill()?;
         }
-        child.wait().map(drop)
+        self.child.wait().map(drop)
     }
 }
 
@@ -284,38 +332,29 @@ impl Run {
             }
             let mut command = Command::new(executable);
             command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+            die_with_parent(&mut command);
             // It has no business with the caller's directory, nor should it keep that busy.
             let child = command.current_dir("/").spawn()?;
             Ok(Self { program, child, log })
         };
-        spawn().map_err(|source| HelperError::Start { program, source })
+        spawn().map_err(|source| program.start_error(source))
     }
 
-    /// For one that goes to the background when it is ready.
-    fn wait_for_end(&mut self, deadline: Instant, patience: Duration) -> Result<(), HelperError> {
-        if !self.wait(None, deadline)?.1 {
-            self.kill();
-            return Err(HelperError::NotReady { program: self.program, waited: patience, reason: self.reason(None) });
-        }
-        let status = self.child.wait().map_err(|source| HelperError::Start { program: self.program, source })?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(HelperError::Failed { program: self.program, reason: self.reason(Some(status)) })
-    }
-
-    /// For one that writes to a pipe when it is ready.
+    /// Until it writes to the pipe, or ends instead. After an error it is gone.
     fn wait_for_ready(&mut self, ready: &OwnedFd, deadline: Instant, patience: Duration) -> Result<(), HelperError> {
-        let (readable, ended) = self.wait(Some(ready), deadline)?;
-        if !readable && !ended {
-            return Err(HelperError::NotReady { program: self.program, waited: patience, reason: self.reason(None) });
-        }
-        // The end of the pipe without a byte is the end of the helper.
+        let (readable, _) = self.wait(Some(ready), deadline)?;
         if readable && rustix::io::read(ready, &mut [0; 8]).is_ok_and(|length| length > 0) {
             return Ok(());
         }
-        let status = self.child.wait().ok();
-        Err(HelperError::Failed { program: self.program, reason: self.reason(status) })
+        // Without a byte, the pipe ends where the helper ends.
+        let ended = self.wait(None, deadline)?.1;
+        let status = if ended { self.child.wait().ok() } else { None };
+        self.kill();
+        let (program, reason) = (self.program, self.reason(status));
+        match ended {
+            true => Err(HelperError::Failed { program, reason }),
+            false => Err(HelperError::NotReady { program, waited: patience, reason }),
+        }
     }
 
     /// Whether the descriptor is ready, and whether the process has ended.
@@ -327,7 +366,7 @@ impl Run {
             let done = ready_before(&waited, deadline)?;
             Ok((done.get(1).copied().unwrap_or(false), done[0]))
         };
-        wait().map_err(|source| HelperError::Start { program: self.program, source })
+        wait().map_err(|source| self.program.start_error(source))
     }
 
     fn kill(&mut self) {
@@ -368,11 +407,19 @@ fn bounded_log() -> io::Result<File> {
     Ok(file.into())
 }
 
-/// The first line that is not mere noise, fit for a terminal.
+/// The first line that is not mere noise, else the first, fit for a terminal.
 fn complaint(log: &str) -> Option<String> {
-    const NOISE: [&str; 4] = ["WARNING", "Failed to send", "sent tapfd", "received tapfd"];
-    let lines = log.split(['\n', '\r', '\0']).map(str::trim);
-    let line = lines.filter(|line| !line.is_empty()).find(|line| !NOISE.iter().any(|noise| line.starts_with(noise)))?;
+    const NOISE: [&str; 6] = [
+        "WARNING",
+        "Failed to send",
+        "sent tapfd",
+        "received tapfd",
+        // pasta says so even when it goes on with the other family.
+        "No external routable interface for IPv6",
+        "No interfaces with usable IPv6 routes",
+    ];
+    let lines = || log.split(['\n', '\r', '\0']).map(str::trim).filter(|line| !line.is_empty());
+    let line = lines().find(|line| !NOISE.iter().any(|noise| line.starts_with(noise))).or_else(|| lines().next())?;
     Some(line.chars().filter(|letter| !letter.is_control()).take(REASON).collect())
 }
 

@@ -1,4 +1,4 @@
-//! pasta(1): the host's own addresses inside, ports on the command line, readiness by going to the background.
+//! pasta(1): the host's own addresses inside, ports on the command line, readiness by a file with its process id.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,6 +7,9 @@ use super::{HelperError, HelperKind, HelperPlan, HelperPort, HelperProtocol, Ins
 
 /// Where the host's resolver answers inside, as with podman: link-local, so it is nobody's.
 const DNS: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
+
+/// The FIFO for its process id, in the plan's directory.
+pub const PID_FILE: &str = "pasta.pid";
 
 /// Options that stand alone. Those that choose files, namespaces, users or what runs are left out: they are not
 /// the container's to set.

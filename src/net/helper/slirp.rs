@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -131,11 +130,6 @@ fn prefixed(option: &str, path: &Path) -> OsString {
     argument
 }
 
-/// `--ready-fd` and its like, for a descriptor that the helper inherits.
-pub fn descriptor_option(option: &str, descriptor: &OwnedFd) -> OsString {
-    format!("{option}={}", descriptor.as_raw_fd()).into()
-}
-
 fn check(port: &HelperPort) -> Result<(), HelperError> {
     match port.host_ip {
         Some(IpAddr::V6(_)) => Err(refused(port, "it listens on IPv4 addresses only")),
@@ -144,7 +138,7 @@ fn check(port: &HelperPort) -> Result<(), HelperError> {
 }
 
 fn refused(port: &HelperPort, reason: impl Into<String>) -> HelperError {
-    HelperError::Port { program: HelperKind::Slirp4netns, port: port.describe(), reason: reason.into() }
+    HelperKind::Slirp4netns.port_error(port, reason)
 }
 
 /// Publishes ports through the socket of one that is ready.
@@ -164,27 +158,11 @@ pub fn publish(
         }});
         let reply = ask(socket, &request, deadline).map_err(|error| refused(port, error.to_string()))?;
         if reply.get("error").is_some() {
-            return Err(refused(port, explain(port)));
+            // It never says why.
+            return Err(refused(port, "it refused without a reason"));
         }
     }
     Ok(())
-}
-
-/// It never says why; the two usual reasons can be found out.
-fn explain(port: &HelperPort) -> String {
-    let address = (port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port.host_port);
-    let tried = match port.protocol {
-        HelperProtocol::Tcp => std::net::TcpListener::bind(address).map(drop),
-        HelperProtocol::Udp => std::net::UdpSocket::bind(address).map(drop),
-    };
-    match tried {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            format!("ports below net.ipv4.ip_unprivileged_port_start need a privilege ({error})")
-        }
-        Err(error) => error.to_string(),
-        Ok(()) => "it refused without a reason".to_owned(),
-    }
 }
 
 /// One request, one reply, one connection.

@@ -106,14 +106,23 @@ fn run(script: &str) -> Run {
     Run::spawn(HelperKind::Slirp4netns, Path::new("/bin/sh"), &["-c".into(), script.into()], &[]).unwrap()
 }
 
+/// Waits for a script that is to write to its descriptor 3 when it is ready.
+fn wait(script: &str, patience: Duration) -> Result<(), String> {
+    let (ready, inside) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let script = format!("exec 3>&{}; {script}", inside.as_raw_fd());
+    let arguments = ["-c".into(), script.into()];
+    let program = HelperKind::Slirp4netns;
+    let mut run = Run::spawn(program, Path::new("/bin/bash"), &arguments, &[&inside]).unwrap();
+    drop(inside);
+    let result = run.wait_for_ready(&ready, Instant::now() + patience, patience);
+    run.kill();
+    result.map_err(|error| error.to_string())
+}
+
 #[test]
 fn failures_and_silence_are_told_apart() {
-    let patience = Duration::from_millis(300);
-    let wait = |script| {
-        let result = run(script).wait_for_end(Instant::now() + patience, patience);
-        result.map_err(|error| error.to_string())
-    };
-    assert_eq!(wait("exit 0"), Ok(()));
+    let wait = |script| wait(script, Duration::from_millis(300));
+    assert_eq!(wait("echo 1 >&3; sleep 9"), Ok(()));
     assert_eq!(
         wait("echo 'WARNING: x' >&2; printf 'no \\033tun\\nmore\\n' >&2; exit 1").unwrap_err(),
         "slirp4netns failed: no tun"
@@ -125,6 +134,14 @@ fn failures_and_silence_are_told_apart() {
 
 #[test]
 fn talkative_helpers_are_kept_short() {
-    let patience = Duration::from_secs(5);
-    run("head -c 1000000 /dev/zero | tr '\\0' x; exit 0").wait_for_end(Instant::now() + patience, patience).unwrap();
+    let script = "head -c 1000000 /dev/zero | tr '\\0' x; echo 1 >&3";
+    assert_eq!(wait(script, Duration::from_secs(5)), Ok(()));
+}
+
+#[test]
+fn helpers_are_stopped_even_if_they_are_gone() {
+    Helper { child: run("sleep 9").child }.stop().unwrap();
+    let run = run("exit 0");
+    std::thread::sleep(Duration::from_millis(100));
+    Helper { child: run.child }.stop().unwrap();
 }

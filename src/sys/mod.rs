@@ -7,6 +7,7 @@ pub mod calls;
 pub mod lock;
 pub mod mount;
 pub mod net;
+pub mod net_datagrams;
 pub mod net_relay;
 pub mod process;
 pub mod seccomp;

@@ -201,11 +201,7 @@ impl Relay {
 
     /// Adds a container, or replaces what is known of it.
     pub fn add(&mut self, endpoint: Endpoint) {
-        if let Some(old) = self.records.get(&endpoint.key) {
-            for address in &old.endpoint.addresses {
-                self.addresses.remove(address);
-            }
-        }
+        self.addresses.retain(|_, key| *key != endpoint.key);
         for address in &endpoint.addresses {
             self.addresses.insert(*address, endpoint.key);
         }
@@ -234,11 +230,8 @@ impl Relay {
         for token in published {
             self.unpublish(token);
         }
-        if let Some(record) = self.records.remove(&key) {
-            for address in &record.endpoint.addresses {
-                self.addresses.remove(address);
-            }
-        }
+        self.records.remove(&key);
+        self.addresses.retain(|_, owner| *owner != key);
     }
 
     /// Does whatever is ready, in bounded work: what is left makes [`Relay::deadline`] due at once.

@@ -13,7 +13,7 @@ use super::policy::{Verdict, appearance};
 use super::slab::{Face, Token};
 use super::{Relay, plain, reason_for};
 use crate::net::inner::{Kind, tune_datagrams};
-use crate::sys::net_relay::{BATCH, Target};
+use crate::sys::net_datagrams::{BATCH, Target};
 
 /// Batches that one flow moves in each direction in one turn.
 const BATCHES: usize = 4;
@@ -85,7 +85,9 @@ impl Relay {
                 self.send_outward(flow, range);
             }
         }
-        self.enqueue(token);
+        if count == BATCH {
+            self.enqueue(token);
+        }
     }
 
     /// Takes datagrams of a published port's clients.
@@ -99,7 +101,9 @@ impl Relay {
                 self.send_inward(flow, range);
             }
         }
-        self.enqueue(token);
+        if count == BATCH {
+            self.enqueue(token);
+        }
     }
 
     /// Runs of a batch with the same ends. What has none is left out.

@@ -13,7 +13,7 @@ use super::packet::{Echo, Reason, echo_original, echo_reply, echo_request, parse
 use super::policy::Verdict;
 use super::slab::{Face, Token};
 use super::{Relay, reason_for};
-use crate::sys::net_relay::receive_from;
+use crate::sys::net_datagrams::receive_from;
 
 /// Messages taken in one turn.
 const MESSAGES: usize = 16;

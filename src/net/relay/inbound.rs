@@ -98,6 +98,7 @@ impl Relay {
             return;
         };
         let stream = Stream::new(key, Side::connecting(inner), Side::open(outer), Stage::Inward);
+        self.eager = true;
         if let Some(token) = self.start(stream, Face::Inner)
             && self.watch_stream(token, Face::Outer).is_err()
         {

@@ -30,7 +30,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Cidr;
 use super::inner::Inner;
-use crate::sys::net_relay::{Datagrams, ignore_broken_pipes};
+use crate::sys::net_datagrams::Datagrams;
+use crate::sys::net_relay::ignore_broken_pipes;
 use packet::{Reason, unreachable};
 use pipes::Pipes;
 use policy::Verdict;
@@ -40,8 +41,10 @@ use stream::{SCRATCH, Tools};
 
 /// Descriptors that are not for flows: the relay's own, pipes, pools and those of its owner.
 const RESERVED: usize = 512;
-/// Events taken, and turns given, in one dispatch.
+/// Events taken, and turns given, in one round.
 const EVENTS: usize = 256;
+/// Rounds in one dispatch.
+const ROUNDS: usize = 8;
 /// How often idle flows are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 /// How long what failed for want of descriptors or memory waits before it is tried again.
@@ -136,6 +139,8 @@ pub struct Relay {
     /// What has work left, in turn.
     ready: VecDeque<Token>,
     fixed_queued: [bool; sockets::PLACES],
+    /// Something was started that is probably ready by now.
+    eager: bool,
     /// What waits for descriptors or memory.
     stalled: Vec<Token>,
     resume: Option<Instant>,
@@ -183,6 +188,7 @@ impl Relay {
             publications: Slab::new(Class::Publication),
             ready: VecDeque::new(),
             fixed_queued: [false; sockets::PLACES],
+            eager: false,
             stalled: Vec::new(),
             resume: None,
             sweep: None,
@@ -195,11 +201,7 @@ impl Relay {
 
     /// Adds a container, or replaces what is known of it.
     pub fn add(&mut self, endpoint: Endpoint) {
-        if let Some(old) = self.records.get(&endpoint.key) {
-            for address in &old.endpoint.addresses {
-                self.addresses.remove(address);
-            }
-        }
+        self.addresses.retain(|_, key| *key != endpoint.key);
         for address in &endpoint.addresses {
             self.addresses.insert(*address, endpoint.key);
         }
@@ -228,11 +230,8 @@ impl Relay {
         for token in published {
             self.unpublish(token);
         }
-        if let Some(record) = self.records.remove(&key) {
-            for address in &record.endpoint.addresses {
-                self.addresses.remove(address);
-            }
-        }
+        self.records.remove(&key);
+        self.addresses.retain(|_, owner| *owner != key);
     }
 
     /// Does whatever is ready, in bounded work: what is left makes [`Relay::deadline`] due at once.
@@ -240,6 +239,23 @@ impl Relay {
     /// # Errors
     /// When epoll itself fails; trouble with flows and sockets ends only those.
     pub fn dispatch(&mut self) -> io::Result<()> {
+        // What is done for a flow often makes it ready again at once (a connection over loopback):
+        // looking again here is cheaper than by way of the owner.
+        for _ in 0..ROUNDS {
+            self.collect()?;
+            for _ in 0..self.ready.len().min(EVENTS) {
+                let Some(token) = self.ready.pop_front() else { break };
+                self.turn(token);
+            }
+            if self.ready.is_empty() && !std::mem::take(&mut self.eager) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks epoll what is ready and queues it.
+    fn collect(&mut self) -> io::Result<()> {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut events = std::mem::take(&mut self.events);
         events.clear();
@@ -251,14 +267,9 @@ impl Relay {
         }
         self.events = events;
         match outcome {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        for _ in 0..self.ready.len().min(EVENTS) {
-            let Some(token) = self.ready.pop_front() else { break };
-            self.turn(token);
-        }
-        Ok(())
     }
 
     /// When [`Relay::expire`] (and, if it is past, [`Relay::dispatch`]) wants to be called even

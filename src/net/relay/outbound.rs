@@ -19,6 +19,7 @@ use super::slab::{Face, Token};
 use super::stream::{Lane, Progress, Side, pump};
 use super::{Relay, Tuple, is_shortage, plain, reason_for, sockets};
 use crate::net::inner::tune_stream;
+use crate::sys::net_datagrams::BATCH;
 use crate::sys::net_relay::set_option;
 
 /// What epoll watches of a connection.
@@ -71,8 +72,9 @@ impl Relay {
                 self.request(syn);
             }
         }
-        // Also after a short batch: an error may hide more.
-        self.enqueue(token);
+        if count == BATCH {
+            self.enqueue(token);
+        }
     }
 
     /// Opens the outer connection of one request.
@@ -110,6 +112,7 @@ impl Relay {
             return;
         };
         self.opening.insert(tuple, token);
+        self.eager = true;
     }
 
     /// Enters a connection of which one side is being connected and watched.
@@ -203,7 +206,7 @@ impl Relay {
         if self.watch_stream(token, Face::Inner).is_err() {
             return self.reset_stream(token);
         }
-        self.enqueue(token);
+        self.eager = true;
     }
 
     /// Gives a connection its turn.

@@ -254,3 +254,67 @@ fn keep(pipe: Pipe, lane: &mut Lane, rest: &[u8]) -> io::Result<()> {
     lane.held = written?;
     if lane.held == rest.len() { Ok(()) } else { Err(io::Error::from(Errno::NOBUFS)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let far = listener.accept().unwrap().0;
+        far.set_nonblocking(true).unwrap();
+        (near, far)
+    }
+
+    /// Relays `data` from one connection to another whose reader starts late; with `pipes` none are to be had.
+    fn relay(data: &[u8], without_pipes: bool) -> Vec<u8> {
+        let ((mut writer, from), (mut reader, to)) = (pair(), pair());
+        let mut tools = Tools { pipes: Pipes::default(), scratch: vec![0; SCRATCH] };
+        let taken: Vec<Pipe> = std::iter::from_fn(|| without_pipes.then(|| tools.pipes.take()).flatten()).collect();
+        assert_eq!(taken.is_empty(), !without_pipes);
+        let (mut from, mut to, mut lane) = (Side::open(from.into()), Side::open(to.into()), Lane::default());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                writer.write_all(data).unwrap();
+                writer.shutdown(std::net::Shutdown::Write).unwrap();
+            });
+            let received = scope.spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                let mut received = Vec::new();
+                reader.read_to_end(&mut received).unwrap();
+                received
+            });
+            while !lane.is_done() {
+                // As if epoll reported everything: what is not there shows as "not now".
+                from.note(EventFlags::IN);
+                to.note(EventFlags::OUT);
+                assert_ne!(pump(&mut from, &mut to, &mut lane, &mut tools), Progress::Broken);
+            }
+            received.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn bytes_arrive_as_sent_with_and_without_pipes() {
+        let data: Vec<u8> = (0..12_000_000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for size in [0, 1, SCRATCH - 1, SCRATCH, SCRATCH + 1, data.len()] {
+            for without_pipes in [false, true] {
+                assert!(relay(&data[..size], without_pipes) == data[..size], "{size} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reset_is_noticed() {
+        let ((writer, from), (_reader, to)) = (pair(), pair());
+        rustix::net::sockopt::set_socket_linger(&writer, Some(std::time::Duration::ZERO)).unwrap();
+        drop(writer);
+        let mut tools = Tools { pipes: Pipes::default(), scratch: vec![0; SCRATCH] };
+        let (mut from, mut to, mut lane) = (Side::open(from.into()), Side::open(to.into()), Lane::default());
+        from.note(EventFlags::ERR);
+        assert_eq!(pump(&mut from, &mut to, &mut lane, &mut tools), Progress::Broken);
+    }
+}

@@ -101,6 +101,8 @@ const CALLS: &[&str] = &[
     "membarrier",
     "sched_getaffinity",
     "prctl",
+    "prlimit64",
+    "getrlimit",
 ];
 
 /// The filter's rules; a call that this architecture never had is left out.

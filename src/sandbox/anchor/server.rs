@@ -180,7 +180,7 @@ impl Anchor {
                     key => self.hear(key),
                 }
             }
-            self.expire();
+            self.expire()?;
             if !self.connections.is_empty() {
                 alone_until = Some(Instant::now());
             } else if alone_until.is_some_and(|until| until <= Instant::now()) && leave(listener, directory)? {
@@ -207,14 +207,17 @@ impl Anchor {
         }
     }
 
-    fn expire(&mut self) {
+    fn expire(&mut self) -> anyhow::Result<()> {
         let now = Instant::now();
         if self.relay.deadline().is_some_and(|deadline| deadline <= now) {
+            // One in the past is also its way to say that it has work left.
+            self.relay.dispatch()?;
             self.relay.expire(now);
         }
         if let Some(dns) = self.dns.as_mut().filter(|dns| dns.deadline().is_some_and(|deadline| deadline <= now)) {
             dns.expire(now);
         }
+        Ok(())
     }
 
     fn greet(&mut self, listener: &OwnedFd, watched: &OwnedFd) -> anyhow::Result<()> {

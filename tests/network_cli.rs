@@ -173,7 +173,7 @@ fn removing_and_pruning() {
                     Are you sure you want to continue? [y/N] ";
     for answer in ["", "n\n", "\n"] {
         let output = bench.rbox(&["network", "prune"]).stdin(answer).run().ok();
-        assert_eq!(output.out(), question.trim_end(), "{answer:?}");
+        assert_eq!(output.out(), question, "{answer:?}");
     }
     let output = bench.rbox(&["network", "prune", "--filter", "label=name=two"]).stdin("y\n").run().ok();
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{question}Deleted Networks:\ntwo\n\n"));
@@ -208,7 +208,7 @@ fn addresses_are_chosen_and_checked() {
         (&["--subnet", "10.80.0.0/24", "--gateway", "nonsense", "x5"], "nonsense"),
         (&["--subnet", "10.80.0.0/24", "--ip-range", "10.99.0.0/25", "x6"], "10.99.0.0/25"),
         (&["--subnet", "10.80.0.0/24", "--aux-address", "printer=10.99.0.1", "x7"], "10.99.0.1"),
-        (&["--ip-range", "10.80.0.0/25", "x8"], "10.80.0.0/25"),
+        (&["--ip-range", "10.80.0.0/25", "x8"], "every ip-range or gateway must have a corresponding subnet"),
         (&["--ipv4=false", "x9"], "IPv4 or IPv6 must be enabled"),
         (&["first"], "network with name first already exists"),
         (&["bridge"], "operation is not permitted on predefined bridge network"),
@@ -385,6 +385,9 @@ fn damage_and_crowds() {
     assert_eq!(bench.ok(&["network", "inspect", "-f", "{{.Name}}", "good"]), "good");
     let output = bench.rbox(&["network", "inspect", "nosuch"]).run().exits(1);
     assert_eq!((output.out(), output.err()), ("[]".to_owned(), "rbox: network nosuch not found".to_owned()));
+    // Nobody knows which addresses it has.
+    bench.rbox(&["network", "create", "more"]).run().refused(1, "network bad cannot be used");
+    bench.rbox(&["system", "check", "--repair"]).run();
     // Each gets addresses of its own when many are made at once.
     let makers: Vec<_> = (0..8).map(|n| bench.rbox(&["network", "create", &format!("n{n}")]).spawn()).collect();
     makers.into_iter().for_each(|maker| drop(maker.wait().ok()));

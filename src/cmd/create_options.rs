@@ -96,9 +96,6 @@ pub struct CreateOptions {
     /// Know another container by a name, its ports and environment by variables (NAME[:ALIAS])
     #[arg(long, value_name = "NAME[:ALIAS]")]
     pub link: Vec<String>,
-    /// Refused: link-local addresses are the kernel's choice
-    #[arg(long, value_name = "IP", hide = true)]
-    pub link_local_ip: Vec<String>,
     /// Where the output is kept (json-file, none)
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
@@ -267,7 +264,6 @@ impl CreateOptions {
             ip: self.ip.clone(),
             ip6: self.ip6.clone(),
             mac: self.mac_address.clone(),
-            link_local_ips: self.link_local_ip.clone(),
         }
     }
 

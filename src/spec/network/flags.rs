@@ -30,7 +30,6 @@ pub struct NetworkFlags {
     pub ip: Option<String>,
     pub ip6: Option<String>,
     pub mac: Option<String>,
-    pub link_local_ips: Vec<String>,
 }
 
 /// Why the flags make no sense; docker's words where it has them.
@@ -99,9 +98,6 @@ pub fn parse_networks(flags: &NetworkFlags, find: Find<'_>) -> Result<NetworkMod
         modes.extend(parse_one(text, find)?);
     }
     let mut mode = combine(modes)?;
-    if !flags.link_local_ips.is_empty() {
-        return Err(Invalid::LinkLocal);
-    }
     let first = match &mut mode {
         NetworkMode::Networks(attachments) => attachments.first_mut(),
         NetworkMode::Slirp(attachment) => Some(attachment),

@@ -75,6 +75,8 @@ prepare_user() {
             <(cat /etc/subuid /etc/subgid 2>/dev/null))
         usermod "--add-${file#/etc/}s" "$first-$((first + 65535))" "$TEST_USER"
     done
+    # As udev makes it; slirp4netns and pasta need it.
+    [[ ! -c /dev/net/tun ]] || chmod 666 /dev/net/tun
     # What a login would make.
     install -d -m 755 /run/user
     install -d -m 700 -o "$TEST_USER" -g "$TEST_USER" "/run/user/$(id -u "$TEST_USER")"

@@ -25,7 +25,13 @@ export RBOX_ROOT=$WORK/store RBOX_RUNROOT=$WORK/run
 PROCESSES=()
 finish() {
     "$RBOX" ps -aq 2>/dev/null | xargs -r "$RBOX" rm -f >/dev/null 2>&1 || true
-    ((${#PROCESSES[@]} == 0)) || kill -9 "${PROCESSES[@]}" 2>/dev/null || true
+    local process
+    for process in "${PROCESSES[@]}"; do
+        # A shell function in the background is a shell with the program below it.
+        pkill -9 -P "$process" || true
+        kill -9 "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
     unshare --user --map-auto --map-root-user rm -rf "$WORK" 2>/dev/null || rm -rf "$WORK"
 }
 trap finish EXIT

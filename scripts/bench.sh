@@ -6,7 +6,8 @@
 #   scripts/bench.sh [ROUNDS]     as an unprivileged user with subordinate ids (default 20 rounds)
 #   RBOX_BIN=PATH                 the program (default: rbox on the PATH; build with --release)
 #
-# `scripts/test.sh prepare` installs the peers; what is missing is left out.
+# `scripts/test.sh prepare` installs the peers; what is missing is left out. Networking is measured
+# last, by bench-network.sh.
 set -euo pipefail
 
 ROUNDS=${1:-20}
@@ -302,3 +303,4 @@ bench_memory
 bench_completion
 bench_lists
 bench_pull
+RBOX_BIN=$RBOX "$(dirname "$0")/bench-network.sh"

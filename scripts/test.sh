@@ -23,6 +23,9 @@ PACKAGES=(
     less tmux vim-tiny
     # looking at results
     attr binutils file hostname jq procps python3 python3-jsonschema shellcheck strace
+    # servers, clients and peers of networks, and what a world of network namespaces is made with
+    bind9-dnsutils curl dnsmasq-base iperf3 iproute2 iputils-ping nftables nginx-light passt redis-tools
+    slirp4netns socat wrk
     # completions and man pages
     fish man-db mandoc zsh
 )
@@ -44,9 +47,20 @@ prepare() {
         ((UID == 0)) || fail "missing packages: sudo apt-get install ${missing[*]}"
         say "Installing ${missing[*]}"
         apt-get update -q
-        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+        without_starting_services env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends "${missing[@]}"
     fi
     ((UID != 0)) || prepare_user
+}
+
+# Runs a command under which packages do not start what they install: the tests start their own.
+without_starting_services() {
+    local policy=/usr/sbin/policy-rc.d
+    [[ ! -e $policy ]] || { "$@"; return; }
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    "$@" || { rm -f "$policy"; return 1; }
+    rm -f "$policy"
 }
 
 prepare_user() {
@@ -61,6 +75,8 @@ prepare_user() {
             <(cat /etc/subuid /etc/subgid 2>/dev/null))
         usermod "--add-${file#/etc/}s" "$first-$((first + 65535))" "$TEST_USER"
     done
+    # As udev makes it; slirp4netns and pasta need it.
+    [[ ! -c /dev/net/tun ]] || chmod 666 /dev/net/tun
     # What a login would make.
     install -d -m 755 /run/user
     install -d -m 700 -o "$TEST_USER" -g "$TEST_USER" "/run/user/$(id -u "$TEST_USER")"

@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod pty;
 pub mod registry;
 pub mod tmux;
+pub mod world;
 
 pub use bench::Bench;
 pub use command::{Cmd, Output, Running, program};

@@ -69,7 +69,8 @@ fn every_supervisor_at_once() {
         let victims = world
             .at("host", "for c in $(ps -eo pid=,args= | awk '/[r]box supervisor|[r]box: |conmon/ { print $1 }'); do echo $c; done")
             .ok();
-        let supervisors = world.user("for c in c1 c2 c3 c4 d; do ps -o ppid= -p $(rbox inspect -f '{{.State.Pid}}' $c); done").ok();
+        let supervisors =
+            world.user("for c in c1 c2 c3 c4 d; do ps -o ppid= -p $(rbox inspect -f '{{.State.Pid}}' $c); done").ok();
         let all: Vec<&str> = supervisors.split_whitespace().chain(victims.split_whitespace()).collect();
         world.at("host", &format!("kill -9 {}", all.join(" "))).run();
         wait_until("nothing runs", || world.rbox_processes().is_empty());

@@ -208,11 +208,18 @@ while True: print(s.recvfrom(100), flush=True)' >/run/received 2>&1 & sleep 0.5"
     let seen = world.user("rbox logs victim").ok();
     let friend = world.user("address friend").ok();
     for line in seen.lines().filter(|line| line.contains("SPOOFED")) {
-        assert!(![victim.as_str(), &gateway, &friend, "203.0.113.10"].iter().any(|source| line.starts_with(*source)), "{seen}");
+        assert!(
+            ![victim.as_str(), &gateway, &friend, "203.0.113.10"].iter().any(|source| line.starts_with(*source)),
+            "{seen}"
+        );
     }
     assert_eq!(world.at("host", "cat /run/accepted /run/received").ok(), "", "the host's loopback was reached");
     // The neighbours know the right link addresses, and all works as before.
-    world.user(&format!("rbox exec victim bash -c 'echo hi >/dev/udp/{gateway}/9; sleep 0.1; ! ip neigh show | grep -i evil'")).ok();
+    world
+        .user(&format!(
+            "rbox exec victim bash -c 'echo hi >/dev/udp/{gateway}/9; sleep 0.1; ! ip neigh show | grep -i evil'"
+        ))
+        .ok();
     assert_eq!(world.user(&format!("rbox exec victim curl -sS -m 3 http://{ONE}:8000/name")).ok(), "one");
     world.user("rbox exec friend ping -c 1 -W 2 victim").ok();
     let routes = world.user("rbox exec victim ip -6 route").ok();

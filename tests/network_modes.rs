@@ -41,12 +41,20 @@ fn networks_connected_live() {
     let links = || world.user("rbox exec c ls /sys/class/net 2>/dev/null || rbox exec c ip -o link").ok();
     for round in 0..4 {
         world.user("rbox network connect y c; rbox network connect --alias special z c").ok();
-        assert_eq!((get("on-x"), get("on-y"), get("on-z")), ("on-x".into(), "on-y".into(), "on-z".into()), "round {round}");
+        assert_eq!(
+            (get("on-x"), get("on-y"), get("on-z")),
+            ("on-x".into(), "on-y".into(), "on-z".into()),
+            "round {round}"
+        );
         assert_eq!(get(ONE), "one");
         assert_eq!(world.user("rbox exec on-z curl -sS -m 2 http://special:8000/name").ok(), "c");
         // What had the default route goes; the others stay.
         world.user("rbox network disconnect x c").ok();
-        assert_eq!((get("on-x"), get("on-y"), get("on-z")), (String::new(), "on-y".into(), "on-z".into()), "round {round}");
+        assert_eq!(
+            (get("on-x"), get("on-y"), get("on-z")),
+            (String::new(), "on-y".into(), "on-z".into()),
+            "round {round}"
+        );
         assert_eq!(get(ONE), "one", "another default route: {}", world.user("rbox exec c ip route").ok());
         world.user("rbox network disconnect y c; rbox network disconnect z c").ok();
         assert_eq!((get("on-y"), get(ONE)), (String::new(), String::new()));
@@ -91,14 +99,20 @@ fn none_host_and_anothers() {
     assert!(out.starts_with(&host) && out.ends_with("one"), "{out}");
     world.user("serve first -p 8080:9999").ok();
     let out = world.user(&format!("in_container --network container:first -- '{show}; curl -sS http://127.0.0.1:8000/name; hostname; cat /etc/hosts'")).ok();
-    let theirs = world.user("rbox exec first readlink /proc/self/ns/net; rbox exec first hostname; rbox exec first cat /etc/hosts").ok();
+    let theirs = world
+        .user("rbox exec first readlink /proc/self/ns/net; rbox exec first hostname; rbox exec first cat /etc/hosts")
+        .ok();
     assert_eq!(out.lines().next(), theirs.lines().next());
     assert!(out.contains("onefirst"), "{out}");
     let mine: Vec<&str> = out.lines().skip(3).collect();
     let first: Vec<&str> = theirs.lines().skip(2).collect();
     assert_eq!(mine, first, "its hosts file");
     // A namespace by path.
-    let out = world.user(&format!("pid=$(rbox inspect -f '{{{{.State.Pid}}}}' first); in_container --network ns:/proc/$pid/ns/net -- '{show}'")).run();
+    let out = world
+        .user(&format!(
+            "pid=$(rbox inspect -f '{{{{.State.Pid}}}}' first); in_container --network ns:/proc/$pid/ns/net -- '{show}'"
+        ))
+        .run();
     assert_eq!(out.out().lines().next(), theirs.lines().next(), "{}", out.report());
     // Conflicts and errors.
     for (flags, text) in [
@@ -188,7 +202,12 @@ fn addresses_and_names_by_flag() {
         in_container --link base:db -- 'getent hosts db | cut -d\" \" -f1; env | grep ^DB_ | sort'";
     let out = world.user(script).ok();
     let base = world.user("address base").ok();
-    for line in [base.as_str(), &format!("DB_PORT=tcp://{base}:5432"), "DB_ENV_SECRET=x", &format!("DB_PORT_5432_TCP_ADDR={base}")] {
+    for line in [
+        base.as_str(),
+        &format!("DB_PORT=tcp://{base}:5432"),
+        "DB_ENV_SECRET=x",
+        &format!("DB_PORT_5432_TCP_ADDR={base}"),
+    ] {
         assert!(out.lines().any(|found| found == line), "{line}: {out}");
     }
     world.finish();
@@ -201,14 +220,23 @@ fn a_network_does_not_collide_with_what_the_host_has() {
     // The host has routes into docker's usual pools.
     world.at("host", "ip route add 172.16.0.0/13 via 10.77.0.1; ip route add 10.80.0.0/12 via 10.77.0.1").ok();
     let out = world.user(&format!("for n in a b c; do rbox network create $n >/dev/null; {subnets} $n; done; rbox run --rm rootfs:/ true; {subnets} bridge")).ok();
-    assert!(!out.contains("172.1") && !out.contains("10.8") && !out.contains("10.77.") && !out.contains("10.9"), "{out}");
+    assert!(
+        !out.contains("172.1") && !out.contains("10.8") && !out.contains("10.77.") && !out.contains("10.9"),
+        "{out}"
+    );
     let mut all: Vec<&str> = out.split_whitespace().filter(|subnet| subnet.contains('.')).collect();
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), 4, "{out}");
-    for flags in ["--subnet 10.0.0.0/33", "--subnet 10.1.0.1", "--subnet nonsense", "--subnet 10.1.0.0/24 --gateway 10.2.0.1",
-        "--subnet 10.1.0.0/24 --ip-range 10.2.0.0/25", "--ip-range 10.2.0.0/25", "--driver overlay"]
-    {
+    for flags in [
+        "--subnet 10.0.0.0/33",
+        "--subnet 10.1.0.1",
+        "--subnet nonsense",
+        "--subnet 10.1.0.0/24 --gateway 10.2.0.1",
+        "--subnet 10.1.0.0/24 --ip-range 10.2.0.0/25",
+        "--ip-range 10.2.0.0/25",
+        "--driver overlay",
+    ] {
         let output = world.user(&format!("rbox network create {flags} bad")).run();
         assert!(output.code != 0 && output.err().lines().count() == 1, "{flags}: {}", output.report());
     }
@@ -235,7 +263,10 @@ fn the_default_network_on_the_real_machine() {
     let (bench, image) = Bench::with_image();
     let out = bench.run_rm(&[], &image, &["sh", "-c", "ip -o link; cat /etc/resolv.conf"]).ok().out();
     assert!(out.contains("eth0") && out.contains("nameserver"), "{out}");
-    let mut server = program("python3").args(["-u", "-m", "http.server", "0", "--bind", "0.0.0.0"]).current_dir(bench.mkdir("www")).spawn();
+    let mut server = program("python3")
+        .args(["-u", "-m", "http.server", "0", "--bind", "0.0.0.0"])
+        .current_dir(bench.mkdir("www"))
+        .spawn();
     server.expect("port ");
     let text = server.out_so_far();
     let port = text.split("port ").nth(1).unwrap().split(' ').next().unwrap().to_owned();

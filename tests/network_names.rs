@@ -32,20 +32,31 @@ fn names_across_two_networks() {
     assert_eq!(dig("db", "both"), both_b);
     assert_eq!(dig("web", "web"), web, "itself");
     // Not attached: neither the name nor the address.
-    for (from, name) in [("web", "db"), ("web", "data"), ("web", "db.b"), ("db", "web"), ("db", "www"), ("lone", "web"),
-        ("lone", "db"), ("web", "lone"), ("both", "lone")]
-    {
+    for (from, name) in [
+        ("web", "db"),
+        ("web", "data"),
+        ("web", "db.b"),
+        ("db", "web"),
+        ("db", "www"),
+        ("lone", "web"),
+        ("lone", "db"),
+        ("web", "lone"),
+        ("both", "lone"),
+    ] {
         assert_eq!(dig(from, name), "", "{name} from {from}");
         let status = world.user(&format!("rbox exec {from} dig +tries=1 {name} | grep -c 'status: NXDOMAIN'")).run();
         assert_eq!(status.out(), "1", "{name} from {from}: {}", status.report());
         world.user(&format!("rbox exec {from} getent hosts {name}")).run().exits(2);
     }
-    let reach = |from: &str, host: &str| world.user(&format!("rbox exec {from} curl -gsS -m 2 http://{host}:8000/name")).run();
+    let reach =
+        |from: &str, host: &str| world.user(&format!("rbox exec {from} curl -gsS -m 2 http://{host}:8000/name")).run();
     assert_eq!(reach("both", "web").ok().out(), "web");
     assert_eq!(reach("both", "db").ok().out(), "db");
     assert_eq!(reach("web", "both").ok().out(), "both");
     assert_eq!(reach("both", &format!("[{web6}]")).ok().out(), "web");
-    for (from, address) in [("web", &db), ("db", &web), ("lone", &web), ("lone", &db), ("web", &both_b), ("db", &both_a)] {
+    for (from, address) in
+        [("web", &db), ("db", &web), ("lone", &web), ("lone", &db), ("web", &both_b), ("db", &both_a)]
+    {
         assert_ne!(reach(from, address).code, 0, "{address} from {from}");
         world.user(&format!("rbox exec {from} ping -n -c 1 -W 1 {address}")).run().exits_with_one_of(&[1, 2]);
     }
@@ -87,7 +98,9 @@ fn changes_are_visible_at_once() {
         assert_eq!((dig("renamed"), dig("again")), (String::new(), String::new()));
     }
     // Several under one alias take turns.
-    world.user("for n in 1 2 3; do rbox run -d --name p$n --network a --network-alias pool rootfs:/ sleep 1000; done").ok();
+    world
+        .user("for n in 1 2 3; do rbox run -d --name p$n --network a --network-alias pool rootfs:/ sleep 1000; done")
+        .ok();
     let answers: Vec<String> = (0..20).map(|_| dig("pool")).collect();
     assert!(answers.iter().all(|answer| answer.lines().count() == 3), "{answers:?}");
     let first: std::collections::BTreeSet<&str> = answers.iter().filter_map(|answer| answer.lines().next()).collect();
@@ -133,7 +146,8 @@ fn the_hosts_resolvers_as_they_are_now() {
     // None answers: own names are as quick as ever.
     world.resolv_conf("nameserver 198.51.100.67\n");
     world.user("rbox run -d --name d rootfs:/ sleep 1000").ok();
-    let script = "rbox exec c bash -c 'for n in {1..200}; do dig +tries=1 +time=5 x$n.world >/dev/null & done; sleep 0.5
+    let script =
+        "rbox exec c bash -c 'for n in {1..200}; do dig +tries=1 +time=5 x$n.world >/dev/null & done; sleep 0.5
         start=${EPOCHREALTIME/./}; dig +short +tries=1 +time=5 d; echo $((${EPOCHREALTIME/./} - start)); wait'";
     let out = world.user(script).ok();
     let lines: Vec<&str> = out.lines().collect();
@@ -154,7 +168,9 @@ fn answers_are_kept_for_their_time() {
     let world = World::new();
     world.user("rbox run -d --name c rootfs:/ sleep 1000").ok();
     let dig = |what: &str| world.user(&format!("rbox exec c dig +short +tries=1 {what}")).ok();
-    let count = |name: &str| world.at("one", &format!("dig +short @{ONE} count.{name} TXT")).ok().trim_matches('"').parse::<u32>().unwrap();
+    let count = |name: &str| {
+        world.at("one", &format!("dig +short @{ONE} count.{name} TXT")).ok().trim_matches('"').parse::<u32>().unwrap()
+    };
     for _ in 0..6 {
         assert_eq!(dig("kept.world"), "192.0.2.77");
     }
@@ -185,7 +201,8 @@ fn search_domains_options_and_dns_flags() {
     for network in ["bridge", "users"] {
         world.user("rbox network create users >/dev/null 2>&1; true").ok();
         let flags = "--dns 203.0.113.10 --dns-search flag.example --dns-option ndots:3 --dns-opt timeout:2";
-        let script = format!("in_container --network {network} {flags} -- 'cat /etc/resolv.conf; dig +short whoami.world TXT'");
+        let script =
+            format!("in_container --network {network} {flags} -- 'cat /etc/resolv.conf; dig +short whoami.world TXT'");
         let out = world.user(&script).ok();
         assert!(out.contains("search flag.example") && !out.contains("corp"), "{out}");
         assert!(out.contains("ndots:3") && out.contains("timeout:2") && !out.contains("attempts"), "{out}");
@@ -213,11 +230,18 @@ fn an_internal_network_has_no_way_out() {
         let output = exec(&format!("curl -gsS -m 2 http://{place}:8000/name"));
         assert_ne!(output.code, 0, "{place}: {}", output.report());
     }
-    let output = exec("gateway=$(dig b | sed -n \"s/.*SERVER: \\([0-9.]*\\)#.*/\\1/p\"); curl -gsS -m 2 http://$gateway:8000/name");
+    let output = exec(
+        "gateway=$(dig b | sed -n \"s/.*SERVER: \\([0-9.]*\\)#.*/\\1/p\"); curl -gsS -m 2 http://$gateway:8000/name",
+    );
     assert_ne!(output.code, 0, "{}", output.report());
     assert_ne!(exec(&format!("ping -n -c 1 -W 1 {ONE}")).code, 0);
     assert_eq!(exec("echo hi | socat -t 1 -T 1 - udp:198.51.100.10:7").out(), "");
-    assert_eq!(exec("dig +short +tries=1 +time=2 foo.world").out().replace(";; connection timed out; no servers could be reached", ""), "");
+    assert_eq!(
+        exec("dig +short +tries=1 +time=2 foo.world")
+            .out()
+            .replace(";; connection timed out; no servers could be reached", ""),
+        ""
+    );
     // With a second network it has.
     world.user("rbox network connect bridge a").ok();
     assert_eq!(exec(&format!("curl -sS -m 3 http://{ONE}:8000/name")).ok().out(), "one");
@@ -228,8 +252,12 @@ fn an_internal_network_has_no_way_out() {
 #[test]
 fn isolated_containers_reach_only_the_outside() {
     let world = World::new();
-    world.user("rbox network create -o com.docker.network.bridge.enable_icc=false apart >/dev/null
-                serve a --network apart; serve b --network apart").ok();
+    world
+        .user(
+            "rbox network create -o com.docker.network.bridge.enable_icc=false apart >/dev/null
+                serve a --network apart; serve b --network apart",
+        )
+        .ok();
     let b = world.user("address b").ok();
     let output = world.user(&format!("rbox exec a curl -sS -m 2 http://{b}:8000/name")).run();
     assert_ne!(output.code, 0, "{}", output.report());

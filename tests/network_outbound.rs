@@ -220,8 +220,13 @@ fn booted_without_a_network() {
     assert_eq!(get(&format!("{ONE}:8000/name")).ok().out(), "one");
     assert_eq!(get(&format!("[{ONE6}]:8000/name")).ok().out(), "one");
     // Another address from the next DHCP server.
-    world.at("host", "ip address add 10.77.0.222/24 dev lan0; ip address del 10.77.0.2/24 dev lan0
-                      ip route replace default via 10.77.0.1").ok();
+    world
+        .at(
+            "host",
+            "ip address add 10.77.0.222/24 dev lan0; ip address del 10.77.0.2/24 dev lan0
+                      ip route replace default via 10.77.0.1",
+        )
+        .ok();
     assert_eq!(get(&format!("{ONE}:8000/who")).ok().out().split(':').next(), Some("10.77.0.222"));
     assert_eq!(world.at("near", "get http://10.77.0.222:8080/name").ok(), "c");
     world.finish();
@@ -241,8 +246,13 @@ fn the_hosts_loopback_is_closed_unless_asked_for() {
     let open = world.user(&format!("in_container --network bridge:host-loopback -- '{probe}'")).ok();
     assert_eq!(open.trim_end(), "loopback loopback no no no no no loopback");
     // What listens on loopback only is not there.
-    world.at("host", "nohup python3 -m http.server --bind 127.0.0.1 9100 >/dev/null 2>&1 &
-                      until curl -s -o /dev/null http://127.0.0.1:9100; do sleep 0.1; done").ok();
+    world
+        .at(
+            "host",
+            "nohup python3 -m http.server --bind 127.0.0.1 9100 >/dev/null 2>&1 &
+                      until curl -s -o /dev/null http://127.0.0.1:9100; do sleep 0.1; done",
+        )
+        .ok();
     let script = "in_container -- 'curl -s -m 3 -o /dev/null http://host.docker.internal:9100; echo $?'";
     assert_eq!(world.user(script).ok(), "7");
     world.finish();

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::world::{HOST, HOST6, World};
 use common::wait_until;
+use common::world::{HOST, HOST6, World};
 
 /// A script that asks the published port 8080 who called, by the ways a client may have.
 fn who(world: &World, namespace: &str, host: &str) -> String {
@@ -14,7 +14,9 @@ fn who(world: &World, namespace: &str, host: &str) -> String {
 #[test]
 fn servers_see_the_true_client() {
     let world = World::new();
-    world.user("rbox network create --ipv6 users >/dev/null; rbox network create --subnet 10.88.1.0/24 four >/dev/null").ok();
+    world
+        .user("rbox network create --ipv6 users >/dev/null; rbox network create --subnet 10.88.1.0/24 four >/dev/null")
+        .ok();
     for (network, v6) in [("bridge", true), ("users", true), ("four", false)] {
         world.user(&format!("serve web --network {network} -p 8080:8000 -p 8080:7/udp")).ok();
         let gateway = world.user("gateway web").ok();
@@ -159,11 +161,17 @@ fn uploads_and_downloads_through_a_port_are_exact() {
 #[test]
 fn a_container_reaches_its_own_port_and_anothers() {
     let world = World::new();
-    world.user("rbox network create two >/dev/null; serve web -p 8080:8000 -p 8080:7/udp; serve far --network two").ok();
+    world
+        .user("rbox network create two >/dev/null; serve web -p 8080:8000 -p 8080:7/udp; serve far --network two")
+        .ok();
     let gateway = world.user("gateway web").ok();
-    for (client, host) in
-        [("web", HOST), ("web", &gateway), ("far", HOST), ("web", "host.docker.internal"), ("far", "host.docker.internal")]
-    {
+    for (client, host) in [
+        ("web", HOST),
+        ("web", &gateway),
+        ("far", HOST),
+        ("web", "host.docker.internal"),
+        ("far", "host.docker.internal"),
+    ] {
         let out = world.user(&format!("rbox exec {client} curl -gsS -m 5 http://{host}:8080/name")).ok();
         assert_eq!(out, "web", "{client} to {host}");
         let script = format!("rbox exec {client} bash -c 'echo hi | socat -t 2 -T 2 - udp:{host}:8080'");
@@ -200,10 +208,18 @@ fn what_p_can_say() {
     assert_eq!(lines("rbox port a 8001"), ["0.0.0.0:7001", "[::]:7001"]);
     assert_eq!(lines("rbox port a 7/udp"), ["10.77.0.2:9002"]);
     let ps = world.user("rbox ps --format '{{.Ports}}'").ok();
-    for part in ["0.0.0.0:7000-7002->8000-8002/tcp", "127.0.0.1:9000->8000/tcp", "[::1]:9001->8000/tcp", "10.77.0.2:9002->7/udp"] {
+    for part in [
+        "0.0.0.0:7000-7002->8000-8002/tcp",
+        "127.0.0.1:9000->8000/tcp",
+        "[::1]:9001->8000/tcp",
+        "10.77.0.2:9002->7/udp",
+    ] {
         assert!(ps.contains(part), "{part}: {ps}");
     }
-    assert_eq!(world.user("get http://127.0.0.1:9000/name; get http://[::1]:9001/name; get http://localhost:7000/name").ok(), "aaa");
+    assert_eq!(
+        world.user("get http://127.0.0.1:9000/name; get http://[::1]:9001/name; get http://localhost:7000/name").ok(),
+        "aaa"
+    );
     world.at("near", &format!("get http://{HOST}:9000/name")).run().exits(7);
     assert!(world.at("near", &format!("echo hi | socat -t 2 - udp:{HOST}:9002")).ok().ends_with(" hi"));
 
@@ -217,7 +233,8 @@ fn what_p_can_say() {
     assert_eq!(world.user(&format!("get http://127.0.0.1:{}/name", port("8000/tcp -> 0.0.0.0:"))).ok(), "b");
     assert_eq!(port("8000/tcp -> 0.0.0.0:"), port("8000/tcp -> [::]:"), "one number for both families");
     assert!(port("7/tcp -> 127.0.0.1:") >= 1024 && port("81/tcp -> 0.0.0.0:") >= 1024);
-    let answer = world.user(&format!("dig +short +tries=1 -p {} @127.0.0.1 foo.world", port("53/udp -> 0.0.0.0:"))).ok();
+    let answer =
+        world.user(&format!("dig +short +tries=1 -p {} @127.0.0.1 foo.world", port("53/udp -> 0.0.0.0:"))).ok();
     assert_eq!(answer, "192.0.2.77");
 
     // First free of a range.
@@ -283,7 +300,8 @@ fn a_server_that_is_down_refuses() {
 #[test]
 fn two_users_do_not_disturb_each_other() {
     let world = World::new();
-    let start = |port: u16| format!("rbox network create mine >/dev/null; serve web -p {port}:8000; serve side --network mine");
+    let start =
+        |port: u16| format!("rbox network create mine >/dev/null; serve web -p {port}:8000; serve side --network mine");
     world.user(&start(8080)).ok();
     world.other(&start(8081)).ok();
     let probe = |port: u16| {

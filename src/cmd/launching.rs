@@ -51,7 +51,7 @@ pub fn launch(context: &Context, container: &Container, foreground: bool) -> Res
     };
     context.prepare_user_namespace()?;
     let mut networking = Networking::take(store, &container.config)?;
-    etc::write(store, container, &networking.places)?;
+    etc::write(store, container, &networking.places, networking.name_server)?;
     let mut plan = plan(store, container)?;
     let size = container.config.tty.then(terminal::size).flatten();
     let preparation = context.user_namespace()?;

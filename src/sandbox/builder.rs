@@ -202,7 +202,7 @@ fn enter_namespaces(plan: &Plan, child: &Cloned) -> Result<(), SetupError> {
 
 /// The container's network namespace, while this process is in it and has the host's /proc.
 fn own_network(plan: &Plan) -> Result<Option<OwnedFd>, SetupError> {
-    if !matches!(plan.network, NetworkPlan::Members(_)) {
+    if !matches!(plan.network, NetworkPlan::Members(_) | NetworkPlan::Helper(_)) {
         return Ok(None);
     }
     veth::prepare().doing("prepare the container's network namespace")?;

@@ -130,9 +130,9 @@ impl Session {
         self.links = Some(links);
     }
 
-    /// The container's networks.
-    pub fn links(&self) -> Option<&Links> {
-        self.links.as_ref()
+    /// Lets go of the container's networks.
+    pub fn take_links(&mut self) -> Option<Links> {
+        self.links.take()
     }
 
     /// Accepts further clients on `listener`. Where they cannot be told from strangers there are none.

@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use nix::libc;
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType as Namespace};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::channel::{Channel, Received};
 use super::leftover::Mark;
 use super::logfile::LogFile;
 use super::message::Kind;
-use super::network::{Links, NetworkPlan};
+use super::network::{Helper, JoinError, Links, NetworkPlan};
 use super::plan::{LogPlan, Plan};
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, ResolvedUser, SetupError};
@@ -79,7 +79,8 @@ pub fn supervise(charge: Charge) {
         state.finished_at = Some(Timestamp::now());
         state.ports.clear();
     });
-    if let Some(links) = supervisor.session.links() {
+    let links = supervisor.session.take_links();
+    if let Some(links) = &links {
         links.leave();
     }
     let removed = plan.auto_remove && !supervisor.session.is_restarted();
@@ -90,6 +91,9 @@ pub fn supervise(charge: Charge) {
     }
     supervisor.session.finish(code);
     let _ = userns::leave(&store, supervisor.own.pid);
+    if let Some(links) = &links {
+        links.clear();
+    }
     // The container is gone for everybody. What deletes its files now is nobody's wait, and if it is
     // killed the next command goes on with it.
     if let Some(Ok(trash)) = trash {
@@ -155,15 +159,16 @@ impl Supervisor {
             builder::run(plan, theirs, inside)
         };
         drop((theirs, inside));
-        let links = join_networks(store, plan, &ours)?;
+        let mut networking = join_networks(store, plan, &ours)?;
         // While the builder works.
         let open_log = |log: &LogPlan| LogFile::open(log).doing(format_args!("open the log {}", log.path.display()));
         let log = plan.log.as_ref().map(open_log).transpose()?;
         let listener = control_socket(&plan.directory).doing("make the control socket")?;
         let own = identify_self(plan)?;
-        let built = build(plan, &ours, &mut streams, size)?;
+        let ports = networking.ports();
+        let built = build(plan, &ours, &mut streams, size, &mut networking)?;
         let mark = mark(plan, &built);
-        record_start(container, &built.identity, &own, links.as_ref().map_or_else(Vec::new, Links::ports))?;
+        record_start(container, &built.identity, &own, ports)?;
         let rule = StopRule {
             signal: process::signal_from_number(plan.stop_signal.number()).unwrap_or(Signal::TERM),
             timeout: plan.stop_timeout.map(|seconds| Duration::from_secs(seconds.into())),
@@ -172,20 +177,69 @@ impl Supervisor {
         let mut session = Session::new(built.pidfd, streams, log, signals, rule).doing("watch the container")?;
         session.expect_end_of(builder.pid);
         session.listen(listener);
-        if let Some(links) = links {
+        if let Networking::Links(links) = networking {
             session.tend(links);
         }
         Ok(Self { session, mark, pid: built.identity.pid.as_raw_nonzero().get(), own })
     }
 }
 
+/// What a container's networking has become.
+enum Networking {
+    Nothing,
+    Links(Links),
+    Helper(Helper),
+}
+
+impl Networking {
+    fn ports(&self) -> Vec<PublishedPort> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Links(links) => links.ports(),
+            Self::Helper(helper) => helper.ports().map(|bound| bound.port).collect(),
+        }
+    }
+
+    /// Starts the helper, if there is one, now that the container's namespace exists.
+    fn start_helper(&mut self, init: Pid, plan: &Plan, builder: &Channel) -> Result<(), SetupError> {
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Helper(helper) => {
+                helper.start(init, &plan.directory)?;
+                let _ = builder.send(&(), &[]);
+            }
+            other => *self = other,
+        }
+        Ok(())
+    }
+}
+
 /// Joins the container's networks and hands their namespaces to the builder.
-fn join_networks(store: &Store, plan: &mut Plan, builder: &Channel) -> Result<Option<Links>, SetupError> {
-    let NetworkPlan::Members(members) = std::mem::take(&mut plan.network) else { return Ok(None) };
-    let links = Links::join(store, members)?;
-    // Its end without this message means that it failed and has said why.
-    let _ = builder.send(&(), &links.gateways());
-    Ok(Some(links))
+fn join_networks(store: &Store, plan: &mut Plan, builder: &Channel) -> Result<Networking, SetupError> {
+    let members = match std::mem::take(&mut plan.network) {
+        NetworkPlan::Members(members) => members,
+        NetworkPlan::Helper(helper) => return Ok(Networking::Helper(helper)),
+        NetworkPlan::Nothing | NetworkPlan::Namespace(_) => return Ok(Networking::Nothing),
+    };
+    match Links::join(store, members) {
+        Ok(links) => {
+            // Its end without this message means that it failed and has said why.
+            let _ = builder.send(&(), &links.gateways());
+            Ok(Networking::Links(links))
+        }
+        Err(JoinError::Unsupported { error, members }) => {
+            let helper = Helper::instead(&members.memberships, members.ports).ok_or_else(|| {
+                let text = format!("{error}: install passt or slirp4netns, which do without, or use --network host");
+                SetupError::new(text)
+            })?;
+            if let Some(server) = helper.name_server().doing("ask for the name server")? {
+                // What is there names the gateway that there is not.
+                std::fs::write(plan.directory.join("resolv.conf"), format!("nameserver {server}\n"))
+                    .doing("write resolv.conf")?;
+            }
+            Ok(Networking::Helper(helper))
+        }
+        Err(JoinError::Failed(error)) => Err(error),
+    }
 }
 
 /// This process as the host sees it, with a title of its own: our arguments are those of `run`,
@@ -241,14 +295,21 @@ struct Built {
 }
 
 /// Follows the builder and the init until the command was executed or something failed.
-fn build(plan: &Plan, channel: &Channel, streams: &mut Streams, size: Option<(u16, u16)>) -> Result<Built, SetupError> {
+fn build(
+    plan: &Plan,
+    channel: &Channel,
+    streams: &mut Streams,
+    size: Option<(u16, u16)>,
+    networking: &mut Networking,
+) -> Result<Built, SetupError> {
     let (mut built, mut saved) = (None, false);
     while let Some(Received { message, descriptors }) = channel.receive::<Report>().doing("hear from the builder")? {
         let mut descriptors = descriptors.into_iter();
         match message {
             Report::Init => {
                 let init = descriptors.next().ok_or_else(|| SetupError::new("the builder sent no init"))?;
-                built = Some(identify(init)?);
+                let init = built.insert(identify(init)?);
+                networking.start_helper(init.identity.pid, plan, channel)?;
             }
             Report::Console => {
                 streams.terminal = descriptors.next();

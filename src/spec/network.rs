@@ -212,6 +212,11 @@ impl Network {
         (address == *gateway).then(|| format!("it is the gateway of network {}", self.name))
     }
 
+    /// On a machine without IPv6 a network of both families has the other one only.
+    pub fn forgo_ipv6(&mut self) {
+        self.subnets.retain(|subnet| subnet.gateway.is_ipv4());
+    }
+
     /// The first 12 digits of the id.
     pub fn short_id(&self) -> &str {
         &self.id[..12.min(self.id.len())]
@@ -248,6 +253,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// On a machine without IPv6.
+    pub fn forgo_ipv6(&mut self) {
+        (self.v6, self.gateway6) = (None, None);
+    }
+
     /// Its addresses.
     pub fn addresses(&self) -> Vec<IpAddr> {
         let v4 = self.v4.map(|net| IpAddr::V4(net.addr()));

@@ -77,8 +77,15 @@ impl World {
     }
 
     fn enter(&self) -> Cmd {
-        program("nsenter")
-            .args(["--target", &self.pid.to_string(), "--user", "--mount", "--net", "--pid", "--preserve-credentials"])
+        program("nsenter").args([
+            "--target",
+            &self.pid.to_string(),
+            "--user",
+            "--mount",
+            "--net",
+            "--pid",
+            "--preserve-credentials",
+        ])
     }
 
     /// A script as the root of one of its namespaces: host, router, one, two, near, vpn.

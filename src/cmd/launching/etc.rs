@@ -17,8 +17,13 @@ ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 /// In `--add-host`: the address of the gateway, which leads to the host.
 const HOST_GATEWAY: &str = "host-gateway";
 
-/// Writes them for a container with these places in networks.
-pub fn write(store: &Store, container: &Container, places: &[(Network, Lease)]) -> Result<()> {
+/// Writes them for a container with these places in networks, or with a helper's name server.
+pub fn write(
+    store: &Store,
+    container: &Container,
+    places: &[(Network, Lease)],
+    name_server: Option<IpAddr>,
+) -> Result<()> {
     let config = &container.config;
     let write = |name: &str, text: &str| {
         let path = container.path(name);
@@ -33,7 +38,7 @@ pub fn write(store: &Store, container: &Container, places: &[(Network, Lease)]) 
         return Ok(());
     }
     write("hostname", &format!("{}\n", config.hostname))?;
-    write("resolv.conf", &resolv_conf(config, places))?;
+    write("resolv.conf", &resolv_conf(config, places, name_server))?;
     write("hosts", &hosts(store, config, places)?)
 }
 
@@ -76,12 +81,13 @@ fn gateways(places: &[(Network, Lease)]) -> Vec<IpAddr> {
 }
 
 /// On networks of ours the gateway answers names; it knows where to ask for others, `--dns` included.
-fn resolv_conf(config: &ContainerConfig, places: &[(Network, Lease)]) -> String {
+fn resolv_conf(config: &ContainerConfig, places: &[(Network, Lease)], name_server: Option<IpAddr>) -> String {
     let host = host_file("/etc/resolv.conf");
     let is_ours = |place: &&(Network, Lease)| !place.0.disable_dns;
     let servers: Vec<String> = match places.iter().find(is_ours) {
         Some(place) => gateways(std::slice::from_ref(place)).iter().take(1).map(IpAddr::to_string).collect(),
         None if !config.dns.servers.is_empty() => config.dns.servers.iter().map(IpAddr::to_string).collect(),
+        None if name_server.is_some() => name_server.iter().map(IpAddr::to_string).collect(),
         None => {
             words(&host, "nameserver").into_iter().filter(|server| places.is_empty() || !is_loopback(server)).collect()
         }
@@ -111,11 +117,11 @@ fn is_loopback(server: &str) -> bool {
 
 /// The values of a keyword of resolv.conf(5): all of `nameserver`, the last line of the others.
 fn words(text: &str, keyword: &str) -> Vec<String> {
-    let lines = text.lines().filter_map(|line| {
+    let mut lines = text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         (words.next() == Some(keyword)).then(|| words.map(str::to_owned).collect::<Vec<_>>())
     });
-    if keyword == "nameserver" { lines.flatten().collect() } else { lines.last().unwrap_or_default() }
+    if keyword == "nameserver" { lines.flatten().collect() } else { lines.next_back().unwrap_or_default() }
 }
 
 fn host_file(path: &str) -> String {

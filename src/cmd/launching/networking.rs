@@ -1,13 +1,14 @@
 //! What a container needs of networks before it starts: addresses, ports of the host, anchors.
 
-use anyhow::{Context as _, Result, anyhow};
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result};
 
 use crate::net::host;
 use crate::sandbox::anchor::{self, Birth, Reached};
-use crate::sandbox::network::{Members, Membership, NetworkPlan, ports};
+use crate::sandbox::network::{Helper, Members, Membership, NetworkPlan, ports};
 use crate::spec::config::{ContainerConfig, ContainerId};
 use crate::spec::network::{Lease, Network, NetworkMode};
-use crate::spec::port::{HostPort, PortMapping};
 use crate::store::Store;
 
 /// Taken for a container that is about to start. Given back when dropped, unless it was handed on.
@@ -18,6 +19,8 @@ pub struct Networking<'a> {
     pub places: Vec<(Network, Lease)>,
     pub plan: NetworkPlan,
     pub anchors: Vec<Birth>,
+    /// Where a helper answers names, if one does.
+    pub name_server: Option<IpAddr>,
     handed_on: bool,
 }
 
@@ -30,6 +33,7 @@ impl<'a> Networking<'a> {
             places: Vec::new(),
             plan: NetworkPlan::Nothing,
             anchors: Vec::new(),
+            name_server: None,
             handed_on: false,
         };
         match &config.network {
@@ -39,15 +43,26 @@ impl<'a> Networking<'a> {
                     .with_context(|| format!("open the network namespace {}", path.display()))?;
                 all.plan = NetworkPlan::Namespace(namespace.into());
             }
+            NetworkMode::Helper(program, options) => {
+                let ports = ports::bind_all(&config.published())?;
+                let helper = Helper::new(*program, options, ports)?;
+                all.name_server = helper.name_server()?;
+                all.plan = NetworkPlan::Helper(helper);
+            }
             NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => {}
-            NetworkMode::Helper(..) => {}
         }
         Ok(all)
     }
 
     fn join(&mut self, config: &ContainerConfig) -> Result<()> {
         self.places = self.store.networks().join(config, &host::host_subnets)?;
-        let ports = ports::bind_all(&mappings(config)?)?;
+        if !host::has_ipv6() {
+            for (network, lease) in &mut self.places {
+                network.forgo_ipv6();
+                lease.forgo_ipv6();
+            }
+        }
+        let ports = ports::bind_all(&config.published())?;
         let mut memberships = Vec::new();
         for (network, lease) in &self.places {
             let Reached { connection, birth } = anchor::reach(self.store, network)?;
@@ -72,22 +87,4 @@ impl Drop for Networking<'_> {
             let _ = self.store.networks().leave(&self.container);
         }
     }
-}
-
-/// What is published: as asked for, and with `-P` what is exposed besides.
-fn mappings(config: &ContainerConfig) -> Result<Vec<PortMapping>> {
-    let mut mappings = config.ports.clone();
-    if config.publish_all {
-        for exposed in &config.exposed_ports {
-            let (port, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
-            let container_port = port.parse().map_err(|_| anyhow!("invalid exposed port {exposed:?}"))?;
-            let protocol = protocol.parse()?;
-            let is_there =
-                |mapping: &PortMapping| mapping.container_port == container_port && mapping.protocol == protocol;
-            if !mappings.iter().any(is_there) {
-                mappings.push(PortMapping { host_ip: None, host_port: HostPort::Random, container_port, protocol });
-            }
-        }
-    }
-    Ok(mappings)
 }

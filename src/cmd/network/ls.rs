@@ -160,7 +160,8 @@ impl Selection {
         for filter in filters.of("dangling") {
             filter.boolean()?;
         }
-        for filter in filters.of("type").filter(|filter| !matches!(filter.value.as_str(), "builtin" | "custom")) {
+        let is_wrong = |value: &str| !matches!(value, "builtin" | "custom");
+        if let Some(filter) = filters.of("type").find(|filter| is_wrong(&filter.value)) {
             return Err(filter.invalid("must be one of builtin, custom").into());
         }
         let until = |filter: &Filter| {

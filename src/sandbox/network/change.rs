@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::links::{member, welcome};
 use super::{default_gateways, endpoint};
-use crate::net::endpoint as veth;
+use crate::net::{endpoint as veth, host};
 use crate::sandbox::anchor::{self, Reached, Request};
 use crate::sandbox::channel::Channel;
 use crate::sandbox::client::Client;
@@ -23,10 +23,7 @@ use crate::store::containers::Container;
 /// What a supervisor is asked for.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Change {
-    Enter {
-        network: Network,
-        lease: Lease,
-    },
+    Enter(Box<(Network, Lease)>),
     Leave {
         /// The network's id.
         network: String,
@@ -46,12 +43,16 @@ impl Routes {
 
 /// Connects a running container to a network.
 pub fn connect(store: &Store, container: &Container, attachment: &Attachment) -> Result<Lease> {
-    let network = store.networks().find(&attachment.network)?;
-    let lease = store.leases(&network).take(&container.config, attachment)?;
+    let mut network = store.networks().usable(&attachment.network, &host::host_subnets)?;
+    let mut lease = store.leases(&network).take(&container.config, attachment)?;
+    if !host::has_ipv6() {
+        network.forgo_ipv6();
+        lease.forgo_ipv6();
+    }
     let entered = || -> Result<()> {
         // Held until the supervisor is a member itself, so that the anchor stays.
         let _connection = keep_up(store, &network)?;
-        ask(container, &Change::Enter { network: network.clone(), lease: lease.clone() })
+        ask(container, &Change::Enter(Box::new((network.clone(), lease.clone()))))
     };
     match entered() {
         Ok(()) => Ok(lease),
@@ -81,7 +82,7 @@ pub fn reload(store: &Store, container: &Container) -> Result<()> {
         let Some(lease) = leases.list()?.into_iter().find(|lease| lease.container == *container.id()) else { continue };
         let _connection = keep_up(store, &network)?;
         ask(container, &Change::Leave { network: network.id.clone() })?;
-        ask(container, &Change::Enter { network, lease })?;
+        ask(container, &Change::Enter(Box::new((network, lease))))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ports::Bound;
 use super::{Change, Members, change, port_name};
+use crate::net::endpoint as veth;
 use crate::sandbox::anchor::{self, Answer, Member, Request, Service};
 use crate::sandbox::channel::{Channel, DESCRIPTORS_MAX, Received};
 use crate::sandbox::setup::{Doing, SetupError};
@@ -84,7 +85,7 @@ pub struct Finished {
 
 impl Links {
     /// Joins all networks and waits until they are up. Dropped, it leaves them.
-    pub fn join(store: &Store, members: Members) -> Result<Self, SetupError> {
+    pub fn join(store: &Store, members: Members) -> Result<Self, JoinError> {
         let Members { memberships, ports } = members;
         let mut links = Self { store: store.clone(), links: Vec::new(), ports, jobs: Vec::new(), children: Vec::new() };
         // All are asked before the first is waited for.
@@ -93,12 +94,21 @@ impl Links {
             // One that failed has answered, and closed.
             let _ = membership.connection.send(&join, &[]);
         }
-        for membership in memberships {
-            let gateway = welcome(&membership.connection, &membership.network.name)?;
+        let mut welcomes = Vec::new();
+        for membership in &memberships {
+            match welcome(&membership.connection, &membership.network.name) {
+                Ok(gateway) => welcomes.push(gateway),
+                Err(Refusal { error, lacks_feature: true }) => {
+                    return Err(JoinError::Unsupported { error, members: Members { memberships, ports: links.ports } });
+                }
+                Err(Refusal { error, .. }) => return Err(JoinError::Failed(error)),
+            }
+        }
+        for (membership, gateway) in memberships.into_iter().zip(welcomes) {
             let (network, lease) = (membership.network, membership.lease);
             links.links.push(Link { network, lease, connection: Some(membership.connection), gateway, retry: None });
         }
-        links.publish().doing("publish ports")?;
+        links.publish().doing("publish ports").map_err(JoinError::Failed)?;
         Ok(links)
     }
 
@@ -257,7 +267,8 @@ impl Links {
     /// Changes the container's networks while it runs; `viewer` is told when it is done.
     pub fn change(&mut self, change: Change, init: Pid, viewer: u64) -> Result<(), String> {
         match change {
-            Change::Enter { network, lease } => {
+            Change::Enter(place) => {
+                let (network, lease) = *place;
                 if self.links.iter().any(|link| link.network.id == network.id) {
                     return Err(format!(
                         "endpoint with name {} already exists in network {}",
@@ -315,6 +326,17 @@ impl Links {
             let _ = leases.release_endpoint(&link.lease.container, &link.lease.endpoint_id);
         }
     }
+
+    /// Takes away what the end of the container's namespace does not: the rules of its veths. Of a network
+    /// that others are still on; with the last one everything goes. Slow, and leaves this process in
+    /// another network namespace.
+    pub fn clear(&self) {
+        for link in &self.links {
+            if self.store.leases(&link.network).list().is_ok_and(|others| !others.is_empty()) {
+                let _ = veth::detach(link.gateway.as_fd(), &port_name(&link.lease));
+            }
+        }
+    }
 }
 
 /// Forks a child that works and reports.
@@ -345,22 +367,51 @@ pub(super) fn member(lease: &Lease) -> Member {
     }
 }
 
+/// Why a container could not join its networks.
+#[derive(Debug)]
+pub enum JoinError {
+    /// This kernel has no networks like ours.
+    Unsupported {
+        error: SetupError,
+        members: Members,
+    },
+    Failed(SetupError),
+}
+
+/// What an anchor, or its end, says against a membership.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(super) struct Refusal {
+    error: SetupError,
+    lacks_feature: bool,
+}
+
+impl From<SetupError> for Refusal {
+    fn from(error: SetupError) -> Self {
+        Self { error, lacks_feature: false }
+    }
+}
+
 /// Waits until the network is up; its namespace.
-pub(super) fn welcome(connection: &Channel, network: &str) -> Result<OwnedFd, SetupError> {
+pub(super) fn welcome(connection: &Channel, network: &str) -> Result<OwnedFd, Refusal> {
     let died = || SetupError::new(format!("the anchor of network {network} died"));
     let mut waiting = [PollFd::new(connection, PollFlags::IN)];
     let patience = Timespec::try_from(PATIENCE).doing("wait")?;
     if poll(&mut waiting, Some(&patience)).doing(format_args!("wait for network {network}"))? == 0 {
-        return Err(SetupError::new(format!("network {network} did not come up within {} s", PATIENCE.as_secs())));
+        let text = format!("network {network} did not come up within {} s", PATIENCE.as_secs());
+        return Err(SetupError::new(text).into());
     }
     let Some(Received { message, descriptors }) =
         connection.receive::<Answer>().doing(format_args!("hear from the anchor of network {network}"))?
     else {
-        return Err(died());
+        return Err(died().into());
     };
     match message {
-        Answer::Welcome => descriptors.into_iter().next().ok_or_else(died),
-        Answer::Failed { text, .. } => Err(SetupError::new(format!("network {network}: {text}"))),
+        Answer::Welcome => Ok(descriptors.into_iter().next().ok_or_else(died)?),
+        Answer::Failed { text, missing } => Err(Refusal {
+            error: SetupError::new(format!("network {network}: {text}")),
+            lacks_feature: missing.is_some(),
+        }),
     }
 }
 

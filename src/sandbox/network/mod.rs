@@ -2,6 +2,7 @@
 //! how they change while it runs.
 
 mod change;
+mod helper;
 mod links;
 pub mod ports;
 
@@ -9,7 +10,8 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 pub use self::change::{Change, connect, disconnect, reload};
-pub use self::links::Links;
+pub use self::helper::Helper;
+pub use self::links::{JoinError, Links};
 use self::ports::Bound;
 use super::anchor;
 use super::channel::Channel;
@@ -27,6 +29,8 @@ pub enum NetworkPlan {
     Namespace(OwnedFd),
     /// It is a member of networks.
     Members(Members),
+    /// Another program does it.
+    Helper(Helper),
 }
 
 /// Places in networks, taken for a container that is about to start.

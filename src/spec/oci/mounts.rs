@@ -17,7 +17,7 @@ pub fn all(config: &ContainerConfig, facts: &HostFacts) -> Vec<Mount> {
             dev || mount.destination().as_os_str() == user.target.as_str()
         })
     };
-    let ours = system(config).into_iter().chain(etc(facts)).filter(|mount| !taken(mount));
+    let ours = system(config).into_iter().chain(etc(config, facts)).filter(|mount| !taken(mount));
     let mut users: Vec<_> = config.mounts.iter().collect();
     users.sort_by_key(|mount| mount.depth());
     ours.chain(users.into_iter().map(user)).collect()
@@ -71,9 +71,15 @@ fn shared_memory(config: &ContainerConfig) -> Option<Mount> {
 }
 
 /// Files that rbox writes for each container, writable in it.
-fn etc(facts: &HostFacts) -> impl Iterator<Item = Mount> {
+fn etc(config: &ContainerConfig, facts: &HostFacts) -> impl Iterator<Item = Mount> {
+    let is_ours = |file: &&str| match *file {
+        "hosts" => !config.no_hosts,
+        "resolv.conf" => !config.dns.untouched,
+        _ => true,
+    };
     ["resolv.conf", "hostname", "hosts"]
         .into_iter()
+        .filter(is_ours)
         .map(|file| mount("bind", facts.container_dir.join(file), &format!("/etc/{file}"), words("bind,rprivate,rw")))
 }
 

@@ -220,7 +220,10 @@ fn addresses_are_chosen_and_checked() {
         (&["--scope", "swarm", "xb"], "network scope \"swarm\" is not supported: local is the only one"),
         (&["--ipam-driver", "dhcp", "xc"], "network IPAM driver \"dhcp\" is not supported: default is the only one"),
         (&["-o", "parent=eth0", "xd"], "unknown network option \"parent\""),
-        (&["-o", "com.docker.network.driver.mtu=x", "xe"], "invalid mtu \"x\""),
+        (
+            &["-o", "com.docker.network.driver.mtu=x", "xe"],
+            "invalid value \"x\" of option com.docker.network.driver.mtu",
+        ),
         (&["--label", "", "xf"], "label"),
     ] {
         let output = bench.rbox(&["network", "create"]).args(args).run().exits_with_one_of(&[1, 125]);

@@ -19,12 +19,19 @@ pub fn holder(protocol: Protocol, address: SocketAddr) -> Option<String> {
             target.is_some_and(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
         };
         if descriptors.flatten().any(|descriptor| holds(&descriptor.path())) {
-            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            let name: String = name.trim().chars().filter(|c| !c.is_control()).collect();
-            return Some(format!("held by {name} (pid {pid})"));
+            return Some(format!("held by {} (pid {pid})", name_of(&process.path())));
         }
     }
     None
+}
+
+/// What `ps` shows of a process of ours, which says which container or network it is for; of others the name.
+fn name_of(process: &Path) -> String {
+    let read = |name: &str| std::fs::read_to_string(process.join(name)).unwrap_or_default();
+    let (name, title) = (read("comm"), read("cmdline"));
+    let title = title.split('\0').next().unwrap_or_default();
+    let shown = if title.starts_with("rbox ") { title } else { name.trim() };
+    shown.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// `socket:[INODE]` of what is bound there (proc(5), /proc/net/tcp).

@@ -91,7 +91,7 @@ pub fn supervise(charge: Charge) {
     }
     supervisor.session.finish(code);
     let _ = userns::leave(&store, supervisor.own.pid);
-    if let Some(links) = &links {
+    if let Some(links) = links {
         links.clear();
     }
     // The container is gone for everybody. What deletes its files now is nobody's wait, and if it is
@@ -166,7 +166,7 @@ impl Supervisor {
         let listener = control_socket(&plan.directory).doing("make the control socket")?;
         let own = identify_self(plan)?;
         let ports = networking.ports();
-        let built = build(plan, &ours, &mut streams, size, &mut networking)?;
+        let built = build(store, plan, &ours, &mut streams, size, &mut networking)?;
         let mark = mark(plan, &built);
         record_start(container, &built.identity, &own, ports)?;
         let rule = StopRule {
@@ -201,10 +201,10 @@ impl Networking {
     }
 
     /// Starts the helper, if there is one, now that the container's namespace exists.
-    fn start_helper(&mut self, init: Pid, plan: &Plan, builder: &Channel) -> Result<(), SetupError> {
+    fn start_helper(&mut self, init: Pid, plan: &Plan, builder: &Channel, store: &Store) -> Result<(), SetupError> {
         match std::mem::replace(self, Self::Nothing) {
             Self::Helper(helper) => {
-                helper.start(init, &plan.directory)?;
+                helper.start(init, &plan.directory, store)?;
                 let _ = builder.send(&(), &[]);
             }
             other => *self = other,
@@ -296,6 +296,7 @@ struct Built {
 
 /// Follows the builder and the init until the command was executed or something failed.
 fn build(
+    store: &Store,
     plan: &Plan,
     channel: &Channel,
     streams: &mut Streams,
@@ -309,7 +310,7 @@ fn build(
             Report::Init => {
                 let init = descriptors.next().ok_or_else(|| SetupError::new("the builder sent no init"))?;
                 let init = built.insert(identify(init)?);
-                networking.start_helper(init.identity.pid, plan, channel)?;
+                networking.start_helper(init.identity.pid, plan, channel, store)?;
             }
             Report::Console => {
                 streams.terminal = descriptors.next();

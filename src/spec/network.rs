@@ -212,6 +212,38 @@ impl Network {
         (address == *gateway).then(|| format!("it is the gateway of network {}", self.name))
     }
 
+    /// The network that a container has to itself (`--network slirp`), with slirp's usual addresses. It
+    /// has the container's id, and no record.
+    pub fn own_of(container: &ContainerId) -> Self {
+        let v4 = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 2, last));
+        let v6 = |last| IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
+        let subnet = |first: IpAddr, prefix, gateway, range| Subnet {
+            subnet: IpNet::new_assert(first, prefix),
+            gateway,
+            range: Some(range),
+            range_text: None,
+        };
+        Self {
+            id: container.to_string(),
+            name: "slirp".to_owned(),
+            created: String::new(),
+            driver: Driver::Bridge,
+            subnets: vec![
+                subnet(v4(0), 24, v4(2), (v4(100), v4(254))),
+                subnet(v6(0), 64, v6(2), (v6(0x100), v6(0xffff))),
+            ],
+            internal: false,
+            attachable: false,
+            isolate_containers: false,
+            mtu: None,
+            disable_dns: false,
+            dns_servers: Vec::new(),
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+            auxiliary: BTreeMap::new(),
+        }
+    }
+
     /// On a machine without IPv6 a network of both families has the other one only.
     pub fn forgo_ipv6(&mut self) {
         self.subnets.retain(|subnet| subnet.gateway.is_ipv4());

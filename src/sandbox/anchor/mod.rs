@@ -83,6 +83,21 @@ pub fn reach(store: &Store, network: &Network) -> Result<Reached> {
     attempt().with_context(|| format!("reach the anchor of network {}", network.name))
 }
 
+/// Removes what an anchor that was killed left of a network that nobody is on; all of a container's own
+/// network.
+pub fn sweep(store: &Store, network: &Network) -> Result<()> {
+    let directory = store.networks().runtime_directory(network)?;
+    let Some(_lock) = FileLock::try_exclusive(&directory.join(LOCK))? else { return Ok(()) };
+    if knock(&directory)?.is_some() {
+        return Ok(());
+    }
+    if network.created.is_empty() {
+        crate::store::remove::remove_tree(&directory)?;
+    }
+    crate::store::fs::remove_if_present(&directory.join(SOCKET))?;
+    Ok(())
+}
+
 /// The address of the socket: through the directory's descriptor, whose /proc path is short enough.
 fn address(directory: &Path) -> io::Result<(OwnedFd, SocketAddrUnix)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -13,6 +13,7 @@ use crate::net::helper::{HelperError, HelperKind, HelperPlan, HelperPort, Helper
 use crate::sandbox::setup::{Doing, SetupError};
 use crate::spec::network::HelperProgram;
 use crate::spec::port::Protocol;
+use crate::store::Store;
 
 /// How long a helper may take until the container's network works.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,11 +56,23 @@ impl Helper {
     }
 
     /// Starts it for the container of `init`, as a child of this process, and waits until it is ready.
-    pub fn start(mut self, init: Pid, directory: &Path) -> Result<(), SetupError> {
+    pub fn start(mut self, init: Pid, directory: &Path, store: &Store) -> Result<(), SetupError> {
         let namespace = format!("/proc/{}/ns/net", init.as_raw_nonzero());
-        let plan = self.plan(Path::new(&namespace), directory);
+        let mut plan = self.plan(Path::new(&namespace), directory);
+        if self.kind == HelperKind::Slirp4netns {
+            // A socket's path must be short.
+            plan.directory = store
+                .runtime_path(format!("slirp-{}", init.as_raw_nonzero()))
+                .map_err(|error| SetupError::new(format!("{error:#}")))?;
+            crate::store::fs::create_private_dir(&plan.directory).doing("make a directory for slirp4netns")?;
+        }
         self.ports.clear();
-        plan.start(PATIENCE).map(drop).doing("set up the container's network")
+        let started = plan.start(PATIENCE).map(drop).doing("set up the container's network");
+        if self.kind == HelperKind::Slirp4netns {
+            // Its ports were told.
+            let _ = crate::store::remove::remove_tree(&plan.directory);
+        }
+        started
     }
 
     fn plan(&self, namespace: &Path, directory: &Path) -> HelperPlan {

@@ -330,10 +330,13 @@ impl Links {
     /// Takes away what the end of the container's namespace does not: the rules of its veths. Of a network
     /// that others are still on; with the last one everything goes. Slow, and leaves this process in
     /// another network namespace.
-    pub fn clear(&self) {
-        for link in &self.links {
+    pub fn clear(mut self) {
+        for link in &mut self.links {
+            link.connection = None;
             if self.store.leases(&link.network).list().is_ok_and(|others| !others.is_empty()) {
                 let _ = veth::detach(link.gateway.as_fd(), &port_name(&link.lease));
+            } else {
+                let _ = anchor::sweep(&self.store, &link.network);
             }
         }
     }

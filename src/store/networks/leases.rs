@@ -38,12 +38,7 @@ impl<'a> Leases<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone()),
             lock => lock.with_context(|| format!("lock the addresses of network {}", self.network.name))?,
         };
-        if !self
-            .store
-            .networks()
-            .by_name(&self.network.name)
-            .is_ok_and(|now| now.is_some_and(|now| now.id == self.network.id))
-        {
+        if !self.exists(config) {
             return Err(gone());
         }
         let mut others = self.read(true)?;
@@ -51,6 +46,12 @@ impl<'a> Leases<'a> {
         let lease = self.choose(config, attachment, &others)?;
         write(&directory, &lease).with_context(|| format!("record an address of network {}", self.network.name))?;
         Ok(lease)
+    }
+
+    /// Whether the network is on record still, or is the container's own.
+    fn exists(&self, config: &ContainerConfig) -> bool {
+        let now = self.store.networks().by_name(&self.network.name);
+        self.network.id == config.id.as_str() || now.is_ok_and(|now| now.is_some_and(|now| now.id == self.network.id))
     }
 
     /// Gives a container's lease back; none is fine. Waits for nobody.

@@ -132,6 +132,11 @@ impl Networks<'_> {
     /// Takes the addresses of a container that is starting, whose `alive` lock the caller holds: one lease for each
     /// of its attachments, in their order, all or none. What an earlier run of it left is given back.
     pub fn join(&self, config: &ContainerConfig, taken: Taken<'_>) -> Result<Vec<(Network, Lease)>> {
+        if let NetworkMode::Slirp(attachment) = &config.network {
+            let network = Network::own_of(&config.id);
+            let lease = self.store.leases(&network).take(config, attachment)?;
+            return Ok(vec![(network, lease)]);
+        }
         let NetworkMode::Networks(attachments) = &config.network else { return Ok(Vec::new()) };
         self.leave(&config.id)?;
         let mut joined = Vec::with_capacity(attachments.len());

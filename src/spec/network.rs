@@ -244,6 +244,11 @@ impl Network {
         }
     }
 
+    /// Whether it is one container's own.
+    pub fn is_own(&self) -> bool {
+        self.created.is_empty()
+    }
+
     /// On a machine without IPv6 a network of both families has the other one only.
     pub fn forgo_ipv6(&mut self) {
         self.subnets.retain(|subnet| subnet.gateway.is_ipv4());

@@ -91,7 +91,7 @@ pub fn sweep(store: &Store, network: &Network) -> Result<()> {
     if knock(&directory)?.is_some() {
         return Ok(());
     }
-    if network.created.is_empty() {
+    if network.is_own() {
         crate::store::remove::remove_tree(&directory)?;
     }
     crate::store::fs::remove_if_present(&directory.join(SOCKET))?;

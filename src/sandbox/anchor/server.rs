@@ -183,7 +183,7 @@ impl Anchor {
             self.expire()?;
             if !self.connections.is_empty() {
                 alone_until = Some(Instant::now());
-            } else if alone_until.is_some_and(|until| until <= Instant::now()) && leave(listener, directory)? {
+            } else if alone_until.is_some_and(|until| until <= Instant::now()) && leave(listener, directory, self.network.is_own())? {
                 return Ok(());
             }
         }
@@ -279,7 +279,7 @@ impl Anchor {
 }
 
 /// Whether the anchor may go: nobody is about to come, and nobody will find its socket.
-fn leave(listener: &OwnedFd, directory: &Path) -> anyhow::Result<bool> {
+fn leave(listener: &OwnedFd, directory: &Path, is_own: bool) -> anyhow::Result<bool> {
     let Some(_lock) = FileLock::try_exclusive(&directory.join(LOCK))? else {
         // Whoever holds it comes in, or lets go.
         std::thread::sleep(Duration::from_millis(1));
@@ -289,7 +289,12 @@ fn leave(listener: &OwnedFd, directory: &Path) -> anyhow::Result<bool> {
     if rustix::event::poll(&mut waiting, Some(&rustix::event::Timespec::default()))? > 0 {
         return Ok(false);
     }
-    crate::store::fs::remove_if_present(&directory.join(SOCKET))?;
+    if is_own {
+        // Nobody will come back to a network that was one container's own.
+        crate::store::remove::remove_tree(directory)?;
+    } else {
+        crate::store::fs::remove_if_present(&directory.join(SOCKET))?;
+    }
     Ok(true)
 }
 

@@ -94,7 +94,7 @@ const BOTH: &[(&str, &str)] = &[
     ("rbox rmi re\t", "rbox rmi reg.example:5000/team/app:1 "),
     ("rbox run -it --rm alpine:3\t", "rbox run -it --rm alpine:3.20 "),
     ("rbox run reg.example:5000/t\t", "rbox run reg.example:5000/team/app:1 "),
-    ("rbox run --pu\t", "rbox run --pull "),
+    ("rbox run --pul\t", "rbox run --pull "),
     ("rbox run --pull=mi\t", "rbox run --pull=missing "),
     ("rbox run --pid=co\t", "rbox run --pid=container:"),
     ("rbox run --pid container:\t", "rbox run --pid container:runner "),

@@ -121,7 +121,7 @@ fn none_host_and_anothers() {
         ("--network ns:/nowhere", "/nowhere"),
         ("--network container:first -p 80:80", "conflicting options"),
         ("--network container:first --hostname x", "conflicting options"),
-        ("--network bogus:mode", "bogus"),
+        ("--network bogus:mode", "option: mode"),
     ] {
         let output = world.user(&format!("rbox run --rm {flags} rootfs:/ true")).run().exits(125);
         assert!(output.err().contains(text) && output.err().lines().count() == 1, "{flags}: {}", output.report());
@@ -167,7 +167,7 @@ fn addresses_and_names_by_flag() {
         in_container --network net --ip 10.55.0.9 --ip6 fd55::9 --mac-address 02:aa:bb:cc:dd:ee -- \
             'ip -o address show eth0 | grep -o -e 10.55.0.9/24 -e fd55::9/64; cat /sys/class/net/eth0/address 2>/dev/null || ip -o link show eth0 | grep -o 02:aa:bb:cc:dd:ee; ip route show default | cut -d\" \" -f3'
         in_container --network net:ip=10.55.0.10,mac=02:aa:bb:cc:dd:ef,alias=nick,interface_name=lan0 -- \
-            'ip -o -4 address show lan0 | grep -o 10.55.0.10/24; getent hosts nick | cut -d\" \" -f1 | head -1'
+            'ip -o -4 address show lan0 | grep -o 10.55.0.10/24; getent ahostsv4 nick | cut -d\" \" -f1 | head -1'
         rbox network create -o com.docker.network.driver.mtu=1400 small >/dev/null
         in_container --network small -- 'ip -o link show eth0 | grep -o \"mtu [0-9]*\"'
         in_container --network net --network small -- 'ip -o -4 address show | grep -c eth'";

@@ -131,7 +131,7 @@ fn the_hosts_resolvers_as_they_are_now() {
     world.resolv_conf("nameserver 2001:db8:1::10\n");
     common::wait_until("a resolver by IPv6", || dig("whoami.world TXT") == "\"one\"");
     // One on the host's loopback interface, as systemd-resolved.
-    let dnsmasq = "echo >/run/dnsmasq.conf; dnsmasq -C /run/dnsmasq.conf -x /run/dnsmasq.pid -u root -i lo -a 127.0.0.53 -z -R -h \
+    let dnsmasq = "echo >/run/dnsmasq.conf; dnsmasq -C /run/dnsmasq.conf -x /run/dnsmasq.pid -u root -a 127.0.0.53 -z -R -h \
                    -S 203.0.113.10 -A /stub.example/192.0.2.53 -c 0";
     world.at("host", dnsmasq).ok();
     world.resolv_conf("nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n");

@@ -17,9 +17,12 @@ fn http_outside_and_on_the_host() {
             busybox wget -q -O - http://{ONE}:8000/name'"
     );
     let out = world.user(&script).ok();
-    let expected = "one 10.77.0.2\none [fd77::2]\ntwo 10.77.0.2\nnear 10.77.0.2\nhost 10.77.0.2\nhost [fd77::2]\n\
-                    host 10.77.0.2\nhost 10.77.0.2\nhost\none";
-    assert_eq!(out, expected);
+    let expected = "one 10.77.0.2\none [fd77::2]\ntwo 10.77.0.2\nnear 10.77.0.2\nhost 10.77.0.2\nhost [fd77::2]";
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[..6].join("\n"), expected);
+    // Of either family.
+    assert!(lines[6].starts_with("host ") && lines[7].starts_with("host "), "{out}");
+    assert_eq!(lines[8..], ["host", "one"]);
     world.finish();
 }
 
@@ -111,17 +114,19 @@ import socket
 for family, one, two in [(socket.AF_INET, "198.51.100.10", "203.0.113.10"), (socket.AF_INET6, "2001:db8:1::10", "2001:db8:2::10")]:
     # Many flows, each with a source of its own outside.
     socks = []
+    sources = set()
     for number in range(300):
         s = socket.socket(family, socket.SOCK_DGRAM)
         s.settimeout(5)
         s.connect((one, 7))
         s.send(b"flow %d" % number)
         socks.append(s)
-    sources = set()
-    for number, s in enumerate(socks):
-        source, data = s.recv(1000).split(b" ", 1)
-        assert data == b"flow %d" % number, data
-        sources.add(source)
+        # As many at once as the server's queue holds.
+        if number % 50 == 49:
+            for number, s in list(enumerate(socks))[-50:]:
+                source, data = s.recv(1000).split(b" ", 1)
+                assert data == b"flow %d" % number, data
+                sources.add(source)
     assert len(sources) == 300, len(sources)
     # One socket, two servers: the answers come from whom was asked.
     s = socket.socket(family, socket.SOCK_DGRAM)
@@ -194,7 +199,7 @@ fn a_running_container_follows_the_vpn() {
     // The VPN takes a route over.
     world.at("host", &format!("ip link set vpn0 up; ip route add {TWO} via {VPN}")).ok();
     world.at("vpn", &format!("ip address add {TWO}/32 dev lo")).ok();
-    assert_eq!(get(TWO), "curl 7", "the VPN's services listen elsewhere: refused there");
+    assert_eq!(get(TWO), "vpn");
     world.at("host", &format!("ip route del {TWO}")).ok();
     assert_eq!(get(TWO), "two");
     world.finish();
@@ -223,7 +228,7 @@ fn booted_without_a_network() {
     world
         .at(
             "host",
-            "ip address add 10.77.0.222/24 dev lan0; ip address del 10.77.0.2/24 dev lan0
+            "ip address flush dev lan0 scope global; ip address add 10.77.0.222/24 dev lan0
                       ip route replace default via 10.77.0.1",
         )
         .ok();

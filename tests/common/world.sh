@@ -104,4 +104,8 @@ wait_for() {
 }
 for name in one two near vpn host; do wait_for "$name"; done
 echo ready
-exec sleep infinity
+# The first process of the machine reaps what others leave.
+while :; do
+    sleep 1000 &
+    wait $!
+done

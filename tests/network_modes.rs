@@ -182,7 +182,7 @@ fn addresses_and_names_by_flag() {
     for (flags, text) in [
         ("--network net --ip 10.55.0.20", "already in use"),
         ("--network net --ip 10.56.0.1", "10.56.0.1"),
-        ("--network net --ip 10.55.0.254", "already in use"),
+        ("--network net --ip 10.55.0.254", "gateway"),
         ("--network net --mac-address zz", "zz"),
         ("--ip 10.55.0.3", "supported on user"),
         ("--network net --network host", "conflicting"),

@@ -268,7 +268,8 @@ fn ports_that_cannot_be_had() {
     // By another container.
     world.user("serve first -p 8600:8000").ok();
     let output = world.user("rbox run -d --name second -p 8600:8000 rootfs:/ sleep 100").run().exits(125);
-    assert!(output.err().contains("first"), "names the container: {}", output.report());
+    let id = world.user("rbox inspect -f '{{.Id}}' first").ok();
+    assert!(output.err().contains(&id[..12]), "names the container: {}", output.report());
     assert_eq!(world.user("get http://127.0.0.1:8600/name").ok(), "first");
     world.user("rbox rm -f first; rbox start second && rbox port second").ok();
     // Privileged.

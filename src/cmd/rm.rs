@@ -75,8 +75,12 @@ pub fn remove(context: &Context, name: &str, force: bool, time: Option<i64>) -> 
         Err(LookupError::NotFound(_)) if force => return Ok(()),
         found => found?,
     };
+    // Its supervisor has given its addresses back, if it was not killed.
+    let leave = || context.store()?.networks().leave(&id);
     if !force {
-        return finish_cleanup(context, containers.remove(&id)?);
+        let removed = containers.remove(&id)?;
+        leave()?;
+        return finish_cleanup(context, removed);
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -94,7 +98,11 @@ pub fn remove(context: &Context, name: &str, force: bool, time: Option<i64>) -> 
             Err(RemoveError::NotFound(_)) => return Ok(()),
             // It was being started when we looked.
             Err(RemoveError::Running { .. }) if Instant::now() < deadline => {}
-            removed => return finish_cleanup(context, removed?),
+            removed => {
+                let removed = removed?;
+                leave()?;
+                return finish_cleanup(context, removed);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::spec::port::Protocol;
 pub fn holder(protocol: Protocol, address: SocketAddr) -> Option<String> {
     let inodes = inodes(protocol, address);
     let processes = std::fs::read_dir("/proc").ok()?;
+    let mut relay = None;
     for process in processes.flatten() {
         let name = process.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -19,10 +20,16 @@ pub fn holder(protocol: Protocol, address: SocketAddr) -> Option<String> {
             target.is_some_and(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
         };
         if descriptors.flatten().any(|descriptor| holds(&descriptor.path())) {
-            return Some(format!("held by {} (pid {pid})", name_of(&process.path())));
+            let name = name_of(&process.path());
+            let held = format!("held by {name} (pid {pid})");
+            // It serves the port for a container, whose supervisor says more.
+            if !name.starts_with("rbox anchor") {
+                return Some(held);
+            }
+            relay = Some(held);
         }
     }
-    None
+    relay
 }
 
 /// What `ps` shows of a process of ours, which says which container or network it is for; of others the name.

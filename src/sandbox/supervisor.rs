@@ -156,6 +156,7 @@ impl Supervisor {
         let (ours, theirs) = Channel::pair().doing("make a channel")?;
         let Some(builder) = process::clone(libc::CLONE_NEWNS).doing("create a mount namespace")? else {
             drop(ours);
+            plan.network.close_ports();
             builder::run(plan, theirs, inside)
         };
         drop((theirs, inside));

@@ -42,6 +42,39 @@ pub fn write(
     write("hosts", &hosts(store, config, places)?)
 }
 
+/// The networks that a container is on now, with its places in them.
+pub fn places(store: &Store, config: &ContainerConfig) -> Result<Vec<(Network, Lease)>> {
+    let mut places = Vec::new();
+    for attachment in config.network.attachments() {
+        let network = store.networks().find(&attachment.network)?;
+        let lease = store.leases(&network).list()?.into_iter().find(|lease| lease.container == config.id);
+        places.extend(lease.map(|lease| (network, lease)));
+    }
+    Ok(places)
+}
+
+/// Has the files of a running container follow its networks; `before` is where it was until now. What
+/// the container has changed itself stays: of hosts other lines, all of resolv.conf.
+pub fn follow(store: &Store, container: &Container, before: &[(Network, Lease)]) -> Result<()> {
+    let config = &container.config;
+    let after = places(store, config)?;
+    let path = container.path("resolv.conf");
+    if std::fs::read_to_string(&path).is_ok_and(|text| text == resolv_conf(config, before, None)) {
+        // In place: the file is bound over the container's. It may have taken the right to it.
+        let _ = std::fs::write(path, resolv_conf(config, &after, None));
+    }
+    let own =
+        |places: &[(Network, Lease)]| -> String { places.iter().map(|(_, lease)| own_lines(config, lease)).collect() };
+    let path = container.path("hosts");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        let (before, after) = (own(before), own(&after));
+        let kept = text.lines().filter(|line| !before.lines().any(|own| own == *line));
+        let text: String = kept.chain(after.lines()).map(|line| format!("{line}\n")).collect();
+        let _ = std::fs::write(path, text);
+    }
+    Ok(())
+}
+
 fn hosts(store: &Store, config: &ContainerConfig, places: &[(Network, Lease)]) -> Result<String> {
     let shares_host = config.network == NetworkMode::Host;
     let mut text = if shares_host { host_file("/etc/hosts") } else { DEFAULT_HOSTS.to_owned() };

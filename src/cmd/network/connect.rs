@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::attach;
 use crate::cmd::Context;
 use crate::cmd::format::quote::quote;
+use crate::cmd::launching::etc;
 use crate::net::host::host_subnets;
 use crate::sandbox::network as live;
 use crate::spec::network::{Attachment, MacAddress, NetworkFlags, parse_networks};
@@ -55,7 +56,12 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     attach::check(name, &container.config.network, &network, &part)?;
     // As long as we hold it the container does not start.
     let alive = container.take_alive().context("lock the container")?;
+    let before = etc::places(store, &container.config)?;
     if alive.is_none() {
+        // What a connect that was killed has left.
+        if store.leases(&network).list()?.iter().any(|lease| lease.container == *container.id()) {
+            live::disconnect(store, &containers.get(container.id())?, &network)?;
+        }
         // The default network may be without addresses as yet.
         store.networks().usable(&network.name, &host_subnets)?;
         // It may have started since.
@@ -65,6 +71,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         attach::check(name, mode, &network, &part)?;
         attach::add(name, mode, &network, part)
     })?;
+    if alive.is_none() {
+        etc::follow(store, &containers.get(container.id())?, &before)?;
+    }
     drop(alive);
     Ok(ExitCode::SUCCESS)
 }

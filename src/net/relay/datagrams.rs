@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::epoll::EventFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
-use super::packet::datagram_head;
+use super::packet::{Reason, datagram_head};
 use super::policy::{Verdict, appearance};
 use super::slab::{Face, Token};
 use super::{Relay, plain, reason_for};
@@ -283,7 +283,13 @@ impl Relay {
 
     /// Tells the container that its datagrams go nowhere.
     fn tell(&self, source: SocketAddr, destination: SocketAddr, error: &io::Error) {
-        if let Some(reason) = reason_for(error) {
+        // By IPv4 a socket of datagrams is told of an unreachable host only where a filter said so; and
+        // only that will the container's kernel tell its own socket (`icmp_err_convert`).
+        let reason = match reason_for(error) {
+            Some(Reason::Host) if destination.is_ipv4() => Some(Reason::Prohibited),
+            reason => reason,
+        };
+        if let Some(reason) = reason {
             let head = datagram_head(source, destination);
             self.send_unreachable(&head, source.ip(), destination.ip(), reason);
         }

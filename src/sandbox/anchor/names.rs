@@ -97,7 +97,11 @@ fn means(lease: &Lease, name: &str) -> bool {
 impl dns::Names for LeaseNames {
     fn forward(&mut self, asker: IpAddr, name: &str) -> Option<Vec<IpAddr>> {
         if HOST_NAMES.contains(&name) {
-            return Some(self.network.subnets.iter().map(|subnet| subnet.gateway).collect());
+            // One family: a program that tries the first address only would miss what the host has on
+            // IPv4 alone, as most of it is.
+            let gateways = || self.network.subnets.iter().map(|subnet| subnet.gateway);
+            let v4: Vec<IpAddr> = gateways().filter(IpAddr::is_ipv4).collect();
+            return Some(if v4.is_empty() { gateways().collect() } else { v4 });
         }
         let mut addresses = Vec::new();
         let mut network = None;

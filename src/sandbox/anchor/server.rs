@@ -183,7 +183,9 @@ impl Anchor {
             self.expire()?;
             if !self.connections.is_empty() {
                 alone_until = Some(Instant::now());
-            } else if alone_until.is_some_and(|until| until <= Instant::now()) && leave(listener, directory, self.network.is_own())? {
+            } else if alone_until.is_some_and(|until| until <= Instant::now())
+                && leave(listener, directory, self.network.is_own())?
+            {
                 return Ok(());
             }
         }

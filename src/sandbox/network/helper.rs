@@ -96,6 +96,11 @@ impl Helper {
         }
     }
 
+    /// Closes the sockets that hold the ports.
+    pub fn close_ports(&mut self) {
+        self.ports.clear();
+    }
+
     /// The ports that it publishes.
     pub fn ports(&self) -> impl Iterator<Item = &Bound> {
         self.ports.iter()

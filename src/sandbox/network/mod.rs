@@ -50,6 +50,16 @@ pub struct Membership {
 }
 
 impl NetworkPlan {
+    /// Closes this process's copies of the published ports' sockets: the supervisor's are the ones that
+    /// count, and any other would hold a port after them.
+    pub fn close_ports(&mut self) {
+        match self {
+            Self::Members(members) => members.ports.clear(),
+            Self::Helper(helper) => helper.close_ports(),
+            Self::Nothing | Self::Namespace(_) => {}
+        }
+    }
+
     /// The ends to make in the container's namespace, in the order of their networks' namespaces.
     pub fn endpoints(&self) -> Vec<EndpointPlan> {
         let Self::Members(members) = self else { return Vec::new() };

@@ -350,8 +350,13 @@ fn a_detached_container_outlives_its_terminal_and_shell() {
 fn starting_is_quick_and_leaves_two_processes() {
     let (bench, image) = Bench::with_image();
     let before = Instant::now();
-    bench.start(&["--name", "q"], &image, &["sleep", "100"]);
+    bench.start(&["--name", "q", "--network", "none"], &image, &["sleep", "100"]);
     assert!(before.elapsed() < Duration::from_secs(5));
     let processes = proc::processes_of(&bench.root());
     assert!(processes.len() <= 2, "a supervisor and its container, nothing else: {processes:#?}");
+    // All containers of a network share one more.
+    bench.start(&["--name", "r"], &image, &["sleep", "100"]);
+    bench.start(&["--name", "s"], &image, &["sleep", "100"]);
+    let processes = proc::processes_of(&bench.root());
+    assert!(processes.len() <= 7, "two more of each, and an anchor: {processes:#?}");
 }

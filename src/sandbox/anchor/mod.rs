@@ -127,6 +127,7 @@ fn open_door(directory: &Path) -> io::Result<OwnedFd> {
     crate::store::fs::remove_if_present(&directory.join(SOCKET))?;
     let listener = socket()?;
     bind(&listener, &address)?;
+    rustix::fs::chmod(directory.join(SOCKET), Mode::RUSR | Mode::WUSR)?;
     listen(&listener, BACKLOG)?;
     Ok(listener)
 }

@@ -23,7 +23,8 @@ fn main() -> Result<()> {
         masked: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".to_owned()],
     };
     for request in requests()? {
-        let base = Base { root: RootSource::Directory("/".into()), image: None, host_name: "machine", donor_name: None };
+        let base =
+            Base { root: RootSource::Directory("/".into()), image: None, host_name: "machine", donor_name: None };
         let id = ContainerId::from_bytes([1; 32]);
         let config = resolve(request, base, id, "example".to_owned(), Timestamp::UNIX_EPOCH)?;
         println!("{}", serde_json::to_string(&runtime_spec(&config, &facts)?)?);

@@ -184,7 +184,7 @@ fn addresses_and_names_by_flag() {
         ("--network net --ip 10.56.0.1", "10.56.0.1"),
         ("--network net --ip 10.55.0.254", "gateway"),
         ("--network net --mac-address zz", "zz"),
-        ("--ip 10.55.0.3", "supported on user"),
+        ("--ip 10.55.0.3", "10.55.0.3"),
         ("--network net --network host", "conflicting"),
     ] {
         let output = world.user(&format!("rbox run --rm {flags} rootfs:/ true")).run().exits(125);

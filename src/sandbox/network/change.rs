@@ -20,6 +20,9 @@ use crate::spec::network::{Attachment, Lease, Network};
 use crate::store::Store;
 use crate::store::containers::Container;
 
+/// A supervisor's answer when it is to leave where it is not.
+pub(super) const NOT_CONNECTED: &str = "the container is not connected to the network";
+
 /// What a supervisor is asked for.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Change {
@@ -65,7 +68,9 @@ pub fn connect(store: &Store, container: &Container, attachment: &Attachment) ->
 
 /// Takes a running container off a network.
 pub fn disconnect(store: &Store, container: &Container, network: &Network) -> Result<()> {
-    ask(container, &Change::Leave { network: network.id.clone() })?;
+    // A command that was killed may have left the lease alone: that much is to be given back.
+    let left = ask(container, &Change::Leave { network: network.id.clone() });
+    left.or_else(|error| if error.to_string() == NOT_CONNECTED { Ok(()) } else { Err(error) })?;
     let leases = store.leases(network);
     let lease = leases.list()?.into_iter().find(|lease| lease.container == *container.id());
     if let Some(lease) = lease {

@@ -288,7 +288,11 @@ impl Links {
             }
             Change::Leave { network } => {
                 let Some(left) = self.links.iter().find(|link| link.network.id == network) else {
-                    return Err("the container is not connected to the network".to_owned());
+                    let enters = |job: &Job| matches!(&job.task, Task::Enter(place) if place.0.id == network);
+                    if self.jobs.iter().any(enters) {
+                        return Err("the container is just being connected to the network: try again".to_owned());
+                    }
+                    return Err(change::NOT_CONNECTED.to_owned());
                 };
                 let rest = self.links.iter().filter(|link| link.network.id != network);
                 let all: Vec<(&Network, &Lease)> = rest.map(|link| (&link.network, &link.lease)).collect();

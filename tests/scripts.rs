@@ -114,7 +114,7 @@ fn lists_for_scripts() {
 
     let one = |format: &str| bench.ok(&["ps", "-a", "-f", "name=second", "--format", format]);
     assert_eq!(one("{{.Label \"com.example.my-role\"}}|{{.Label \"x\"}}"), "second|");
-    assert_eq!(one("{{.State}} {{.ID}} {{.Networks}} {{.LocalVolumes}}"), format!("exited {} none 0", &ids[1][..12]));
+    assert_eq!(one("{{.State}} {{.ID}} {{.Networks}} {{.LocalVolumes}}"), format!("exited {} bridge 0", &ids[1][..12]));
     assert_eq!(one("{{upper .Names}}{{println}}{{.ExitCode}}"), "SECOND\n3");
     assert_eq!(one("{{range split .Names \"co\"}}[{{.}}]{{end}}"), "[se][nd]");
     assert!(
@@ -161,7 +161,7 @@ fn inspect_of_mixed_kinds() {
         ("{{index .Config.Labels \"none\"}}|", "|".to_owned()),
         ("{{range $port, $bindings := .Config.ExposedPorts}}{{$port}} {{end}}", "80/tcp 81/tcp ".to_owned()),
         ("{{json .HostConfig.Binds}}", format!("[\"{volume}\"]")),
-        ("{{.NetworkSettings.IPAddress}}|{{.HostConfig.NetworkMode}}", "|bridge".to_owned()),
+        ("{{len .NetworkSettings.Networks}}|{{.HostConfig.NetworkMode}}", "1|bridge".to_owned()),
         ("{{range .Config.Env}}{{if eq . \"A=1\"}}found{{end}}{{end}}", "found".to_owned()),
         ("{{len .Id}} {{printf \"%.12s\" .Id}}", format!("64 {}", &bench.inspect("web", "{{.Id}}")[..12])),
     ] {

@@ -199,7 +199,7 @@ fn addresses_and_names_by_flag() {
     assert_eq!(world.user(&format!("n=3; {next}")).ok(), first);
     // The link of old.
     let script = "rbox run -d --name base --expose 5432 -e SECRET=x rootfs:/ sleep 1000 >/dev/null
-        in_container --link base:db -- 'getent hosts db | cut -d\" \" -f1; env | grep ^DB_ | sort'";
+        in_container --link base:db -- 'getent ahostsv4 db | cut -d\" \" -f1; env | grep ^DB_ | sort'";
     let out = world.user(script).ok();
     let base = world.user("address base").ok();
     for line in [

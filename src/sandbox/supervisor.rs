@@ -67,6 +67,7 @@ pub fn supervise(charge: Charge) {
     // From here on it mostly waits, perhaps for months.
     drop(plan.spec);
     process::release_free_memory();
+    process::release_code();
     let code = supervisor.session.run().unwrap_or(255);
     if let Some(mark) = supervisor.mark {
         mark.kill_all();

@@ -163,6 +163,7 @@ impl Anchor {
             watch(dns, DNS)?;
         }
         process::release_free_memory();
+        process::release_code();
         let mut alone_until = Some(Instant::now() + FIRST_MEMBER);
         let mut events = Vec::with_capacity(64);
         loop {

@@ -32,6 +32,8 @@ use crate::sys::process;
 
 /// How long a new anchor waits for its first member before it leaves.
 const FIRST_MEMBER: Duration = Duration::from_secs(10);
+/// How long after a member came what was needed for it may stay in memory.
+const SETTLED: Duration = Duration::from_millis(500);
 /// The host's resolvers, as they are when a name is asked for.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -162,15 +164,21 @@ impl Anchor {
         if let Some(dns) = &self.dns {
             watch(dns, DNS)?;
         }
-        process::release_free_memory();
-        process::release_code();
+        let mut tidy_at = Some(Instant::now() + SETTLED);
         let mut alone_until = Some(Instant::now() + FIRST_MEMBER);
         let mut events = Vec::with_capacity(64);
         loop {
-            self.wait(&watched, &mut events, alone_until)?;
+            self.wait(&watched, &mut events, [alone_until.filter(|_| self.connections.is_empty()), tidy_at])?;
+            if tidy_at.take_if(|at| *at <= Instant::now()).is_some() {
+                process::release_free_memory();
+                process::release_code();
+            }
             for event in events.drain(..) {
                 match event.data.u64() {
-                    LISTENER => self.greet(listener, &watched)?,
+                    LISTENER => {
+                        self.greet(listener, &watched)?;
+                        tidy_at = Some(Instant::now() + SETTLED);
+                    }
                     RELAY => self.relay.dispatch()?,
                     NAMES => self.names.refresh(),
                     DNS => {
@@ -197,11 +205,10 @@ impl Anchor {
         &self,
         watched: &OwnedFd,
         events: &mut Vec<epoll::Event>,
-        alone_until: Option<Instant>,
+        deadlines: [Option<Instant>; 2],
     ) -> anyhow::Result<()> {
         let dns = self.dns.as_ref().and_then(dns::Server::deadline);
-        let alone = alone_until.filter(|_| self.connections.is_empty());
-        let next = self.relay.deadline().into_iter().chain(dns).chain(alone).min();
+        let next = self.relay.deadline().into_iter().chain(dns).chain(deadlines.into_iter().flatten()).min();
         let left = next.map(|next| next.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| rustix::event::Timespec::try_from(left).ok());
         match epoll::wait(watched, rustix::buffer::spare_capacity(events), left.as_ref()) {

@@ -80,8 +80,25 @@ fn refuse(listener: &OwnedFd, directory: &Path, error: &anyhow::Error) -> anyhow
     let _ = std::fs::remove_file(directory.join(SOCKET));
     while let Some(connection) = accept(listener)? {
         let _ = connection.send(&answer, &[]);
+        listen_out(&connection);
     }
     Ok(())
+}
+
+/// Takes all that the other side says until it closes: what is left unread would take the answer from it.
+fn listen_out(connection: &Channel) {
+    let deadline = Instant::now() + FIRST_MEMBER;
+    loop {
+        let left = rustix::event::Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
+        let mut waiting = [rustix::event::PollFd::new(connection, rustix::event::PollFlags::IN)];
+        match rustix::event::poll(&mut waiting, left.as_ref().ok()) {
+            Ok(1..) | Err(Errno::INTR) => {}
+            Ok(0) | Err(_) => return,
+        }
+        if !matches!(connection.receive::<Request>(), Ok(Some(_))) {
+            return;
+        }
+    }
 }
 
 fn accept(listener: &OwnedFd) -> io::Result<Option<Channel>> {

@@ -32,6 +32,8 @@ use crate::sys::process;
 
 /// How long a new anchor waits for its first member before it leaves.
 const FIRST_MEMBER: Duration = Duration::from_secs(10);
+/// How long a killed anchor may take until the kernel has closed its sockets.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 /// How long after a member came what was needed for it may stay in memory.
 const SETTLED: Duration = Duration::from_millis(500);
 /// The host's resolvers, as they are when a name is asked for.
@@ -153,8 +155,8 @@ impl Anchor {
             if is_new {
                 gateway::configure(&gateway)?;
             }
-            let sockets = relay::open_inner(&inner_plan)?;
-            let listeners = with_dns.then(|| dns::listeners(&inner_plan.gateways)).transpose()?;
+            let sockets = patiently(|| relay::open_inner(&inner_plan))?;
+            let listeners = with_dns.then(|| patiently(|| dns::listeners(&inner_plan.gateways))).transpose()?;
             confine(CapabilitySet::NET_RAW | CapabilitySet::NET_BIND_SERVICE)?;
             Ok((sockets, listeners))
         };
@@ -301,6 +303,19 @@ impl Anchor {
         if let Some(member) = connection.member {
             // What a killed supervisor could not take back.
             let _ = self.store.leases(&self.network).release_endpoint(&member.container, &member.endpoint_id);
+        }
+    }
+}
+
+/// Tries again while an anchor that was killed a moment ago still has its sockets.
+fn patiently<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + LAST_BREATH;
+    loop {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            opened => return opened,
         }
     }
 }

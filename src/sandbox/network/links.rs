@@ -422,13 +422,13 @@ pub(super) fn welcome(connection: &Channel, network: &str) -> Result<OwnedFd, Re
     }
 }
 
-/// Whether the anchor is gone. What it says after the first answer is of no interest.
+/// Whether the anchor is gone, or could not begin.
 fn is_lost(connection: &Channel) -> bool {
     loop {
         match connection.try_receive::<Answer>() {
-            Ok(Some(_)) => {}
+            Ok(Some(Received { message: Answer::Welcome, .. })) => {}
             Ok(None) => return false,
-            Err(_) => return true,
+            Ok(Some(_)) | Err(_) => return true,
         }
     }
 }

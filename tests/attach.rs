@@ -399,6 +399,7 @@ fn keys_leave_and_come_back() {
     assert_eq!(bench.status("k"), "running");
 
     let mut terminal = Terminal::rbox(&bench, &["attach", "--detach-keys=a,b", "k"]);
+    wait_until("it is attached", || clients(&bench, "k") == 1);
     std::thread::sleep(Duration::from_millis(300));
     terminal.send("\x03");
     terminal.expect(PROMPT);

@@ -238,7 +238,7 @@ fn addresses_are_chosen_and_checked() {
         bench.rbox(args).run().refused(125, text);
     }
     bench.rbox(&["network", "create"]).run().refused(1, "missing argument: ");
-    assert_eq!(bench.ok(&["network", "ls", "-f", "name=x"]).lines().count(), 1, "nothing of them is left");
+    assert_eq!(bench.ok(&["network", "ls", "-q", "-f", "name=x"]).lines().count(), 1, "nothing but aux is left");
     // What is there already is no failure when that is said.
     let id = bench.ok(&["network", "inspect", "-f", "{{.Id}}", "first"]);
     assert_eq!(bench.ok(&["network", "create", "--ignore", "first"]), id);

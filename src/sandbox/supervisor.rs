@@ -229,10 +229,12 @@ fn join_networks(store: &Store, plan: &mut Plan, builder: &Channel) -> Result<Ne
             Ok(Networking::Links(links))
         }
         Err(JoinError::Unsupported { error, members }) => {
-            let helper = Helper::instead(&members.memberships, members.ports).ok_or_else(|| {
-                let text = format!("{error}: install passt or slirp4netns, which do without, or use --network host");
-                SetupError::new(text)
-            })?;
+            let advice = match members.memberships.len() {
+                1 => "install passt or slirp4netns, which do without, or use --network host",
+                _ => "pasta and slirp4netns do without, for one network",
+            };
+            let helper = Helper::instead(&members.memberships, members.ports)
+                .ok_or_else(|| SetupError::new(format!("{error}: {advice}")))?;
             if let Some(server) = helper.name_server().doing("ask for the name server")? {
                 // What is there names the gateway that there is not.
                 std::fs::write(plan.directory.join("resolv.conf"), format!("nameserver {server}\n"))

@@ -223,15 +223,19 @@ impl Network {
             range: Some(range),
             range_text: None,
         };
+        let subnets =
+            vec![subnet(v4(0), 24, v4(2), (v4(100), v4(254))), subnet(v6(0), 64, v6(2), (v6(0x100), v6(0xffff)))];
+        Self { subnets, ..Self::plain(container.to_string(), "slirp", String::new(), Driver::Bridge) }
+    }
+
+    /// A network with nothing special about it, and no subnets.
+    pub fn plain(id: String, name: &str, created: String, driver: Driver) -> Self {
         Self {
-            id: container.to_string(),
-            name: "slirp".to_owned(),
-            created: String::new(),
-            driver: Driver::Bridge,
-            subnets: vec![
-                subnet(v4(0), 24, v4(2), (v4(100), v4(254))),
-                subnet(v6(0), 64, v6(2), (v6(0x100), v6(0xffff))),
-            ],
+            id,
+            name: name.to_owned(),
+            created,
+            driver,
+            subnets: Vec::new(),
             internal: false,
             attachable: false,
             isolate_containers: false,

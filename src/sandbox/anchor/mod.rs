@@ -14,7 +14,7 @@ mod server;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
@@ -58,18 +58,10 @@ impl Birth {
     }
 }
 
-/// The network's directory of things that vanish at boot; made when it is missing.
-pub fn directory(store: &Store, network: &Network) -> Result<PathBuf> {
-    let path = store.runtime_path("networks")?.join(&network.id);
-    crate::store::fs::create_private_dir(&path)
-        .with_context(|| format!("make the directory of network {}", network.name))?;
-    Ok(path)
-}
-
 /// Connects to the anchor of `network`. Where there is none, one is to be started by the caller, who
 /// is connected to it already.
 pub fn reach(store: &Store, network: &Network) -> Result<Reached> {
-    let directory = directory(store, network)?;
+    let directory = store.networks().runtime_directory(network)?;
     let attempt = || -> io::Result<Reached> {
         let _lock = FileLock::exclusive(&directory.join(LOCK))?;
         if let Some(connection) = knock(&directory)? {

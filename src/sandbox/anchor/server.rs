@@ -16,7 +16,7 @@ use rustix::thread::CapabilitySet;
 use super::layout::{gateway_plan, relay_plan};
 use super::names::LeaseNames;
 use super::protocol::{Answer, Member, Request};
-use super::{LOCK, SOCKET, directory};
+use super::{LOCK, SOCKET};
 use crate::net::gateway;
 use crate::net::inner::Inner;
 use crate::net::relay::{self, Endpoint, InnerSockets, Publication, Relay};
@@ -57,18 +57,11 @@ fn serve(store: &Store, network: &Network, listener: OwnedFd, namespace: Option<
     SigSet::empty().thread_set_mask()?;
     rustix::thread::set_no_new_privs(true)?;
     rustix::io::ioctl_fionbio(&listener, true)?;
-    raise_file_limit();
-    let directory = directory(store, network)?;
+    let directory = store.networks().runtime_directory(network)?;
     match Anchor::new(store, network, namespace) {
         Ok(anchor) => anchor.run(&listener, &directory),
         Err(error) => refuse(&listener, &directory, &error),
     }
-}
-
-/// Flows take descriptors.
-fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let _ = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
 }
 
 /// Tells everybody who waits why there is no network, and leaves.

@@ -71,12 +71,7 @@ pub fn disconnect(store: &Store, container: &Container, network: &Network) -> Re
     // A command that was killed may have left the lease alone: that much is to be given back.
     let left = ask(container, &Change::Leave { network: network.id.clone() });
     left.or_else(|error| if error.to_string() == NOT_CONNECTED { Ok(()) } else { Err(error) })?;
-    let leases = store.leases(network);
-    let lease = leases.list()?.into_iter().find(|lease| lease.container == *container.id());
-    if let Some(lease) = lease {
-        leases.release_endpoint(&lease.container, &lease.endpoint_id)?;
-    }
-    Ok(())
+    store.leases(network).release(container.id())
 }
 
 /// Makes a running container's ends in its networks anew, with the addresses it has.

@@ -212,22 +212,8 @@ impl Networks<'_> {
         // As old as the store.
         let created = std::fs::metadata(self.store.path("version")).and_then(|metadata| metadata.modified());
         let created = created.ok().and_then(|time| jiff::Timestamp::try_from(time).ok()).unwrap_or_default();
-        Network {
-            id: Digest::of(format!("network {name} of {}", self.store.root().display()).as_bytes()).hex(),
-            name: name.to_owned(),
-            created: format!("{created:.9}"),
-            driver,
-            subnets: Vec::new(),
-            internal: false,
-            attachable: false,
-            isolate_containers: false,
-            mtu: None,
-            disable_dns: false,
-            dns_servers: Vec::new(),
-            labels: Default::default(),
-            options: Default::default(),
-            auxiliary: Default::default(),
-        }
+        let id = Digest::of(format!("network {name} of {}", self.store.root().display()).as_bytes()).hex();
+        Network::plain(id, name, format!("{created:.9}"), driver)
     }
 
     fn record_path(&self, name: &str) -> PathBuf {

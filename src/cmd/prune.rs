@@ -90,11 +90,7 @@ pub fn images(args: ImageArgs, context: &Context) -> Result<ExitCode> {
     let mut report = Report::new("Deleted Images:");
     let mut untagged = Vec::new();
     for image in unused_images(store, all, &selection)? {
-        for name in image.tags.iter().chain(&image.digests) {
-            if store.images().untag(name)? {
-                untagged.push(Removed::Untagged(name.clone()));
-            }
-        }
+        untagged.extend(store.images().forget(&image)?.into_iter().map(Removed::Untagged));
         untagged.push(Removed::Deleted(image.id));
     }
     // One collection for all: each looks at the whole store.

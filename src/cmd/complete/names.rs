@@ -58,9 +58,10 @@ impl Completer<'_> {
         let hex = word.strip_prefix("sha256:").unwrap_or(word);
         let mut candidates = Vec::new();
         for record in store.images().peek_names() {
-            let name = record.name.familiar();
+            let name = if record.is_untagged() { "untagged".to_owned() } else { record.name.familiar() };
             let (id, short) = (record.config.hex(), record.config.short());
-            if (record.name.digest().is_none() || word.contains('@')) && self.wants(&name, word) {
+            let by_name = !record.is_untagged() && (record.name.digest().is_none() || word.contains('@'));
+            if by_name && self.wants(&name, word) {
                 candidates.push(Candidate::new(&name, &short));
             }
             if is_id_prefix(hex) && id.starts_with(hex) {

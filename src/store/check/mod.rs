@@ -118,7 +118,7 @@ fn check_images(store: &Store, findings: &mut Vec<Finding>) -> Result<BTreeMap<D
     findings.extend(damaged.into_iter().map(Finding::ImageRecord));
     let (mut known, mut missing) = (BTreeMap::new(), BTreeSet::new());
     for record in &names {
-        let image = record.name.familiar();
+        let image = record.label();
         let mut require = |digest: Digest| {
             if !store.blobs().contains(digest) && missing.insert(digest) {
                 findings.push(Finding::BlobMissing { digest, image: image.clone() });

@@ -1,12 +1,13 @@
 //! Image names: `images/HEX.json`, HEX being the SHA-256 of the canonical name, says which manifest
-//! and config (whose digest is the image's id) the name means. An image exists while a name refers
-//! to it.
+//! and config (whose digest is the image's id) the name means. An image exists while a name, or a
+//! mark in place of one, refers to it.
 
 mod content;
 mod remove;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod untagged;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,7 +52,7 @@ pub struct NameRecord {
     pub tagged: Timestamp,
 }
 
-/// An image with all its names.
+/// An image with all its names, which may be none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// The digest of its config.
@@ -97,18 +98,40 @@ impl Store {
 }
 
 impl Images<'_> {
-    /// Makes `name` mean an image, whatever it meant before. The image's manifest and config are in
-    /// the store.
+    /// Makes `name` mean an image, whatever it meant before: that image stays, if need be untagged.
+    /// The image's manifest and config are in the store.
     pub fn tag(&self, name: &ImageRef, manifest: Digest, config: Digest) -> Result<()> {
         let context = || format!("record image name {name}");
+        // A damaged record is no obstacle: it is replaced.
+        let former = || self.by_name(name).ok().flatten().filter(|former| former.config != config);
         // A collection that is about to delete these blobs is waited for; then they must be here.
-        let _gc = gc::shared(self.store).with_context(context)?;
-        if let Some(missing) = [manifest, config].into_iter().find(|digest| !self.store.blobs().contains(*digest)) {
-            bail!("image name {name} is not recorded: blob {missing} is missing from the store");
+        let mut lock = gc::shared(self.store).with_context(context)?;
+        if former().is_some() {
+            drop(lock);
+            lock = gc::exclusive(self.store).with_context(context)?;
         }
-        let record = NameRecord { name: name.clone(), manifest, config, tagged: Timestamp::now() };
-        let bytes = serde_json::to_vec(&record).with_context(context)?;
-        fs::write_atomic(&self.path(name), &bytes).with_context(context)
+        self.require(&[manifest, config]).with_context(context)?;
+        if let Some(former) = former() {
+            self.keep_former(&former).with_context(context)?;
+        }
+        self.write(&NameRecord { name: name.clone(), manifest, config, tagged: Timestamp::now() })?;
+        self.drop_mark(config);
+        drop(lock);
+        Ok(())
+    }
+
+    /// An error that names the first of the blobs that is not here.
+    fn require(&self, blobs: &[Digest]) -> Result<()> {
+        match blobs.iter().find(|digest| !self.store.blobs().contains(**digest)) {
+            None => Ok(()),
+            Some(missing) => bail!("blob {missing} is missing from the store"),
+        }
+    }
+
+    fn write(&self, record: &NameRecord) -> Result<()> {
+        let context = || format!("record image name {}", record.name);
+        let bytes = serde_json::to_vec(record).with_context(context)?;
+        fs::write_atomic(&self.path(&record.name), &bytes).with_context(context)
     }
 
     /// Removes a name; false when it was absent. Needs no space. What it meant stays until
@@ -129,7 +152,8 @@ impl Images<'_> {
         Ok((group(names), damaged))
     }
 
-    /// All names on record in the order of their files, and those that cannot be read.
+    /// All names on record, marks of untagged images too, in the order of their files, and those
+    /// that cannot be read.
     pub fn names(&self) -> Result<(Vec<NameRecord>, Vec<Quarantined>)> {
         let (mut names, mut damaged) = (Vec::new(), Vec::new());
         let directory = self.store.path("images");
@@ -152,7 +176,8 @@ impl Images<'_> {
         Ok((names, damaged))
     }
 
-    /// The names that can be read, in no order: for who types them. What cannot be read is left out.
+    /// The names that can be read, marks too, in no order: for who types them. What cannot be read is
+    /// left out.
     pub fn peek_names(&self) -> Vec<NameRecord> {
         let Ok(entries) = std::fs::read_dir(self.store.path("images")) else { return Vec::new() };
         let files = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -173,6 +198,7 @@ impl Images<'_> {
             return self.names()?.0.into_iter().find(|record| record.config == id).ok_or_else(|| not_found(text));
         }
         if let Ok(reference) = text.parse::<ImageRef>()
+            && !untagged::is_mark(&reference)
             && let Some(record) = self.by_name(&reference)?
         {
             return Ok(record);
@@ -249,6 +275,9 @@ fn group(names: Vec<NameRecord>) -> Vec<Image> {
         });
         if tagged > image.tagged {
             (image.manifest, image.tagged) = (manifest, tagged);
+        }
+        if untagged::is_mark(&name) {
+            continue;
         }
         if name.digest().is_some() { image.digests.push(name) } else { image.tags.push(name) }
     }

@@ -59,7 +59,17 @@ pub enum RemoveError {
 /// What a removal will do.
 struct Plan {
     untag: Vec<ImageRef>,
-    delete: bool,
+    then: Then,
+}
+
+/// What becomes of the image.
+#[derive(PartialEq, Eq)]
+enum Then {
+    /// It has other names.
+    Named,
+    /// A running container uses it: it stays without a name.
+    Untagged,
+    Delete,
 }
 
 impl Images<'_> {
@@ -75,12 +85,14 @@ impl Images<'_> {
             None => plan_by_id(&image, force, &usage)?,
         };
         let layers = self.layers(image.id).unwrap_or_default();
-        for name in &plan.untag {
-            self.untag(name)?;
+        match plan.then {
+            Then::Named => plan.untag.iter().try_for_each(|name| self.untag(name).map(drop))?,
+            Then::Untagged => self.strip(&image, &plan.untag)?,
+            Then::Delete => drop(self.forget(&image)?),
         }
         let mut steps: Vec<Removed> = plan.untag.into_iter().map(Removed::Untagged).collect();
         let collected = gc::collect(self.store)?;
-        if plan.delete {
+        if plan.then == Then::Delete {
             steps.push(Removed::Deleted(image.id));
             let gone = layers.iter().rev().filter(|layer| collected.layers.contains(layer));
             steps.extend(gone.copied().map(Removed::Deleted));
@@ -136,8 +148,12 @@ fn plan_by_name(
         untag.extend(image.digests.iter().filter(|digest| same_repository(digest)).cloned());
     }
     let all = untag.len() == image.tags.len() + image.digests.len();
-    // Forced away from under a running container: its layers stay as long as the container.
-    Ok(Plan { untag, delete: all && usage.running.is_none() })
+    let then = match (all, usage.running) {
+        (false, _) => Then::Named,
+        (true, Some(_)) => Then::Untagged,
+        (true, None) => Then::Delete,
+    };
+    Ok(Plan { untag, then })
 }
 
 fn plan_by_id(image: &Image, force: bool, usage: &Usage<'_>) -> Result<Plan, RemoveError> {
@@ -154,7 +170,7 @@ fn plan_by_id(image: &Image, force: bool, usage: &Usage<'_>) -> Result<Plan, Rem
             return Err(RemoveError::Stopped { image: short(), container: id_of(container) });
         }
     }
-    Ok(Plan { untag: image.tags.iter().chain(&image.digests).cloned().collect(), delete: true })
+    Ok(Plan { untag: image.tags.iter().chain(&image.digests).cloned().collect(), then: Then::Delete })
 }
 
 /// At most one tag, and all names in one repository.

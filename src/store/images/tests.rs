@@ -96,7 +96,7 @@ fn a_name_for_nothing_is_refused() {
     let store = TestStore::new();
     let image = testing::image(&store, &[], &["a"]);
     let error = store.images().tag(&reference("a"), image.manifest, Digest::of(b"missing")).unwrap_err();
-    assert!(error.to_string().contains("is missing from the store"));
+    assert!(format!("{error:#}").contains("is missing from the store"));
     assert!(store.images().list().unwrap().0.is_empty());
 }
 
@@ -167,6 +167,59 @@ fn a_running_containers_image_is_only_untagged() {
     }
     let removal = store.images().remove("a:1", true, &containers).unwrap();
     assert_eq!(lines(&removal), ["Untagged: a:1"]);
+    assert!(store.images().find(&short).unwrap().tags.is_empty(), "it stays without a name");
+}
+
+#[test]
+fn an_image_that_loses_its_last_name_to_another_stays_untagged() {
+    let store = TestStore::new();
+    let old = testing::image(&store, &["a:1", "a:2"], &["old"]);
+    let new = testing::image(&store, &["b"], &["new"]);
+    let images = store.images();
+    let marks = || images.names().unwrap().0.iter().filter(|record| record.is_untagged()).count();
+    images.tag(&reference("a:1"), new.manifest, new.config).unwrap();
+    assert_eq!(marks(), 0, "it has another name");
+    images.tag(&reference("a:2"), new.manifest, new.config).unwrap();
+    assert!(gc::collect(&store).unwrap().blobs.is_empty());
+    let found = images.find(&old.config.short()).unwrap();
+    assert_eq!((found.id, found.manifest), (old.config, old.manifest));
+    assert!(found.tags.is_empty() && found.digests.is_empty());
+    assert_eq!(images.list().unwrap().0.len(), 2);
+    images.tag(&reference("c"), old.manifest, old.config).unwrap();
+    assert_eq!(marks(), 0, "a name replaces the mark");
+    let removal = images.remove("c", false, &[]).unwrap();
+    assert_eq!(removal.steps[1], Removed::Deleted(old.config));
+    assert!(!store.blobs().contains(old.manifest));
+}
+
+#[test]
+fn an_image_can_be_kept_without_a_name_and_removed_by_id() {
+    let store = TestStore::new();
+    let image = testing::image(&store, &[], &["base"]);
+    let images = store.images();
+    images.keep(image.manifest, image.config).unwrap();
+    images.keep(image.manifest, image.config).unwrap();
+    assert!(gc::collect(&store).unwrap().blobs.is_empty());
+    let (all, damaged) = images.list().unwrap();
+    assert_eq!((all.len(), damaged.len()), (1, 0));
+    assert!(images.find(&format!("untagged.invalid/image@{}", image.config)).is_err(), "its mark is no name");
+    assert!(crate::store::check::check(&store).unwrap().is_empty());
+    let expected = [image.config, image.chains[0]].map(|digest| format!("Deleted: {digest}"));
+    assert_eq!(lines(&images.remove(&image.config.short(), false, &[]).unwrap()), expected);
+    assert!(images.list().unwrap().0.is_empty() && store.blobs().list().unwrap().is_empty());
+    assert!(images.keep(image.manifest, image.config).is_err(), "its blobs are gone");
+}
+
+#[test]
+fn stripped_of_its_names_an_image_stays() {
+    let store = TestStore::new();
+    let image = testing::image(&store, &["a:1", "a:2"], &["base"]);
+    let found = store.images().find("a:1").unwrap();
+    store.images().strip(&found, &found.tags[..1]).unwrap();
+    store.images().strip(&found, &found.tags[1..]).unwrap();
+    assert!(gc::collect(&store).unwrap().blobs.is_empty());
+    assert!(store.images().find("a:1").is_err());
+    assert!(store.images().find(&image.config.hex()).unwrap().tags.is_empty());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! OCI runtime Spec. Nothing here touches a file, a clock or the kernel.
 
 pub mod caps;
+pub mod change;
 pub mod config;
 pub mod create;
 pub mod detach_keys;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::Context;
+use super::registry_options::RegistryOptions;
 use crate::spec::config::ContainerId;
 use crate::spec::create::{self, CreateRequest, PullPolicy, StandardStream};
 use crate::spec::env::{self, EnvChange};
@@ -39,9 +40,6 @@ pub struct CreateOptions {
     /// Drop a Linux capability, or ALL
     #[arg(long, value_name = "CAP")]
     pub cap_drop: Vec<String>,
-    /// Trust the *.crt files in this directory when pulling
-    #[arg(long, value_name = "DIR")]
-    pub cert_dir: Option<PathBuf>,
     /// Write the container ID to the file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub cidfile: Option<PathBuf>,
@@ -169,9 +167,6 @@ pub struct CreateOptions {
     /// Set a kernel parameter of the container's own namespaces
     #[arg(long, value_name = "KEY=VALUE")]
     pub sysctl: Vec<String>,
-    /// Verify the registry's certificate when pulling; =false also permits plain http
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
-    pub tls_verify: Option<bool>,
     /// Mount a tmpfs (PATH[:OPTIONS])
     #[arg(long, value_name = "PATH")]
     pub tmpfs: Vec<String>,
@@ -196,6 +191,8 @@ pub struct CreateOptions {
     /// Working directory inside the container, made when missing
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
+    #[command(flatten)]
+    pub registry: RegistryOptions,
 }
 
 impl CreateOptions {

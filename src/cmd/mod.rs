@@ -28,6 +28,7 @@ mod progress;
 pub mod prune;
 pub mod ps;
 pub mod pull;
+pub mod registry_options;
 pub mod rename;
 pub mod restart;
 pub mod rm;

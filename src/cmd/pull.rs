@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +11,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use super::create_options::CreateOptions;
 use super::format::text::warn;
 use super::progress::{Bars, Lines, Silent};
+use super::registry_options::RegistryOptions;
 use super::{Context, error, sweep_abandoned};
 use crate::sandbox::userns;
 use crate::spec::create::PullPolicy;
@@ -39,12 +39,8 @@ pub struct Args {
     /// Platform to choose where there are several, as in linux/arm64
     #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true)]
     platform: Option<Platform>,
-    /// Verify the registry's certificate; =false also permits plain http
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
-    tls_verify: Option<bool>,
-    /// Trust the *.crt files in this directory
-    #[arg(long, value_name = "DIR")]
-    cert_dir: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryOptions,
 }
 
 /// Where a pull shows itself.
@@ -60,16 +56,11 @@ enum Output {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let options = PullOptions {
-        platform: args.platform,
-        tls_verify: args.tls_verify,
-        cert_dir: args.cert_dir,
-        registries: context.settings()?.registries(),
-        ..PullOptions::default()
-    };
     let output = if args.quiet { Output::Quiet } else { Output::Stdout };
     for name in &args.images {
         let reference = context.image_name(name)?;
+        let options =
+            PullOptions { platform: args.platform.clone(), ..args.registry.pull_options(context, &reference)? };
         let here = args.policy != PullPolicy::Always && is_here(context, &reference, options.platform.as_ref())?;
         if args.policy == PullPolicy::Never && !here {
             bail!("No such image: {}", reference.familiar());
@@ -114,10 +105,8 @@ fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missi
     if missing && !options.quiet {
         writeln!(io::stderr(), "Unable to find image '{}' locally", reference.familiar())?;
     }
-    let platform = options.platform.clone();
-    let (registries, cert_dir) = (context.settings()?.registries(), options.cert_dir.clone());
     let options =
-        PullOptions { platform, tls_verify: options.tls_verify, cert_dir, registries, ..PullOptions::default() };
+        PullOptions { platform: options.platform.clone(), ..options.registry.pull_options(context, &reference)? };
     pull_image(context, &reference, &options, output)
 }
 
@@ -232,7 +221,7 @@ mod tests {
 
     #[test]
     fn flags_are_podmans() {
-        let verify = |line: &[&str]| Tool::try_parse_from(line).map(|tool| tool.args.tls_verify);
+        let verify = |line: &[&str]| Tool::try_parse_from(line).map(|tool| tool.args.registry.tls_verify);
         assert_eq!(verify(&["pull", "a"]).unwrap(), None);
         assert_eq!(verify(&["pull", "--tls-verify", "a"]).unwrap(), Some(true));
         assert_eq!(verify(&["pull", "--tls-verify=false", "a"]).unwrap(), Some(false));

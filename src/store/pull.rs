@@ -13,6 +13,7 @@ mod tests;
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -22,7 +23,7 @@ pub use error::PullError;
 use layer::{LayerJob, Pipeline};
 
 use super::registry::resolve::{self, Layer, Resolved};
-use super::registry::{self, Demands, Patience, RegistryError, Source, Sources};
+use super::registry::{self, Demands, Keyring, Patience, RegistryError, Source, Sources};
 use super::{Store, gc};
 use crate::spec::digest::Digest;
 use crate::spec::platform::Platform;
@@ -50,6 +51,8 @@ pub struct PullOptions {
     pub cert_dir: Option<PathBuf>,
     /// Mirrors, and registries that need not prove who they are.
     pub registries: Registries,
+    /// Asked when a registry wants to know who we are.
+    pub keyring: Option<Arc<dyn Keyring>>,
     /// The user namespace maps one id only; see [`UnpackJob::single_id`].
     pub single_id: bool,
 }
@@ -127,6 +130,7 @@ fn pull_patiently(
             registries: &options.registries,
             tls_verify: options.tls_verify,
             cert_dir: options.cert_dir.as_deref(),
+            keyring: options.keyring.as_ref(),
         };
         let sources = Sources::new(reference, demands, patience);
         let resolved = resolve(store, &sources, options, progress).await?;

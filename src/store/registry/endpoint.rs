@@ -65,7 +65,8 @@ pub fn redirect(from: &Url, location: &str, plain_allowed: bool) -> Result<Url, 
     Ok(to)
 }
 
-/// Whether `realm`, named by `registry`, may be asked for an anonymous token.
+/// Whether `realm`, named by `registry`, may be asked for a token. Credentials go to it only when it
+/// is plainly of the same house; see [`is_related`].
 pub fn realm(registry: &Url, realm: &str, plain_allowed: bool) -> Result<Url, RegistryError> {
     let refuse = |why| RegistryError::Realm { host: authority(registry), realm: shown(realm), why };
     let url = Url::parse(realm).map_err(|_| refuse("not an address"))?;
@@ -81,6 +82,50 @@ pub fn realm(registry: &Url, realm: &str, plain_allowed: bool) -> Result<Url, Re
         return Err(refuse("it has a fragment"));
     }
     Ok(url)
+}
+
+/// Whether a token server belongs to the registry that names it, so that what was given for one may
+/// be sent to the other: the same host, both on this machine, or names below one domain that a single
+/// owner has.
+pub fn is_related(registry: &Url, realm: &Url) -> bool {
+    if registry.host_str() == realm.host_str() || is_loopback(registry) && is_loopback(realm) {
+        return true;
+    }
+    if address(registry).is_some() || address(realm).is_some() {
+        return false;
+    }
+    let owner = |url: &Url| url.host_str().and_then(owned_domain).map(str::to_owned);
+    owner(registry).is_some_and(|domain| owner(realm) == Some(domain))
+}
+
+/// The part of a host's name that one owner registered: two labels, or three below such as `co.uk`.
+/// Where everybody gets a name of his own (`github.io`), the whole name.
+fn owned_domain(host: &str) -> Option<&str> {
+    /// Second labels under which countries register names.
+    const SECOND: [&str; 12] = ["ac", "co", "com", "edu", "go", "gob", "gov", "gv", "ne", "net", "or", "org"];
+    /// Domains whose names belong to different people.
+    const SHARED: [&str; 8] = [
+        "amazonaws.com",
+        "azurewebsites.net",
+        "cloudfront.net",
+        "duckdns.org",
+        "github.io",
+        "gitlab.io",
+        "herokuapp.com",
+        "ngrok.io",
+    ];
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let labels: Vec<&str> = host.rsplit('.').collect();
+    let wanted = match labels[..] {
+        [top, second, _, ..] if top.len() == 2 && SECOND.contains(&second) => 3,
+        [top, second, ..] if top.len() != 2 || !SECOND.contains(&second) => 2,
+        _ => return None,
+    };
+    let last = |count: usize| {
+        let length = labels.iter().take(count).map(|label| label.len() + 1).sum::<usize>() - 1;
+        &host[host.len() - length..]
+    };
+    Some(if SHARED.contains(&last(2)) { host } else { last(wanted) })
 }
 
 fn check_scheme(from: &Url, to: &Url, plain_allowed: bool) -> Result<(), &'static str> {
@@ -206,6 +251,32 @@ mod tests {
             assert_eq!(realm(&url(registry), name, false).is_ok(), allowed, "{registry} {name}");
         }
         assert!(realm(&url("http://r.example/"), "http://auth.example/token", true).is_ok());
+    }
+
+    #[test]
+    fn credentials_stay_in_the_house() {
+        for (registry, name, related) in [
+            ("https://registry-1.docker.io/", "https://auth.docker.io/token", true),
+            ("https://registry.gitlab.com/", "https://gitlab.com/jwt/auth", true),
+            ("https://registry.a.co.uk/", "https://auth.a.co.uk/token", true),
+            ("https://a.co.uk/", "https://evil.co.uk/token", false),
+            ("https://registry.a.example/", "https://auth.b.example/token", false),
+            ("https://a.example/", "https://a.example.evil/token", false),
+            ("https://a.example/", "https://eviLa.example/token", false),
+            ("https://me.github.io/", "https://you.github.io/token", false),
+            ("https://me.github.io/", "https://me.github.io/token", true),
+            ("https://1.dkr.ecr.eu.amazonaws.com/", "https://evil.s3.amazonaws.com/token", false),
+            ("https://registry:5000/", "https://auth:5001/token", false),
+            ("https://registry:5000/", "https://registry:5001/token", true),
+            ("https://10.0.0.1/", "https://10.0.0.1:5001/token", true),
+            ("https://10.0.0.1/", "https://auth.example/token", false),
+            ("http://127.0.0.1:5000/", "http://localhost:5001/token", true),
+            ("http://127.0.0.1:5000/", "https://auth.example/token", false),
+            ("https://auth.example/", "http://127.0.0.1:5000/token", false),
+            ("https://co.uk/", "https://ac.uk/", false),
+        ] {
+            assert_eq!(is_related(&url(registry), &url(name)), related, "{registry} {name}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use super::auth::AuthError;
 use crate::spec::digest::Digest;
 use crate::spec::text;
 
@@ -24,8 +25,14 @@ pub enum RegistryError {
          requested access to the resource is denied"
     )]
     AccessDenied(String),
-    #[error("authentication required: registry {0} gives nothing to anonymous users")]
+    #[error("authentication required: registry {0} gives nothing to anonymous users: see 'rbox login'")]
     AuthenticationRequired(String),
+    #[error("unauthorized: incorrect username or password: registry {0} refuses the credentials for it")]
+    Unauthorized(String),
+    #[error("denied: requested access to the resource is denied: by registry {0}")]
+    Denied(String),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     #[error("blob {digest} is missing from registry {host}")]
     BlobUnknown { digest: Digest, host: String },
     #[error("registry {host} answered {status}{message}")]

@@ -1,18 +1,22 @@
-//! The distribution protocol, pull side: endpoints, trust, anonymous tokens, manifests and blobs.
+//! The distribution protocol: endpoints, trust, credentials and tokens, manifests and blobs.
 //!
 //! Requests are our own over reqwest, the transport of the registry crate, because every foreign
 //! byte here has a limit, redirects and realms have rules, and retries need status and headers.
 //! The registry crate gives the document types. Async code lives here and in `store::pull` only.
 
+pub mod auth;
 pub mod blob;
+pub mod certificates;
 pub mod client;
 pub mod endpoint;
 pub mod error;
 pub mod manifest;
 pub mod resolve;
 pub mod retry;
+pub mod scope;
 #[cfg(test)]
 pub(crate) mod scripted;
+pub mod session;
 pub mod source;
 #[cfg(test)]
 mod tests;
@@ -22,9 +26,12 @@ pub mod trust;
 use std::future::Future;
 use std::io;
 
+pub use auth::{AuthError, Credentials, Keyring};
 pub use client::{Access, Client};
 pub use error::RegistryError;
 pub use retry::Patience;
+pub use scope::Scope;
+pub use session::{Payload, Request, Session};
 pub use source::{Demands, Source, Sources};
 
 /// Runs `future` on a runtime of its own in this thread; the runtime is gone afterwards.

@@ -1,16 +1,18 @@
 //! The places one image may come from: the mirrors of its registry in their order, then the
 //! registry itself.
 //!
-//! A mirror is asked as a registry of its own, with its own trust and its own tokens; nothing that
+//! A mirror is asked as a registry of its own, with its own trust, credentials and tokens; nothing that
 //! the registry gave us is sent to it. What it sends is held to the same digests. A mirror that
 //! fails once, in whatever way, is not asked again for this image.
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::auth::Keyring;
 use super::client::{Access, Client};
 use super::error::RegistryError;
 use super::retry::{Patience, patiently};
@@ -26,6 +28,8 @@ pub struct Demands<'a> {
     pub tls_verify: Option<bool>,
     /// For the registry itself.
     pub cert_dir: Option<&'a Path>,
+    /// Mirrors are looked up in it by their own names.
+    pub keyring: Option<&'a Arc<dyn Keyring>>,
 }
 
 /// All places of one image.
@@ -59,9 +63,15 @@ impl<'a> Sources<'a> {
         let mirror = |mirror: &'a Mirror| {
             let insecure = demands.registries.is_insecure(mirror.domain.as_str());
             let tls_verify = demands.tls_verify.filter(|verify| *verify).or(insecure.then_some(false));
-            source(Access { tls_verify, cert_dir: None, mirror: Some(mirror) }, for_mirror(patience))
+            let access = Access { tls_verify, cert_dir: None, mirror: Some(mirror), keyring: demands.keyring };
+            source(access, for_mirror(patience))
         };
-        let itself = Access { tls_verify: verify(reference.domain()), cert_dir: demands.cert_dir, mirror: None };
+        let itself = Access {
+            tls_verify: verify(reference.domain()),
+            cert_dir: demands.cert_dir,
+            mirror: None,
+            keyring: demands.keyring,
+        };
         let mirrors = demands.registries.mirrors_of(reference.domain()).map(mirror).collect();
         Self { mirrors, registry: source(itself, patience.clone()) }
     }

@@ -12,7 +12,7 @@ use crate::spec::digest::Digest;
 use crate::spec::platform::Platform;
 use crate::store::unpack::Compression;
 
-const ACCESS: Access<'static> = Access { tls_verify: None, cert_dir: None, mirror: None };
+const ACCESS: Access<'static> = Access { tls_verify: None, cert_dir: None, mirror: None, keyring: None };
 
 fn fixture() -> Fixture {
     Fixture::new(&[(b"one", Compression::Gzip)], false)
@@ -311,7 +311,7 @@ fn plain_http_is_not_tried_when_verification_is_asked_for() {
     let fixture = fixture();
     let server = Scripted::start(move |seen, _| fixture.reply(seen));
     let reference = format!("{}/a", server.address).parse().unwrap();
-    let access = Access { tls_verify: Some(true), cert_dir: None, mirror: None };
+    let access = Access { tls_verify: Some(true), cert_dir: None, mirror: None, keyring: None };
     let patience = Patience { connect: Duration::from_millis(500), answer: Duration::from_millis(500), ..impatient() };
     let answer = super::block_on(async {
         let client = Client::connect(&reference, &access, patience).await?;
@@ -339,7 +339,7 @@ fn a_private_authority_is_trusted_when_named() {
     let access = |tls_verify, named| Access {
         tls_verify,
         cert_dir: if named { Some(directory.path()) } else { None },
-        mirror: None,
+        ..ACCESS
     };
     for verify in [None, Some(true)] {
         let error = resolve_tls(&server, access(verify, false)).unwrap_err();
@@ -349,21 +349,20 @@ fn a_private_authority_is_trusted_when_named() {
     resolve_tls(&server, access(Some(false), false)).unwrap();
 
     std::fs::write(directory.path().join("ca.crt"), include_bytes!("testdata/ca.crt")).unwrap();
-    std::fs::write(directory.path().join("client.key"), "not a certificate").unwrap();
     for verify in [None, Some(true)] {
         resolve_tls(&server, access(verify, true)).unwrap();
     }
     std::fs::write(directory.path().join("bad.crt"), "not a certificate").unwrap();
     let error = resolve_tls(&server, access(None, true)).unwrap_err().to_string();
     assert!(error.contains("bad.crt: no PEM certificate in it"), "{error}");
-    let missing = Access { tls_verify: None, cert_dir: Some(&directory.path().join("none")), mirror: None };
+    let missing = Access { tls_verify: None, cert_dir: Some(&directory.path().join("none")), ..ACCESS };
     assert!(resolve_tls(&server, missing).unwrap_err().to_string().contains("does not exist"));
 }
 
 #[test]
 fn nothing_leads_from_https_to_plain_http() {
     let plain = Scripted::start(|_, _| Reply::new(200, r#"{"token":"good"}"#));
-    let access = Access { tls_verify: Some(false), cert_dir: None, mirror: None };
+    let access = Access { tls_verify: Some(false), cert_dir: None, ..ACCESS };
     let to = plain.address.clone();
     let redirecting =
         Scripted::start_tls(move |seen, _| Reply::new(307, "").with("Location", format!("http://{to}{}", seen.path)));

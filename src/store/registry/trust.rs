@@ -1,32 +1,64 @@
 //! The HTTP client of a pull: whom it trusts, through which proxy it goes.
 
-use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 
-use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, Url, redirect};
 
+use super::certificates;
 use super::client::Access;
 use super::error::{RegistryError, printable};
 use super::retry::Patience;
 
-const CERTIFICATE_MAX: u64 = 1 << 20;
 /// Never proxied, whatever the environment says.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-/// Builds the client for the registry `domain`: system roots plus its own, no redirects followed,
-/// one TLS configuration for everything that is asked on its behalf.
-pub fn http_client(
+/// The clients for one registry: one TLS configuration for everything that is asked on its behalf,
+/// but our own certificate is shown to the registry only.
+#[derive(Debug)]
+pub struct Clients {
+    home: Client,
+    away: Client,
+}
+
+impl Clients {
+    /// The one for the registry itself, or for where it sends us.
+    pub fn for_home(&self, home: bool) -> &Client {
+        if home { &self.home } else { &self.away }
+    }
+}
+
+/// Builds the clients for the registry `domain`: system roots plus its own, no redirects followed.
+pub fn http_clients(
     domain: &str,
     access: &Access<'_>,
     candidates: &[Url],
     patience: &Patience,
-) -> Result<Client, RegistryError> {
+) -> Result<Clients, RegistryError> {
     // Fails only when another provider is installed, and there is no other in this program.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let roots = extra_roots(domain, access.cert_dir)?;
+    let certificates = certificates::load(domain, access.cert_dir)?;
+    let client = |identity: Option<&Identity>| http_client(&certificates.roots, identity, access, candidates, patience);
+    let away = client(None)?;
+    let home = match &certificates.identity {
+        Some(identity) => client(Some(identity))?,
+        None => away.clone(),
+    };
+    Ok(Clients { home, away })
+}
+
+fn http_client(
+    roots: &[Certificate],
+    identity: Option<&Identity>,
+    access: &Access<'_>,
+    candidates: &[Url],
+    patience: &Patience,
+) -> Result<Client, RegistryError> {
+    let roots = roots.to_vec();
     let builder = |only: bool| {
-        let builder = base_builder(access, patience)?;
+        let mut builder = base_builder(access, patience)?;
+        if let Some(identity) = identity {
+            builder = builder.identity(identity.clone());
+        }
         Ok::<_, RegistryError>(if only {
             builder.tls_certs_only(roots.clone())
         } else {
@@ -88,54 +120,4 @@ fn with_proxies(
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&except)));
     }
     Ok(builder)
-}
-
-/// The `*.crt` files of `cert_dir`, or else of the per-registry directories that exist.
-fn extra_roots(domain: &str, cert_dir: Option<&Path>) -> Result<Vec<Certificate>, RegistryError> {
-    if let Some(directory) = cert_dir {
-        return read_directory(directory)?.ok_or_else(|| {
-            let directory = directory.display();
-            RegistryError::Setup(format!("certificate directory {directory} does not exist or is not readable"))
-        });
-    }
-    let mut roots = Vec::new();
-    for base in per_registry_directories() {
-        roots.extend(read_directory(&base.join(domain))?.unwrap_or_default());
-    }
-    Ok(roots)
-}
-
-fn per_registry_directories() -> Vec<PathBuf> {
-    let mut directories: Vec<PathBuf> = vec!["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()];
-    // Not std::env::home_dir: it asks NSS when HOME is unset.
-    if let Some(home) = std::env::var_os("HOME") {
-        directories.push(PathBuf::from(home).join(".config/containers/certs.d"));
-    }
-    directories
-}
-
-fn read_directory(directory: &Path) -> Result<Option<Vec<Certificate>>, RegistryError> {
-    let failed =
-        |path: &Path, why: String| RegistryError::Setup(format!("read certificates {}: {why}", path.display()));
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => return Ok(None),
-        Err(error) => return Err(failed(directory, error.to_string())),
-    };
-    let mut roots = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| failed(directory, error.to_string()))?.path();
-        if path.extension().is_none_or(|extension| extension != "crt") {
-            continue;
-        }
-        let mut pem = Vec::new();
-        let file = std::fs::File::open(&path).map_err(|error| failed(&path, error.to_string()))?;
-        file.take(CERTIFICATE_MAX).read_to_end(&mut pem).map_err(|error| failed(&path, error.to_string()))?;
-        let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
-        if found.is_empty() {
-            return Err(failed(&path, "no PEM certificate in it".to_owned()));
-        }
-        roots.extend(found);
-    }
-    Ok(Some(roots))
 }

@@ -1,0 +1,113 @@
+//! The flags that say how a registry is reached, for every command that talks to one.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+
+use super::Context;
+use crate::spec::reference::ImageRef;
+use crate::spec::registries::{Domain, Registries};
+use crate::store::pull::PullOptions;
+use crate::store::registry::Access;
+use crate::store::registry::auth::{Credentials, Given, Keyring};
+
+/// How a registry is reached, as typed.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct RegistryOptions {
+    /// Keep and look up credentials in this file (REGISTRY_AUTH_FILE)
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// Trust the *.crt files in this directory, and show the registry its *.cert with its *.key
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
+    /// User name and password for the registry; without a password it is asked for
+    #[arg(long, value_name = "USER[:PASSWORD]", value_parser = Hidden::take)]
+    pub creds: Option<Hidden>,
+    /// Verify the registry's certificate; =false also permits plain http
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
+    pub tls_verify: Option<bool>,
+}
+
+/// A typed text that no message shows.
+#[derive(Clone, Default)]
+pub struct Hidden(pub String);
+
+impl Hidden {
+    /// Takes anything: a refusal would quote it.
+    pub fn take(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+/// How one registry is reached, flags and configuration taken together.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    pub tls_verify: Option<bool>,
+    pub cert_dir: Option<PathBuf>,
+    pub keyring: Arc<dyn Keyring>,
+    pub registries: Registries,
+}
+
+impl Reach {
+    /// The same for a client.
+    pub fn access(&self) -> Access<'_> {
+        Access {
+            tls_verify: self.tls_verify,
+            cert_dir: self.cert_dir.as_deref(),
+            mirror: None,
+            keyring: Some(&self.keyring),
+        }
+    }
+}
+
+impl RegistryOptions {
+    /// How `registry` is reached. `--creds` counts for it and for no other.
+    pub fn reach(&self, context: &Context, registry: &str) -> Result<Reach> {
+        let registries = context.settings()?.registries();
+        Ok(Reach {
+            tls_verify: self.tls_verify.or_else(|| registries.is_insecure(registry).then_some(false)),
+            cert_dir: self.cert_dir.clone(),
+            keyring: self.keyring(registry)?,
+            registries,
+        })
+    }
+
+    /// What a pull of `reference` has to know; the platform is left to the caller.
+    pub fn pull_options(&self, context: &Context, reference: &ImageRef) -> Result<PullOptions> {
+        Ok(PullOptions {
+            tls_verify: self.tls_verify,
+            cert_dir: self.cert_dir.clone(),
+            registries: context.settings()?.registries(),
+            keyring: Some(self.keyring(reference.domain())?),
+            ..PullOptions::default()
+        })
+    }
+
+    /// Where credentials come from in this invocation.
+    pub fn keyring(&self, registry: &str) -> Result<Arc<dyn Keyring>> {
+        let rest: Arc<dyn Keyring> = Arc::new(Nothing);
+        let Some(creds) = &self.creds else { return Ok(rest) };
+        let registry: Domain = registry.parse().map_err(|why| anyhow!("registry {registry}: {why}"))?;
+        let credentials = Credentials::parse(&creds.0).ok_or_else(|| anyhow!("invalid --creds: no user name in it"))?;
+        Ok(Arc::new(Given { registry, credentials, rest: Some(rest) }))
+    }
+}
+
+/// Knows nobody.
+#[derive(Debug)]
+struct Nothing;
+
+impl Keyring for Nothing {
+    fn credentials(&self, _: &Domain, _: &str) -> Result<Option<Credentials>, crate::store::registry::auth::AuthError> {
+        Ok(None)
+    }
+}

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, wait, wai
 use super::door::Door;
 use super::logfile::{LogFile, Stream};
 use super::message::{self, HEADER, Kind, PAYLOAD_MAX, header, wish};
-use super::network::{Change, Links};
+use super::network::{Change, Finished, Links};
 use super::queue::Queue;
 use super::streams::Nudge;
 pub use super::streams::Streams;
@@ -318,25 +318,28 @@ impl Session {
 
     /// Looks after the networks, and tells those who asked for changes how they went.
     fn tend_links(&mut self) {
-        let Some(links) = &mut self.links else { return };
-        for finished in links.tend() {
-            if let Some(viewer) = self.viewers.iter_mut().find(|viewer| viewer.id == finished.viewer) {
-                viewer.tell(Kind::Changed, finished.result.err().unwrap_or_default().as_bytes());
+        let finished = self.links.as_mut().map(Links::tend).unwrap_or_default();
+        self.tell_finished(finished);
+    }
+
+    fn tell_finished(&mut self, finished: Vec<Finished>) {
+        for Finished { viewer, result } in finished {
+            if let Some(viewer) = self.viewers.iter_mut().find(|one| one.id == viewer) {
+                viewer.tell(Kind::Changed, result.err().unwrap_or_default().as_bytes());
             }
         }
     }
 
     /// Changes the networks as a viewer asks.
     fn change_links(&mut self, index: usize, payload: &[u8]) {
-        let Some(viewer) = self.viewers.get_mut(index) else { return };
-        let changed = match (serde_json::from_slice::<Change>(payload), &mut self.links, host_pid(&self.pidfd)) {
-            (Ok(change), Some(links), Ok(init)) => links.change(change, init, viewer.id),
-            (Err(error), ..) => Err(format!("the request is not understood: {error}")),
-            _ => Err("the container has no networks of its own".to_owned()),
+        let Some(viewer) = self.viewers.get(index).map(|viewer| viewer.id) else { return };
+        let refused = |text| vec![Finished { viewer, result: Err(text) }];
+        let finished = match (serde_json::from_slice::<Change>(payload), &mut self.links, host_pid(&self.pidfd)) {
+            (Ok(change), Some(links), Ok(init)) => links.change(change, init, viewer),
+            (Err(error), ..) => refused(format!("the request is not understood: {error}")),
+            _ => refused("the container has no networks of its own".to_owned()),
         };
-        if let Err(text) = changed {
-            viewer.tell(Kind::Changed, text.as_bytes());
-        }
+        self.tell_finished(finished);
     }
 
     fn reap(&mut self) -> io::Result<()> {

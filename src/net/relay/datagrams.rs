@@ -39,6 +39,8 @@ pub(crate) struct Flow {
     /// The container.
     pub key: u64,
     index: Index,
+    /// The container's end, and the address under which the other end appears to it.
+    ends: (SocketAddr, SocketAddr),
     inner: OwnedFd,
     exit: Exit,
     /// When something last went by, in seconds of the relay's clock.
@@ -78,15 +80,19 @@ impl Relay {
     pub(super) fn take_datagrams(&mut self, token: Token) {
         let Some(socket) = self.sockets.get(token.place) else { return };
         let Ok(count) = self.datagrams.receive(socket.as_fd()) else { return };
-        for (range, source, destination) in self.groups(count) {
-            let index = (source, destination, None);
-            let flow = self.flow_index.get(&index).copied().or_else(|| self.open_outward(index));
-            if let Some(flow) = flow {
-                self.send_outward(flow, range);
-            }
+        for (range, source, destination) in self.groups(count, None) {
+            self.route_outward((source, destination, None), range);
         }
         if count == BATCH {
             self.enqueue(token);
+        }
+    }
+
+    /// Sends part of the last batch out by its flow, which is opened if there is none.
+    fn route_outward(&mut self, index: Index, range: Range<usize>) {
+        let flow = self.flow_index.get(&index).copied().or_else(|| self.open_outward(index));
+        if let Some(flow) = flow {
+            self.send_outward(flow, range);
         }
     }
 
@@ -94,7 +100,7 @@ impl Relay {
     pub(super) fn take_published(&mut self, token: Token) {
         let Some(published) = self.publications.get_mut(token) else { return };
         let Ok(count) = self.datagrams.receive(published.publication.socket.as_fd()) else { return };
-        for (range, client, local) in self.groups(count) {
+        for (range, client, local) in self.groups(count, None) {
             let index = (client, local, Some(token.place));
             let flow = self.flow_index.get(&index).copied().or_else(|| self.open_inward(index, token));
             if let Some(flow) = flow {
@@ -106,12 +112,12 @@ impl Relay {
         }
     }
 
-    /// Runs of a batch with the same ends. What has none is left out.
-    fn groups(&self, count: usize) -> Vec<(Range<usize>, SocketAddr, SocketAddr)> {
+    /// Runs of a batch with the same ends, all of them sent to `bound` if given. What has none is left out.
+    fn groups(&self, count: usize, bound: Option<SocketAddr>) -> Vec<(Range<usize>, SocketAddr, SocketAddr)> {
         let mut groups: Vec<(Range<usize>, SocketAddr, SocketAddr)> = Vec::new();
         for index in 0..count {
             let datagram = self.datagrams.get(index);
-            let (Some(peer), Some(local)) = (datagram.peer, datagram.local) else { continue };
+            let (Some(peer), Some(local)) = (datagram.peer, bound.or(datagram.local)) else { continue };
             match groups.last_mut() {
                 Some((range, from, to)) if range.end == index && *from == peer && *to == local => range.end += 1,
                 _ => groups.push((index..index + 1, peer, local)),
@@ -130,7 +136,7 @@ impl Relay {
             Verdict::Local | Verdict::Ignore => return None,
         };
         match outcome {
-            Ok((inner, outer)) => self.start_flow(key, index, inner, Exit::Own(outer)),
+            Ok((inner, outer)) => self.start_flow(key, index, (source, destination), inner, Exit::Own(outer)),
             Err(error) => {
                 self.tell(source, destination, &error);
                 None
@@ -163,16 +169,25 @@ impl Relay {
         let address = self.container_address(key, seen.is_ipv6())?;
         let seen = appearance(&self.plan, seen, address.is_ipv6())?;
         self.make_room(key);
-        let inner = self.connect_inside(Kind::udp(address.is_ipv6()), seen, SocketAddr::new(address, port)).ok()?;
+        let container = SocketAddr::new(address, port);
+        let inner = self.connect_inside(Kind::udp(address.is_ipv6()), seen, container).ok()?;
         let target = Target { peer: client, local: Some(local.ip()) };
-        self.start_flow(key, index, inner, Exit::Published(publication, target))
+        self.start_flow(key, index, (container, seen), inner, Exit::Published(publication, target))
     }
 
-    fn start_flow(&mut self, key: u64, index: Index, inner: OwnedFd, exit: Exit) -> Option<Token> {
+    fn start_flow(
+        &mut self,
+        key: u64,
+        index: Index,
+        ends: (SocketAddr, SocketAddr),
+        inner: OwnedFd,
+        exit: Exit,
+    ) -> Option<Token> {
         let last = self.clock();
         let flow = Flow {
             key,
             index,
+            ends,
             inner,
             exit,
             last,
@@ -227,6 +242,22 @@ impl Relay {
         }
     }
 
+    /// Sends the last batch out, which a flow's inner socket received. Between its bind and its connect
+    /// such a socket is for anybody who sends to that address: what others sent goes by their own flows.
+    fn send_own_outward(&mut self, token: Token, count: usize) {
+        let Some((peer, bound)) = self.flows.get_mut(token).map(|flow| flow.ends) else { return };
+        if (0..count).all(|index| self.datagrams.get(index).peer == Some(peer)) {
+            return self.send_outward(token, 0..count);
+        }
+        for (range, source, destination) in self.groups(count, Some(bound)) {
+            if source == peer {
+                self.send_outward(token, range);
+            } else {
+                self.route_outward((source, destination, None), range);
+            }
+        }
+    }
+
     /// Sends part of the last batch to the container.
     fn send_inward(&mut self, token: Token, range: Range<usize>) {
         let now = self.clock();
@@ -265,7 +296,7 @@ impl Relay {
                 Ok(count) => {
                     *readable = count == BATCH;
                     match face {
-                        Face::Inner => self.send_outward(token, 0..count),
+                        Face::Inner => self.send_own_outward(token, count),
                         Face::Outer => self.send_inward(token, 0..count),
                     }
                 }
@@ -296,20 +327,21 @@ impl Relay {
     }
 
     /// Makes sure that one more flow of this container fits: the longest idle ones give way, the
-    /// container's own if it has half of all. Many at once, so that it costs little each time.
+    /// container's own if it has half of all; of those of the same second the answered ones, which wait
+    /// for nothing. Many at once, so that it costs little each time.
     fn make_room(&mut self, key: u64) {
         let own = self.records.get(&key).map_or(0, |record| record.flows);
         let crowded = own >= self.limits.flows / 2;
         if !crowded && self.flows.len() < self.limits.flows {
             return;
         }
-        let mut candidates: Vec<(u32, Token)> = self
+        let mut candidates: Vec<((u32, bool), Token)> = self
             .flows
             .iter()
             .filter(|(_, flow)| !crowded || flow.key == key)
-            .map(|(token, flow)| (flow.last, token))
+            .map(|(token, flow)| ((flow.last, !flow.answered), token))
             .collect();
-        candidates.sort_unstable_by_key(|(last, _)| *last);
+        candidates.sort_unstable_by_key(|(age, _)| *age);
         candidates.truncate((self.limits.flows / 16).max(1));
         for (_, token) in candidates {
             self.close_flow(token);

@@ -2,6 +2,7 @@
 //! namespaces by descriptor, and the published ports. When an anchor dies, another is started; when
 //! the container enters or leaves a network, a child does it, as the supervisor must not wait.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -34,8 +35,18 @@ pub struct Links {
     links: Vec<Link>,
     ports: Vec<Bound>,
     jobs: Vec<Job>,
+    /// Changes asked for while another one is under way.
+    queue: VecDeque<Asked>,
     /// Children that did or do jobs.
     children: Vec<Pid>,
+}
+
+/// A change of the container's networks, and the viewer who wants to hear of it.
+#[derive(Debug)]
+struct Asked {
+    change: Change,
+    init: Pid,
+    viewer: u64,
 }
 
 /// One network.
@@ -87,7 +98,14 @@ impl Links {
     /// Joins all networks and waits until they are up. Dropped, it leaves them.
     pub fn join(store: &Store, members: Members) -> Result<Self, JoinError> {
         let Members { memberships, ports } = members;
-        let mut links = Self { store: store.clone(), links: Vec::new(), ports, jobs: Vec::new(), children: Vec::new() };
+        let mut links = Self {
+            store: store.clone(),
+            links: Vec::new(),
+            ports,
+            jobs: Vec::new(),
+            queue: VecDeque::new(),
+            children: Vec::new(),
+        };
         // All are asked before the first is waited for.
         for membership in &memberships {
             let join = Request::Join(member(&membership.lease));
@@ -193,6 +211,7 @@ impl Links {
                 }
             }
         }
+        finished.extend(self.begin());
         finished
     }
 
@@ -264,48 +283,56 @@ impl Links {
         self.keep(started, None, task);
     }
 
-    /// Changes the container's networks while it runs; `viewer` is told when it is done.
-    pub fn change(&mut self, change: Change, init: Pid, viewer: u64) -> Result<(), String> {
-        match change {
-            Change::Enter(place) => {
-                let (network, lease) = *place;
-                if self.links.iter().any(|link| link.network.id == network.id) {
-                    return Err(format!(
-                        "endpoint with name {} already exists in network {}",
-                        lease.name, network.name
-                    ));
-                }
-                let mut all: Vec<(&Network, &Lease)> =
-                    self.links.iter().map(|link| (&link.network, &link.lease)).collect();
-                all.push((&network, &lease));
-                let routes = change::Routes::by(&all);
-                let started = start(|channel| {
-                    let (connection, gateway) = change::enter(&self.store, init, &network, &lease, &routes)?;
-                    Ok(channel.send(&Done::Well, &[connection.as_fd(), gateway.as_fd()])?)
-                });
-                self.keep(started, Some(viewer), Task::Enter(Box::new((network, lease))));
-                Ok(())
-            }
-            Change::Leave { network } => {
-                let Some(left) = self.links.iter().find(|link| link.network.id == network) else {
-                    let enters = |job: &Job| matches!(&job.task, Task::Enter(place) if place.0.id == network);
-                    if self.jobs.iter().any(enters) {
-                        return Err("the container is just being connected to the network: try again".to_owned());
-                    }
-                    return Err(change::NOT_CONNECTED.to_owned());
-                };
-                let rest = self.links.iter().filter(|link| link.network.id != network);
-                let all: Vec<(&Network, &Lease)> = rest.map(|link| (&link.network, &link.lease)).collect();
-                let routes = change::Routes::by(&all);
-                let (gateway, port) = (left.gateway.as_fd(), port_name(&left.lease));
-                let started = start(|channel| {
-                    change::leave(init, gateway, &port, &routes)?;
-                    Ok(channel.send(&Done::Well, &[])?)
-                });
-                self.keep(started, Some(viewer), Task::Leave(network));
-                Ok(())
-            }
+    /// Changes the container's networks while it runs, one change after the other; `viewer` is told how
+    /// it went. Those that could not even begin are returned.
+    pub fn change(&mut self, change: Change, init: Pid, viewer: u64) -> Vec<Finished> {
+        self.queue.push_back(Asked { change, init, viewer });
+        self.begin()
+    }
+
+    /// Begins the next change unless one is under way.
+    fn begin(&mut self) -> Vec<Finished> {
+        let mut refused = Vec::new();
+        while self.jobs.iter().all(|job| matches!(job.task, Task::Relink(_)))
+            && let Some(Asked { change, init, viewer }) = self.queue.pop_front()
+        {
+            let begun = match change {
+                Change::Enter(place) => self.enter(place, init, viewer),
+                Change::Leave { network } => self.take_out(network, init, viewer),
+            };
+            refused.extend(begun.err().map(|text| Finished { viewer, result: Err(text) }));
         }
+        refused
+    }
+
+    fn enter(&mut self, place: Box<(Network, Lease)>, init: Pid, viewer: u64) -> Result<(), String> {
+        let (network, lease) = &*place;
+        if self.links.iter().any(|link| link.network.id == network.id) {
+            return Err(format!("endpoint with name {} already exists in network {}", lease.name, network.name));
+        }
+        let mut all: Vec<(&Network, &Lease)> = self.links.iter().map(|link| (&link.network, &link.lease)).collect();
+        all.push((network, lease));
+        let routes = change::Routes::by(&all);
+        let started = start(|channel| {
+            let (connection, gateway) = change::enter(&self.store, init, network, lease, &routes)?;
+            Ok(channel.send(&Done::Well, &[connection.as_fd(), gateway.as_fd()])?)
+        });
+        self.keep(started, Some(viewer), Task::Enter(place));
+        Ok(())
+    }
+
+    fn take_out(&mut self, network: String, init: Pid, viewer: u64) -> Result<(), String> {
+        let left = self.links.iter().find(|link| link.network.id == network).ok_or(change::NOT_CONNECTED)?;
+        let rest = self.links.iter().filter(|link| link.network.id != network);
+        let all: Vec<(&Network, &Lease)> = rest.map(|link| (&link.network, &link.lease)).collect();
+        let routes = change::Routes::by(&all);
+        let (gateway, port) = (left.gateway.as_fd(), port_name(&left.lease));
+        let started = start(|channel| {
+            change::leave(init, gateway, &port, &routes)?;
+            Ok(channel.send(&Done::Well, &[])?)
+        });
+        self.keep(started, Some(viewer), Task::Leave(network));
+        Ok(())
     }
 
     fn keep(&mut self, started: io::Result<(Pid, Channel)>, viewer: Option<u64>, task: Task) {

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 
 pub use self::change::{Change, connect, disconnect, reload};
 pub use self::helper::Helper;
-pub use self::links::{JoinError, Links};
+pub use self::links::{Finished, JoinError, Links};
 use self::ports::Bound;
 use super::anchor;
 use super::channel::Channel;

@@ -21,6 +21,8 @@ PACKAGES=(
     busybox-static mmdebstrap skopeo umoci docker-registry podman runc crun bubblewrap
     # full-screen programs, and the terminal they run on
     less tmux vim-tiny
+    # other readers of what is compressed
+    gzip zstd
     # looking at results
     attr binutils file hostname jq procps python3 python3-jsonschema shellcheck strace
     # servers, clients and peers of networks, and what a world of network namespaces is made with

@@ -29,6 +29,12 @@ impl Durability {
     }
 }
 
+/// Whether a failure comes from a full disk or quota.
+pub fn is_full(error: &anyhow::Error) -> bool {
+    let full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(full)
+}
+
 /// Creates `path` and its missing parents with mode 0700.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)

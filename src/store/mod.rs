@@ -10,10 +10,12 @@
 
 pub mod blobs;
 pub mod check;
+pub mod compress;
 pub mod containers;
 pub mod fs;
 pub mod gc;
 pub mod images;
+pub mod intake;
 pub mod layers;
 pub mod lock;
 pub mod logs;

@@ -4,9 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::spec::digest::Digest;
-use crate::store::Store;
 use crate::store::registry::RegistryError;
 use crate::store::registry::error::printable;
+use crate::store::unpack::answer;
+use crate::store::{Store, fs};
 
 /// A failed pull. Nothing was named; verified blobs and partial downloads stay for the next try.
 #[derive(Debug, thiserror::Error)]
@@ -38,17 +39,14 @@ impl PullError {
 
     /// A failure the unpacking process reported in words.
     pub(super) fn unpack(store: &Store, layer: Digest, why: &str) -> Self {
-        // The process has only the C library's words to tell a full disk.
-        if why.contains("No space left on device") || why.contains("Disk quota exceeded") {
+        if answer::is_full(why) {
             return Self::NoSpace(store.root().to_owned());
         }
         Self::Unpack { layer, why: printable(why) }
     }
 
     fn store_at(root: PathBuf, error: anyhow::Error) -> Self {
-        let full =
-            |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        if error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(full) {
+        if fs::is_full(&error) {
             return Self::NoSpace(root);
         }
         Self::Store(error)

@@ -2,10 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 
@@ -13,12 +10,10 @@ use super::{PullError, UnpackJob, Unpacked, Unpacker};
 use crate::spec::digest::Digest;
 use crate::store::Store;
 use crate::store::staging::Staging;
+use crate::store::unpack::answer;
 
 /// Larger than the default 64 KiB: fewer switches between the two processes.
 const PIPE_BYTES: usize = 1 << 20;
-const ANSWER_MAX: u64 = 64 << 10;
-/// How long an abandoned job is given to notice that its input ended.
-const ABANDON: Duration = Duration::from_secs(2);
 
 /// One layer on its way into a staging directory. Dropped before [`finish`](Self::finish), it stops
 /// the job and removes the directory.
@@ -70,15 +65,14 @@ impl Feed {
     /// Ends the input and waits for the answer.
     pub async fn finish(mut self, store: &Store, layer: Digest) -> Result<Tree, PullError> {
         self.input = None;
-        let died = || PullError::unpack(store, layer, "the unpacking process died");
         let mut answer = Vec::new();
         if let Some(result) = self.result.take() {
-            let read = result.take(ANSWER_MAX).read_to_end(&mut answer).await;
+            let read = result.take(answer::ANSWER_MAX).read_to_end(&mut answer).await;
             read.map_err(PullError::file(store, "read the answer of the unpacking process"))?;
         }
-        let answer: Result<Unpacked, String> = serde_json::from_slice(&answer).map_err(|_| died())?;
-        let unpacked = answer.map_err(|why| PullError::unpack(store, layer, &why))?;
-        let staging = self.staging.take().ok_or_else(died)?;
+        let failed = |why: &str| PullError::unpack(store, layer, why);
+        let unpacked = answer::parse(&answer).map_err(|why| failed(&why))?;
+        let staging = self.staging.take().ok_or_else(|| failed("it was given up"))?;
         Ok(Tree { staging, unpacked })
     }
 }
@@ -87,24 +81,7 @@ impl Drop for Feed {
     fn drop(&mut self) {
         self.input = None;
         if let Some(result) = &self.result {
-            wait_for_end(result);
+            answer::wait_for_end(result);
         }
-    }
-}
-
-/// Waits until the job is gone, so that it does not write into a directory being removed.
-fn wait_for_end(result: &pipe::Receiver) {
-    let until = Instant::now() + ABANDON;
-    let mut ignored = [0; 512];
-    loop {
-        match rustix::io::read(result.as_fd(), &mut ignored) {
-            Ok(0) => return,
-            Ok(_) | Err(rustix::io::Errno::INTR) => continue,
-            Err(rustix::io::Errno::AGAIN) => {}
-            Err(_) => return,
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        let (Ok(timeout), false) = (Timespec::try_from(left), left.is_zero()) else { return };
-        let _ = poll(&mut [PollFd::new(result, PollFlags::IN)], Some(&timeout));
     }
 }

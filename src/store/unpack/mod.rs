@@ -4,6 +4,7 @@
 //! A stream (decompressing thread) feeds a reader (headers become entries), which feeds an applier
 //! (entries become files). The applier reaches files only through descriptors below `diff`.
 
+pub(in crate::store) mod answer;
 mod apply;
 mod directories;
 mod header;
@@ -24,11 +25,13 @@ use std::io::Read;
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::spec::digest::Digest;
 use apply::Applier;
 pub use job::{Compression, UnpackJob, UnpackLimits, UnpackStream, Unpacked};
 use meta::Owners;
 use reader::Reader;
 use stream::Stream;
+pub(in crate::store) use stream::decoder;
 pub use worker::{Worker, serve};
 
 /// Unpacks the layer that `input` holds into the new directory `diff` of the job's target. Reads
@@ -43,4 +46,9 @@ pub fn unpack_layer(input: impl Read + Send + 'static, job: &UnpackJob) -> Resul
     let stream = Stream::start(input, job.compression, job.limits)?;
     let reader = Reader::new(stream, job.limits);
     Applier::new(reader, root, Owners { single_id: job.single_id })?.run()
+}
+
+/// The digest of what `input` holds, decompressed on a second thread. Nothing is extracted.
+pub fn diff_id(input: impl Read + Send + 'static, compression: Compression, limits: UnpackLimits) -> Result<Digest> {
+    Stream::start(input, compression, limits)?.finish()
 }

@@ -139,7 +139,11 @@ fn produce(
     }
 }
 
-fn decoder<'a>(input: impl BufRead + 'a, compression: Compression) -> io::Result<Box<dyn Read + 'a>> {
+/// What `input` holds.
+pub(in crate::store) fn decoder<'a>(
+    input: impl BufRead + 'a,
+    compression: Compression,
+) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         Compression::Zstd => {

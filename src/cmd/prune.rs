@@ -1,4 +1,4 @@
-//! `container prune`, `image prune`: remove what is not in use.
+//! `container prune`, `image prune`: remove what is not in use, and what `system prune` has of them.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -9,12 +9,13 @@ use jiff::{Timestamp, Zoned};
 
 use super::format::filter::{Filter, Filters};
 use super::format::human::decimal_size;
-use super::{Context, error, finish_cleanup, rmi, say, usage};
+use super::{Context, error, finish_cleanup, rmi, say};
+use crate::sandbox::measure;
 use crate::spec::time::parse_moment;
 use crate::store::Store;
 use crate::store::containers::{Container, RemoveError};
-use crate::store::gc;
 use crate::store::images::{Image, Removed};
+use crate::store::{gc, usage};
 
 /// Remove all stopped containers
 #[derive(clap::Args, Debug)]
@@ -47,20 +48,26 @@ pub fn containers(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
     if !args.force && !confirmed("This will remove all stopped containers.")? {
         return Ok(ExitCode::SUCCESS);
     }
+    let mut report = Report::default();
+    prune_containers(context, &selection, &mut report)?;
+    report.finish()
+}
+
+/// Removes the containers that match and do not run.
+pub(super) fn prune_containers(context: &Context, selection: &Selection, report: &mut Report) -> Result<()> {
     let store = context.store()?;
     let (mut all, _) = store.containers().list()?;
     all.retain(|one| !one.is_running() && selection.matches(one.config.created.parse().ok(), &one.config.labels));
-    let mut report = Report::new("Deleted Containers:");
-    for container in &all {
-        // What a container wrote is gone when it is removed.
-        let (written, _) = usage::sizes(store, container);
+    let sizes = usage::containers(store, &all, &mut |trees| measure::sizes(store, trees))?;
+    report.begin("Deleted Containers:");
+    for (container, bytes) in all.iter().zip(sizes) {
         match remove(context, container) {
-            Ok(true) => report.deleted(container.id().as_str(), written)?,
+            Ok(true) => report.deleted(container.id().as_str(), bytes)?,
             Ok(false) => {}
             Err(error) => report.failed(&error),
         }
     }
-    report.finish()
+    report.end()
 }
 
 /// False when it was removed or started by somebody else meanwhile.
@@ -86,23 +93,34 @@ pub fn images(args: ImageArgs, context: &Context) -> Result<ExitCode> {
     if !args.force && !confirmed(warning)? {
         return Ok(ExitCode::SUCCESS);
     }
+    let mut report = Report::default();
+    prune_images(context, all, &selection, &mut report)?;
+    report.finish()
+}
+
+/// Removes the images that match and that no container is made from: those without a tag, or all.
+pub(super) fn prune_images(context: &Context, all: bool, selection: &Selection, report: &mut Report) -> Result<()> {
     let store = context.store()?;
-    let mut report = Report::new("Deleted Images:");
-    let mut untagged = Vec::new();
-    for image in unused_images(store, all, &selection)? {
-        untagged.extend(store.images().forget(&image)?.into_iter().map(Removed::Untagged));
-        untagged.push(Removed::Deleted(image.id));
+    // What goes is counted by what is known of the layers.
+    usage::layers(store, &mut |trees| measure::sizes(store, trees))?;
+    let mut removed = Vec::new();
+    let mut bytes = 0;
+    for image in unused_images(store, all, selection)? {
+        bytes += usage::image_names(store, &image)?;
+        removed.extend(store.images().forget(&image)?.into_iter().map(Removed::Untagged));
+        removed.push(Removed::Deleted(image.id));
     }
     // One collection for all: each looks at the whole store.
     let collected = gc::collect(store)?;
-    for removed in untagged.into_iter().chain(collected.layers.iter().copied().map(Removed::Deleted)) {
+    report.begin("Deleted Images:");
+    for removed in removed.into_iter().chain(collected.layers.iter().copied().map(Removed::Deleted)) {
         // Here docker writes the words small.
         let line = removed.to_string().replacen("Untagged", "untagged", 1).replacen("Deleted", "deleted", 1);
         report.deleted(&line, 0)?;
     }
-    report.reclaimed += collected.bytes;
-    rmi::finish_collection(context, &collected)?;
-    report.finish()
+    report.reclaimed += collected.bytes + bytes;
+    report.end()?;
+    rmi::finish_collection(context, &collected)
 }
 
 /// The images that match and that no container is made from.
@@ -120,8 +138,9 @@ fn unused_images(store: &Store, all: bool, selection: &Selection) -> Result<Vec<
 }
 
 /// `--filter` of the prune commands.
+#[derive(Default)]
 pub(super) struct Selection {
-    filters: Filters,
+    pub(super) filters: Filters,
     /// Only what was created before.
     until: Option<Timestamp>,
 }
@@ -155,36 +174,51 @@ pub(super) fn confirmed(warning: &str) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y"))
 }
 
-/// docker's lines about what was removed.
-struct Report {
+/// docker's lines about what was removed: groups with a title, each followed by an empty line.
+#[derive(Default)]
+pub(super) struct Report {
     title: Option<&'static str>,
+    /// Whether the group has a line.
+    begun: bool,
     reclaimed: u64,
     failed: bool,
 }
 
 impl Report {
-    fn new(title: &'static str) -> Self {
-        Self { title: Some(title), reclaimed: 0, failed: false }
+    /// Begins a group, whose title is printed before its first line.
+    pub(super) fn begin(&mut self, title: &'static str) {
+        (self.title, self.begun) = (Some(title), false);
     }
 
-    fn deleted(&mut self, line: &str, bytes: u64) -> Result<()> {
+    /// Prints what was removed; `bytes` are what that freed.
+    pub(super) fn deleted(&mut self, line: &str, bytes: u64) -> Result<()> {
         if let Some(title) = self.title.take() {
             say(title)?;
+            self.begun = true;
         }
         self.reclaimed += bytes;
         say(line)
     }
 
-    fn failed(&mut self, error: &anyhow::Error) {
+    /// Notes what could not be removed; it goes on.
+    pub(super) fn failed(&mut self, error: &anyhow::Error) {
         error::print(error);
         self.failed = true;
     }
 
-    fn finish(self) -> Result<ExitCode> {
-        if self.title.is_none() {
-            say("")?;
-        }
+    /// Ends a group.
+    pub(super) fn end(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.begun) { say("") } else { Ok(()) }
+    }
+
+    /// The exit code, without docker's last line.
+    pub(super) fn code(&self) -> ExitCode {
+        if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    /// Prints the sum.
+    pub(super) fn finish(self) -> Result<ExitCode> {
         say(&format!("Total reclaimed space: {}", decimal_size(self.reclaimed, 4)))?;
-        Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(self.code())
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod filter;
 pub mod ports;
-mod row;
+pub mod row;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,8 @@
 //! `system`: look after the store.
 
+mod df;
+mod prune;
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -13,7 +16,9 @@ use crate::store::containers::{RemoveError, Status};
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
     Check(CheckArgs),
+    Df(df::Args),
     Info(info::Args),
+    Prune(prune::Args),
 }
 
 impl Command {
@@ -21,7 +26,9 @@ impl Command {
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Check(args) => check(&args, context),
+            Self::Df(args) => df::run(&args, context),
             Self::Info(args) => info::run(args, context),
+            Self::Prune(args) => prune::run(args, context),
         }
     }
 }

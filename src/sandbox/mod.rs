@@ -22,6 +22,7 @@ mod keys;
 pub mod launch;
 mod leftover;
 pub mod logfile;
+pub mod measure;
 mod message;
 mod mounts;
 pub mod network;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,11 +48,11 @@ impl Blobs<'_> {
         Ok(Digest::from_sha256(hasher.finalize().into()))
     }
 
-    /// Removes a blob; returns its size, None when it was absent.
+    /// Removes a blob; returns the bytes of its blocks, None when it was absent.
     pub(super) fn remove(&self, digest: Digest) -> io::Result<Option<u64>> {
         let path = self.path(digest);
-        let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Ok(fs::remove_if_present(&path)?.then_some(size))
+        let bytes = std::fs::symlink_metadata(&path).map_or(0, |metadata| metadata.blocks() * 512);
+        Ok(fs::remove_if_present(&path)?.then_some(bytes))
     }
 
     /// Removes what crashes left: temporary files, and partial downloads that nobody writes and

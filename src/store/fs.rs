@@ -42,13 +42,22 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 
 /// Replaces `path` with `bytes`: temporary file beside it, fsync, rename, fsync of the directory.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, Durability::Durable)?;
+    sync_parent(path)
+}
+
+/// Replaces `path` with `bytes` at once, but not durably: for what can be made again.
+pub fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, Durability::Volatile)
+}
+
+fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    let written = create_file(&temporary, bytes, Durability::Durable).and_then(|()| std::fs::rename(&temporary, path));
+    let written = create_file(&temporary, bytes, durability).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
-    written?;
-    sync_parent(path)
+    written
 }
 
 /// Creates the file `path`, which must not exist, with mode 0600. Its name is not made durable.

@@ -4,6 +4,7 @@
 //! a collection holds it exclusively. What a long operation (a pull) brings in before it has a name
 //! is protected by a lease.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -16,6 +17,7 @@ use super::images::NameRecord;
 use super::lock::FileLock;
 use super::record::Quarantined;
 use super::staging::{self, Cleanup};
+use super::usage::LayerBlocks;
 use super::{Store, fs};
 use crate::spec::digest::Digest;
 
@@ -90,7 +92,7 @@ pub struct Collected {
     pub blobs: Vec<Digest>,
     /// Chain ids.
     pub layers: Vec<Digest>,
-    /// What the blobs and the layers' contents took.
+    /// The blocks that this freed: of layers as far as it is known, see [`super::usage::layers`].
     pub bytes: u64,
     /// Whether files of mapped ids are left in `staging`, for a sweep in the user namespace.
     pub needs_user_namespace: bool,
@@ -118,11 +120,13 @@ pub fn collect(store: &Store) -> Result<Collected> {
 
 /// Moves the layers out of sight; the slow deletion is the sweep's.
 fn drop_layers(store: &Store, roots: &HashSet<Digest>, collected: &mut Collected) -> Result<()> {
+    let known = LazyCell::new(|| LayerBlocks::read(store));
     for layer in store.layers().list().context("list layers")? {
         if roots.contains(&layer) {
             continue;
         }
-        collected.bytes += store.layers().get(layer).map_or(0, |record| record.size);
+        let content = || store.layers().get(layer).map_or(0, |record| record.size);
+        collected.bytes += known.get(store, layer).unwrap_or_else(content);
         // The trash's lock ends here and leaves it to the sweep.
         let _trash = store.layers().discard(layer).with_context(|| format!("remove layer {layer}"))?;
         collected.layers.push(layer);

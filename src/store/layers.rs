@@ -102,7 +102,8 @@ impl Layers<'_> {
         Trash::take(self.store, &self.path(chain_id))
     }
 
-    fn path(&self, chain_id: Digest) -> PathBuf {
+    /// Where a layer lies, or would: its tree and its record.
+    pub(super) fn path(&self, chain_id: Digest) -> PathBuf {
         self.store.path("layers").join(chain_id.hex())
     }
 

@@ -28,6 +28,7 @@ pub mod staging;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unpack;
+pub mod usage;
 
 use std::fs::Permissions;
 use std::io;

@@ -57,6 +57,11 @@ impl Row {
         fields.find(|(name, _)| *name == field).map(|(_, value)| value.as_str())
     }
 
+    /// What `json` shows.
+    pub fn object(&self) -> Value {
+        Value::Object(self.shown.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect())
+    }
+
     fn data(&self, go_type: &'static str, safe: bool) -> Data {
         let hidden: Vec<(&str, &str)> = self.hidden.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let shown: Map<String, Value> =

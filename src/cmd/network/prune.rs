@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::is_predefined;
 use crate::cmd::format::filter::Filter;
-use crate::cmd::prune::{Selection, confirmed};
-use crate::cmd::{Context, error, say};
+use crate::cmd::Context;
+use crate::cmd::prune::{Report, Selection, confirmed};
 use crate::store::networks::RemoveError;
 
 /// Remove all unused networks
@@ -28,28 +28,23 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     if !args.force && !confirmed("This will remove all custom networks not used by at least one container.")? {
         return Ok(ExitCode::SUCCESS);
     }
+    let mut report = Report::default();
+    prune(context, &selection, &mut report)?;
+    Ok(report.code())
+}
+
+/// Removes the networks that match and that no running container is on.
+pub(in crate::cmd) fn prune(context: &Context, selection: &Selection, report: &mut Report) -> Result<()> {
     let networks = context.store()?.networks();
     let (mut all, _) = networks.list()?;
     all.retain(|network| !is_predefined(network) && selection.matches(network.created.parse().ok(), &network.labels));
-    let (mut deleted, mut failed) = (0, false);
+    report.begin("Deleted Networks:");
     for network in &all {
         match networks.remove(network) {
-            Ok(()) => {
-                if deleted == 0 {
-                    say("Deleted Networks:")?;
-                }
-                deleted += 1;
-                say(&network.name)?;
-            }
+            Ok(()) => report.deleted(&network.name, 0)?,
             Err(RemoveError::InUse { .. } | RemoveError::NotFound(_)) => {}
-            Err(error) => {
-                error::print(&error.into());
-                failed = true;
-            }
+            Err(error) => report.failed(&error.into()),
         }
     }
-    if deleted > 0 {
-        say("")?;
-    }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    report.end()
 }

@@ -52,6 +52,13 @@ pub struct NameRecord {
     pub tagged: Timestamp,
 }
 
+impl NameRecord {
+    /// The digits that name the record's file.
+    pub(super) fn file_digest(&self) -> Digest {
+        file_digest(&self.name)
+    }
+}
+
 /// An image with all its names, which may be none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -241,6 +248,12 @@ impl Images<'_> {
         Ok(record)
     }
 
+    /// Where the records of an image's names are, and its mark if it has one.
+    pub(super) fn record_paths(&self, image: &Image) -> Result<Vec<PathBuf>> {
+        let mark = untagged::mark(image.id)?;
+        Ok(image.tags.iter().chain(&image.digests).chain([&mark]).map(|name| self.path(name)).collect())
+    }
+
     fn path(&self, name: &ImageRef) -> PathBuf {
         self.store.path("images").join(file_name(name))
     }
@@ -251,7 +264,11 @@ impl Images<'_> {
 }
 
 fn file_name(name: &ImageRef) -> String {
-    format!("{}.json", Digest::of(name.to_string().as_bytes()).hex())
+    format!("{}.json", file_digest(name).hex())
+}
+
+fn file_digest(name: &ImageRef) -> Digest {
+    Digest::of(name.to_string().as_bytes())
 }
 
 fn is_record_of(record: &NameRecord, file: &str) -> bool {

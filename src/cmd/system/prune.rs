@@ -1,0 +1,88 @@
+//! `system prune`: everything that is not in use.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::cmd::format::filter::Filter;
+use crate::cmd::prune::{Report, Selection, confirmed, prune_containers, prune_images};
+use crate::cmd::{Context, network};
+
+/// Remove stopped containers, unused networks and unused images
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Remove all images that no container uses, not just those without a tag
+    #[arg(short, long)]
+    all: bool,
+    /// Remove only what matches (until, label, label!)
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Remove anonymous volumes too: this version makes none
+    #[arg(long)]
+    volumes: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let warning = args.warning();
+    let selection = Selection::new(args.filter, &["until", "label", "label!"])?;
+    if args.volumes && selection.filters.has("until") {
+        bail!("The \"until\" filter is not supported with \"--volumes\"");
+    }
+    if !args.force && !confirmed(&warning)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut report = Report::default();
+    prune_containers(context, &selection, &mut report)?;
+    network::prune::prune(context, &selection, &mut report)?;
+    prune_images(context, args.all, &selection, &mut report)?;
+    report.finish()
+}
+
+impl Args {
+    /// docker's list of what will go.
+    fn warning(&self) -> String {
+        let mut items = vec!["all stopped containers", "all networks not used by at least one container"];
+        if self.volumes {
+            items.push("all anonymous volumes not used by at least one container");
+        }
+        items.push(if self.all {
+            "all images without at least one container associated to them"
+        } else {
+            "all dangling images"
+        });
+        items.push(if self.all { "all build cache" } else { "unused build cache" });
+        let mut text = String::from("This will remove:\n");
+        items.iter().for_each(|item| text.push_str(&format!("  - {item}\n")));
+        if !self.filter.is_empty() {
+            text.push_str("\n  Items to be pruned will be filtered with:\n");
+            self.filter.iter().for_each(|filter| text.push_str(&format!("  - {}={}\n", filter.key, filter.value)));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_warning_of_docker() {
+        let mut args = Args { all: false, filter: Vec::new(), force: false, volumes: false };
+        assert_eq!(
+            args.warning(),
+            "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
+             - all dangling images\n  - unused build cache\n"
+        );
+        args = Args { all: true, filter: vec!["label=a=b".parse().unwrap()], force: false, volumes: true };
+        assert_eq!(
+            args.warning(),
+            "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
+             - all anonymous volumes not used by at least one container\n  - all images without at least one container \
+             associated to them\n  - all build cache\n\n  Items to be pruned will be filtered with:\n  - label=a=b\n"
+        );
+    }
+}

@@ -34,6 +34,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it changes the store and then ends.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Prune(_) | Self::Rename(_) | Self::Rm(_))
+    }
+
     /// Runs the command.
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{Context, exists, images, inspect, prune, pull, rmi, tag};
+use super::{Context, exists, images, inspect, prune, pull, rmi, tag, tree, untag};
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]
@@ -18,9 +18,16 @@ pub enum Command {
     #[command(visible_alias = "remove")]
     Rm(rmi::Args),
     Tag(tag::Args),
+    Tree(tree::Args),
+    Untag(untag::Args),
 }
 
 impl Command {
+    /// Whether it changes the store and then ends.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Prune(_) | Self::Pull(_) | Self::Rm(_) | Self::Tag(_) | Self::Untag(_))
+    }
+
     /// Runs the command.
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
@@ -31,6 +38,8 @@ impl Command {
             Self::Pull(args) => pull::run(args, context),
             Self::Rm(args) => rmi::run(args, context),
             Self::Tag(args) => tag::run(args, context),
+            Self::Tree(args) => tree::run(args, context),
+            Self::Untag(args) => untag::run(args, context),
         }
     }
 }

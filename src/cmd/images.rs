@@ -1,6 +1,7 @@
 //! `rbox images`: the list of images.
 
 mod filter;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,9 @@ pub struct Args {
     /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Show all names of each image
+    #[arg(long)]
+    history: bool,
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
@@ -81,11 +85,16 @@ const LISTING: Listing = Listing {
         ("Created", "CREATED"),
         ("CreatedTime", "CREATED TIME"),
         ("Dangling", "DANGLING"),
+        ("History", "HISTORY"),
+        ("Id", "IMAGE ID"),
         ("IsDangling", "IS DANGLING"),
         ("IsReadOnly", "IS READ ONLY"),
         ("Labels", "LABELS"),
+        ("Names", "NAMES"),
         ("ParentId", "PARENT ID"),
         ("ReadOnly", "READ ONLY"),
+        ("RepoDigests", "REPO DIGESTS"),
+        ("RepoTags", "REPO TAGS"),
     ],
 };
 
@@ -118,20 +127,21 @@ struct Listed {
 
 /// All images, newest first, and a message for each record that cannot be read.
 fn load(store: &Store) -> Result<(Vec<Listed>, Vec<String>)> {
-    let (images, damaged) = store.images().list()?;
+    let mut list = store.images().quick_list();
+    let (images, damaged) = list.images()?;
     let mut messages: Vec<String> =
         damaged.iter().map(|record| format!("image name {} is damaged: {}", record.id, record.why)).collect();
     let mut listed = Vec::with_capacity(images.len());
-    let mut summaries = store.images().summaries();
     for image in images {
-        match summaries.read(image.id) {
-            Ok(Summary { created, labels, size }) => {
+        match list.summary(image.id) {
+            Ok(Summary { created, labels, size, .. }) => {
                 let created = created.as_deref().and_then(|text| text.parse().ok());
                 listed.push(Listed { image, created, labels, size });
             }
             Err(error) => messages.push(format!("{error:#}: pull it again")),
         }
     }
+    list.remember();
     listed.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.image.id.cmp(&b.image.id)));
     Ok((listed, messages))
 }
@@ -146,8 +156,9 @@ impl Args {
         match self.format.as_deref().unwrap_or_default() {
             "" | "table" if self.quiet => "{{.ID}}".to_owned(),
             "" | "table" => {
+                let history = if self.history { "\t{{.History}}" } else { "" };
                 format!(
-                    "table {{{{.Repository}}}}\t{{{{.Tag}}}}\t{}{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}",
+                    "table {{{{.Repository}}}}\t{{{{.Tag}}}}\t{}{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}{history}",
                     digest("{{.Digest}}\t")
                 )
             }
@@ -168,6 +179,7 @@ impl Args {
 fn rows(args: &Args, format: &Format, store: &Store, images: &[Listed], now: Timestamp) -> Result<Vec<Row>> {
     let selection = filter::Selection::new(args.filter.clone(), args.reference.as_deref(), store, images, now)?;
     let per_digest = args.digests || format.mentions("Digest");
+    let sharing = sharing::Sharing::read(store, images, format)?;
     // docker's own table says N/A where a template gets nothing.
     let unknown_age = if args.has_own_format() { "" } else { "N/A" };
     let mut rows = Vec::new();
@@ -175,7 +187,7 @@ fn rows(args: &Args, format: &Format, store: &Store, images: &[Listed], now: Tim
         if let Some((tags, digests)) = selection.select(listed) {
             let lines = lines(&tags, &digests, per_digest, args.digests);
             rows.extend(lines.into_iter().map(|line| {
-                let row = row(listed, line, args.no_trunc, unknown_age, now);
+                let row = row(listed, line, &sharing, args.no_trunc, unknown_age, now);
                 (listed.size, row.hidden(format.extra(EXTRA, listed)))
             }));
         }
@@ -197,14 +209,23 @@ const EXTRA: &Extra<Listed> = &[
     ("CreatedTime", |listed| listed.created.map_or_else(String::new, |created| created.to_string())),
     ("Dangling", |listed| listed.image.tags.is_empty().to_string()),
     ("IsDangling", |listed| listed.image.tags.is_empty().to_string()),
+    ("History", |listed| names(&listed.image.tags)),
+    ("Id", |listed| listed.image.id.hex()),
     ("IsReadOnly", |_| "false".to_owned()),
     ("Labels", |listed| {
         let labels: Vec<String> = listed.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         labels.join(",")
     }),
+    ("Names", |listed| names(&listed.image.tags)),
     ("ParentId", |_| String::new()),
     ("ReadOnly", |_| "false".to_owned()),
+    ("RepoDigests", |listed| names(&listed.image.digests)),
+    ("RepoTags", |listed| names(&listed.image.tags)),
 ];
+
+fn names(names: &[ImageRef]) -> String {
+    names.iter().map(ImageRef::familiar).collect::<Vec<_>>().join(", ")
+}
 
 /// Repository, tag and digest of a row.
 #[derive(Debug, PartialEq, Eq)]
@@ -242,8 +263,16 @@ fn lines(tags: &[&ImageRef], digests: &[&ImageRef], per_digest: bool, all_digest
     lines
 }
 
-fn row(listed: &Listed, line: Line, no_trunc: bool, unknown_age: &str, now: Timestamp) -> Row {
+fn row(
+    listed: &Listed,
+    line: Line,
+    sharing: &sharing::Sharing,
+    no_trunc: bool,
+    unknown_age: &str,
+    now: Timestamp,
+) -> Row {
     let id = listed.image.id;
+    let shared = sharing.shared(id);
     let unknown = || "N/A".to_owned();
     Row::new([
         ("ID", if no_trunc { id.to_string() } else { id.short() }),
@@ -257,8 +286,8 @@ fn row(listed: &Listed, line: Line, no_trunc: bool, unknown_age: &str, now: Time
         ("CreatedAt", listed.created.map_or_else(unknown, local_time)),
         ("Size", decimal_size(listed.size, 3)),
         ("VirtualSize", decimal_size(listed.size, 4)),
-        ("Containers", unknown()),
-        ("SharedSize", unknown()),
-        ("UniqueSize", unknown()),
+        ("Containers", sharing.containers(id).map_or_else(unknown, |count| count.to_string())),
+        ("SharedSize", shared.map_or_else(unknown, |bytes| decimal_size(bytes, 3))),
+        ("UniqueSize", shared.map_or_else(unknown, |bytes| decimal_size(listed.size.saturating_sub(bytes), 3))),
     ])
 }

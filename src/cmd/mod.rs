@@ -41,6 +41,8 @@ pub mod stop;
 mod suggest;
 pub mod system;
 pub mod tag;
+pub mod tree;
+pub mod untag;
 mod usage;
 pub mod version;
 pub mod wait;
@@ -59,6 +61,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::sandbox::{stage, userns};
+use crate::store::gc;
 use crate::store::staging::{self, Cleanup};
 use crate::sys::process;
 
@@ -114,6 +117,7 @@ enum Command {
     #[command(subcommand)]
     System(Lazy<system::Command>),
     Tag(tag::Args),
+    Untag(untag::Args),
     Version(version::Args),
     Wait(wait::Args),
 }
@@ -133,7 +137,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage_error(&error),
     };
     let context = Context::new(cli.global);
-    cli.command.run(&context).unwrap_or_else(|error| error::report(&error))
+    let writes = cli.command.writes();
+    let code = cli.command.run(&context).unwrap_or_else(|error| error::report(&error));
+    if writes {
+        tidy(&context);
+    }
+    code
 }
 
 impl Command {
@@ -165,9 +174,34 @@ impl Command {
             Self::Stop(args) => stop::run(args, context),
             Self::System(command) => command.0.run(context),
             Self::Tag(args) => tag::run(args, context),
+            Self::Untag(args) => untag::run(args, context),
             Self::Version(args) => version::run(args, context),
             Self::Wait(args) => wait::run(args, context),
         }
+    }
+}
+
+impl Command {
+    /// Whether it changes the store and then ends, so that it can look for what interrupted work left.
+    /// `run` and `create` do so before they start.
+    fn writes(&self) -> bool {
+        match self {
+            Self::Container(command) => command.0.writes(),
+            Self::Image(command) => command.0.writes(),
+            Self::Network(command) => command.0.writes(),
+            Self::Pull(_) | Self::Rename(_) | Self::Rm(_) | Self::Rmi(_) | Self::Tag(_) | Self::Untag(_) => true,
+            Self::System(command) => command.0.writes(),
+            _ => false,
+        }
+    }
+}
+
+/// Removes what interrupted work left, if anything. Its failure is no failure of the command, and the
+/// next one tries again.
+fn tidy(context: &Context) {
+    if let Ok(store) = context.store() {
+        let _ = sweep_abandoned(context);
+        let _ = gc::tidy(store);
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{Context, error, say, sweep_in_user_namespace, warn};
 use crate::store::gc::Collected;
-use crate::store::images::{Image, LookupError, RemoveError};
+use crate::store::images::{LookupError, RemoveError};
 
 /// Remove one or more images
 #[derive(clap::Args, Debug)]
@@ -20,7 +20,7 @@ pub struct Args {
     /// Don't complain about images that do not exist
     #[arg(short, long)]
     ignore: bool,
-    /// Accepted for compatibility: there are no untagged parents
+    /// Accepted for compatibility: images have no untagged parents
     #[arg(long)]
     no_prune: bool,
     /// Images by reference, id or unique prefix
@@ -33,44 +33,28 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     if args.all && !args.images.is_empty() {
         bail!("conflicting options: --all and images by name");
     }
+    let store = context.store()?;
+    let (containers, _) = store.containers().list()?;
+    let mut remover = store.images().remover(&containers)?;
     let mut failed = false;
-    let mut note = |removed: Result<()>| {
-        if let Err(error) = removed {
-            error::print(&error);
+    let mut note = |removed: Result<(), RemoveError>| match removed {
+        Ok(()) => {}
+        Err(RemoveError::Lookup(LookupError::NotFound(_))) if args.force || args.ignore => {}
+        Err(error) => {
+            error::print(&error.into());
             failed = true;
         }
     };
     if args.all {
-        context.store()?.images().list()?.0.iter().for_each(|image| note(remove_whole(context, image, args.force)));
+        remover.ids().into_iter().for_each(|id| note(remover.remove_whole(id, args.force)));
     }
-    let may_lack = args.force || args.ignore;
-    args.images.iter().for_each(|image| note(remove(context, image, args.force, may_lack)));
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Removes an image with all its names; without `force` only one that no container uses.
-fn remove_whole(context: &Context, image: &Image, force: bool) -> Result<()> {
-    let (containers, _) = context.store()?.containers().list()?;
-    match containers.iter().find(|container| container.image_id() == Some(image.id)) {
-        Some(user) if !force => {
-            let (image, container) = (image.id.short(), user.id().short().to_owned());
-            Err(RemoveError::Stopped { image, container }.into())
-        }
-        _ => remove(context, &image.id.to_string(), true, true),
-    }
-}
-
-fn remove(context: &Context, image: &str, force: bool, may_lack: bool) -> Result<()> {
-    let store = context.store()?;
-    let (containers, _) = store.containers().list()?;
-    let removal = match store.images().remove(image, force, &containers) {
-        Err(RemoveError::Lookup(LookupError::NotFound(_))) if may_lack => return Ok(()),
-        removed => removed?,
-    };
+    args.images.iter().for_each(|image| note(remover.remove(image, args.force)));
+    let removal = remover.finish()?;
     for step in &removal.steps {
         say(&step.to_string())?;
     }
-    finish_collection(context, &removal.collected)
+    finish_collection(context, &removal.collected)?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Says why nothing was deleted, or deletes what only the user namespace can.

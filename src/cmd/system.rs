@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use super::{Context, error, finish_cleanup, info, pull, sweep_abandoned, sweep_in_user_namespace};
-use crate::sandbox::userns;
-use crate::store::check;
+use crate::sandbox::{anchor, userns};
+use crate::store::{check, gc};
 use crate::store::containers::{RemoveError, Status};
 
 /// The commands.
@@ -22,6 +22,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it changes the store and then ends.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Prune(_))
+    }
+
     /// Runs the command.
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
@@ -36,6 +41,9 @@ impl Command {
 /// Verify the store: every blob, layer and record
 #[derive(clap::Args, Debug)]
 pub struct CheckArgs {
+    /// Don't read the blobs of layers: look only whether they are there
+    #[arg(short, long)]
+    quick: bool,
     /// Remove corrupt blobs, extract missing layers again, set bad records aside
     #[arg(short, long)]
     repair: bool,
@@ -62,7 +70,9 @@ fn check(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
     remove_orphans(context)?;
     store.containers().free_dangling_names().context("free names without containers")?;
     sweep_abandoned(context)?;
-    let findings = check::check(store)?;
+    gc::tidy(store)?;
+    anchor::sweep_all(store).context("remove what killed processes of networks left")?;
+    let findings = if args.quick { check::check_records(store)? } else { check::check(store)? };
     if !args.repair || findings.is_empty() {
         for finding in &findings {
             super::print_line(&finding.to_string())?;

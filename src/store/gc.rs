@@ -27,6 +27,9 @@ const LEASE_MAX: usize = 8 << 20;
 /// How long an interrupted download is kept for a pull to resume.
 const PARTIAL_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How often every command that writes looks for them; `rmi` and the prune commands always do.
+const TIDY_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// Waits for the right to make references to blobs and layers that are there.
 pub(super) fn shared(store: &Store) -> io::Result<FileLock> {
     FileLock::shared(&store.path("gc.lock"))
@@ -113,9 +116,34 @@ pub fn collect(store: &Store) -> Result<Collected> {
         }
     }
     collected.needs_user_namespace |= staging::sweep(store).context("sweep staging")? == Cleanup::NeedsUserNamespace;
-    store.blobs().remove_leftovers(PARTIAL_LIFE).context("remove leftovers of downloads")?;
-    store.images().remove_stale_temporaries().context("remove leftovers of image names")?;
+    remove_leftovers(store)?;
     Ok(collected)
+}
+
+/// Removes the small things that interrupted work left, if nobody looked for a while, and leases whose
+/// holder died. Cheap enough for every command that writes.
+pub fn tidy(store: &Store) -> Result<()> {
+    remove_dead_leases(store).context("remove leftover leases")?;
+    let marker = store.path("cache/tidied");
+    if fs::exists(&marker) && !fs::is_older(&marker, TIDY_INTERVAL)? {
+        return Ok(());
+    }
+    remove_leftovers(store)?;
+    fs::create_private_dir(&store.path("cache"))?;
+    Ok(fs::write_volatile(&marker, b"")?)
+}
+
+/// Removes old partial downloads and temporary files that have no writer any more.
+fn remove_leftovers(store: &Store) -> Result<()> {
+    store.blobs().remove_leftovers(PARTIAL_LIFE).context("remove leftovers of downloads")?;
+    for directory in ["images", "networks", "variants", "lists", "cache"] {
+        match fs::remove_stale_temporaries(&store.path(directory)) {
+            // Made when first needed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.with_context(|| format!("remove leftovers in {directory}"))?,
+        }
+    }
+    Ok(())
 }
 
 /// Moves the layers out of sight; the slow deletion is the sweep's.
@@ -187,15 +215,24 @@ fn unless_lost(store: &Store, blob: Digest, found: Result<Vec<Digest>>) -> Resul
 
 /// Live leases protect, dead ones are removed.
 fn add_leases(store: &Store, roots: &mut HashSet<Digest>) -> io::Result<()> {
+    for path in remove_dead_leases(store)? {
+        roots.extend(read_lease(&path)?);
+    }
+    Ok(())
+}
+
+/// Removes the leases whose holder died; returns the others.
+fn remove_dead_leases(store: &Store) -> io::Result<Vec<PathBuf>> {
+    let mut live = Vec::new();
     for entry in std::fs::read_dir(store.path("leases"))? {
         let path = entry?.path();
         if let Some(_dead) = FileLock::try_exclusive(&path)? {
             fs::remove_if_present(&path)?;
         } else {
-            roots.extend(read_lease(&path)?);
+            live.push(path);
         }
     }
-    Ok(())
+    Ok(live)
 }
 
 fn read_lease(path: &Path) -> io::Result<Vec<Digest>> {
@@ -254,6 +291,29 @@ mod tests {
         std::fs::write(store.path("leases/0123"), format!("{blob}\n")).unwrap();
         assert_eq!(collect(&store).unwrap().blobs, [blob]);
         assert!(!store.path("leases/0123").exists());
+    }
+
+    #[test]
+    fn what_interrupted_work_left_is_tidied_up_once_in_a_while() {
+        let store = TestStore::new();
+        let lease = Lease::create(&store, &[]).unwrap();
+        std::fs::write(store.path("leases/0123"), "").unwrap();
+        std::fs::create_dir(store.path("variants")).unwrap();
+        let leave = |name: &str| {
+            let path = store.path(name);
+            std::fs::write(&path, "x").unwrap();
+            let long_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+            std::fs::File::open(&path).unwrap().set_modified(long_ago).unwrap();
+            path
+        };
+        let left = ["images/.a", "blobs/sha256/.b", "variants/.c"].map(leave);
+        tidy(&store).unwrap();
+        assert!(left.iter().all(|path| !path.exists()) && !store.path("leases/0123").exists());
+        assert_eq!(std::fs::read_dir(store.path("leases")).unwrap().count(), 1, "the live one stays");
+        let later = leave("images/.a");
+        tidy(&store).unwrap();
+        assert!(later.exists(), "nobody looks again so soon");
+        drop(lease);
     }
 
     #[test]

@@ -222,13 +222,24 @@ uses. Asks first, unless --force is given.",
         see: &["rmi", "images"],
     },
     Topic {
+        command: "image tree",
+        text: "Shows the layers of an image, the lowest first: what each takes, which image ends with it and which others have it too. Unique is what only this image has.",
+        examples: &[
+            ("The layers", "rbox image tree mine"),
+            ("Everything that was made on top of an image", "rbox image tree --whatrequires alpine"),
+        ],
+        exit: EXIT,
+        see: &["images", "system df"],
+    },
+    Topic {
         command: "images",
         text: "Lists the images of the store, the newest first, one line a tag. A repository, or a repository with a \
-tag, shows only what has that name.",
+tag, shows only what has that name. An image that has lost its name to another one is shown as <none>.",
         examples: &[
             ("All images", "rbox images"),
             ("The tags of one repository, with their digests", "rbox images --digests alpine"),
             ("Names only", "rbox images --format '{{.Repository}}:{{.Tag}}'"),
+            ("Images without a name", "rbox images --filter dangling=true"),
         ],
         exit: EXIT,
         see: &["pull", "rmi", "inspect"],
@@ -451,13 +462,14 @@ running one is killed first, and one that does not exist is no failure.",
     Topic {
         command: "rmi",
         text: "Takes names away from images. An image whose last name goes is deleted from disk, with the layers that \
-no other image or container needs.",
+no other image or container needs. One that a container uses is refused, unless --force is given: then its layers stay \
+as long as the container.",
         examples: &[
             ("One tag", "rbox rmi alpine:3.20"),
             ("An image with all its names", "rbox rmi -f 081d0c3ab8d3"),
         ],
         exit: EXIT,
-        see: &["images", "tag", "rm"],
+        see: &["images", "untag", "image prune"],
     },
     Topic {
         command: "run",
@@ -512,7 +524,7 @@ containers, waits, and after the time-out sends SIGKILL. One that does not run i
         text: "Commands about the store and this installation.",
         examples: &[],
         exit: EXIT,
-        see: &["info"],
+        see: &["info", "system df"],
     },
     Topic {
         command: "system check",
@@ -520,23 +532,63 @@ containers, waits, and after the time-out sends SIGKILL. One that does not run i
 thing that is wrong. With --repair a corrupt blob is removed, a missing layer is unpacked again, and a record that \
 cannot be read is set aside in the directory quarantine.
 
-What a crash left is no damage: it is cleaned up first.",
+What a crash left is no damage: it is cleaned up first. With --quick the blobs of layers are not read.",
         examples: &[
             ("Look only", "rbox system check"),
+            ("In a moment", "rbox system check --quick"),
             ("Mend what can be mended", "rbox system check --repair"),
         ],
         exit: &[("0", "Nothing is wrong, or all was repaired."), ("1", "Something is wrong."), EXIT[2]],
         see: &["info", "pull"],
     },
     Topic {
+        command: "system df",
+        text: "Shows how much disk images and containers take, in blocks as du counts them: what several images share \
+counts once, and so does a file with several names. Reclaimable is what image prune --all and container prune would \
+free. With --verbose each image and container has a line, and everything else in the store too, so that the sum is \
+what du says of the store's directory.",
+        examples: &[
+            ("In short", "rbox system df"),
+            ("Each image, each container, and the rest", "rbox system df -v"),
+            ("In bytes", "rbox system df --format '{{.Type}} {{.RawSize}} {{.RawReclaimable}}'"),
+        ],
+        exit: EXIT,
+        see: &["image tree", "system prune"],
+    },
+    Topic {
+        command: "system prune",
+        text: "Removes what nobody needs: containers that do not run, networks that no container is on, and images \
+without a tag, or with --all every one that no container uses. Asks first, unless --force is given. The sum at the end \
+is the blocks that this freed.",
+        examples: &[
+            ("Without a question", "rbox system prune -f"),
+            ("Everything that is not in use", "rbox system prune --all --force"),
+            ("Only what is older than a week", "rbox system prune -f --filter until=168h"),
+        ],
+        exit: EXIT,
+        see: &["system df", "image prune", "container prune", "network prune"],
+    },
+    Topic {
         command: "tag",
-        text: "Gives an image one more name. A name that meant another image means this one from now on.",
+        text: "Gives an image one more name. A name that meant another image means this one from now on; the other image \
+stays, if need be without a name.",
         examples: &[
             ("A name of one's own", "rbox tag alpine:3.20 mine"),
             ("A name in a registry", "rbox tag mine registry.example:5000/team/mine:1"),
         ],
         exit: EXIT,
-        see: &["images", "rmi"],
+        see: &["images", "untag", "rmi"],
+    },
+    Topic {
+        command: "untag",
+        text: "Takes names away from an image, all of them if none is given. The image stays, if need be without a name; \
+rbox image prune removes it then.",
+        examples: &[
+            ("One name", "rbox untag 081d0c3ab8d3 mine:old"),
+            ("All names", "rbox untag mine"),
+        ],
+        exit: EXIT,
+        see: &["tag", "rmi", "image prune"],
     },
     Topic {
         command: "version",

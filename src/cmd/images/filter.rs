@@ -89,7 +89,13 @@ impl Selection {
     /// The names of an image that are shown, tags and digests; None when it is not shown at all.
     pub fn select<'a>(&self, listed: &'a Listed) -> Option<(Vec<&'a ImageRef>, Vec<&'a ImageRef>)> {
         let image = &listed.image;
-        let passes = (self.dangling != Some(true) || image.tags.is_empty())
+        let is_dangling_as_asked = match self.dangling {
+            None => true,
+            Some(true) => image.tags.is_empty(),
+            // As docker: one that has a digest is shown either way.
+            Some(false) => !image.tags.is_empty() || !image.digests.is_empty(),
+        };
+        let passes = is_dangling_as_asked
             && !self.impossible
             && self.containers.as_ref().is_none_or(|(wanted, used)| used.contains(&image.id) == *wanted)
             && self

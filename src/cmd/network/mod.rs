@@ -33,6 +33,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it changes the store and then ends.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Prune(_) | Self::Rm(_))
+    }
+
     /// Runs the command.
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {

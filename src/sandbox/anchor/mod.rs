@@ -24,6 +24,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 pub use self::layout::{bridge, mtu};
 pub use self::protocol::{Answer, Member, Request, Service};
 use super::channel::Channel;
+use crate::spec::config::ContainerId;
 use crate::spec::network::Network;
 use crate::store::Store;
 use crate::store::lock::FileLock;
@@ -87,6 +88,34 @@ pub fn sweep(store: &Store, network: &Network) -> Result<()> {
         crate::store::remove::remove_tree(&directory)?;
     }
     crate::store::fs::remove_if_present(&directory.join(SOCKET))?;
+    Ok(())
+}
+
+/// Removes what anchors that were killed left of all networks that nobody is on.
+pub fn sweep_all(store: &Store) -> Result<()> {
+    let (networks, _) = store.networks().list()?;
+    let directory = store.runtime_path("networks")?;
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("list {}", directory.display()))?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some(network) = networks.iter().find(|network| *network.id == *name) {
+            if store.leases(network).list()?.is_empty() {
+                sweep(store, network)?;
+            }
+            continue;
+        }
+        // A container's own network, or one whose record is gone.
+        let Some(id) = name.to_str().and_then(|name| name.parse::<ContainerId>().ok()) else { continue };
+        let is_empty = |path: &Path| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        let is_running = store.containers().get(&id).is_ok_and(|container| container.is_running());
+        if !is_running && is_empty(&entry.path().join("endpoints")) {
+            sweep(store, &Network::own_of(&id))?;
+        }
+    }
     Ok(())
 }
 

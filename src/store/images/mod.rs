@@ -2,6 +2,7 @@
 //! and config (whose digest is the image's id) the name means. An image exists while a name, or a
 //! mark in place of one, refers to it.
 
+mod cache;
 mod content;
 mod remove;
 mod summary;
@@ -10,17 +11,18 @@ mod tests;
 mod untagged;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use cache::ImageList;
 pub use content::ImageLayer;
-pub use remove::{Removal, RemoveError, Removed};
+pub use remove::{Removal, RemoveError, Removed, Remover};
 pub use summary::{Summaries, Summary};
 
 use super::record::{self, Quarantined, RecordError};
@@ -168,19 +170,30 @@ impl Images<'_> {
         let open = File::open(&directory).with_context(context)?;
         let mut buffer = vec![0; RECORD_USUAL];
         for entry in std::fs::read_dir(&directory).with_context(context)? {
-            let file = entry.with_context(context)?.file_name();
-            let Some(file) = file.to_str().filter(|name| name.ends_with(".json") && !name.starts_with('.')) else {
-                continue;
-            };
-            let quick = record::read_quickly(open.as_fd(), file, &mut buffer).filter(|found| is_record_of(found, file));
-            match quick.map_or_else(|| self.read(file), Ok) {
-                Ok(record) => names.push(record),
-                Err(RecordError::Missing { .. }) => {}
-                Err(RecordError::Read { error, .. }) => return Err(error).with_context(|| format!("read {file}")),
-                Err(error) => damaged.push(Quarantined { id: file.to_owned(), why: error.to_string() }),
+            let Some(file) = record_file(entry.with_context(context)?.file_name()) else { continue };
+            match self.read_one(open.as_fd(), &file, &mut buffer)? {
+                Some(Ok(record)) => names.push(record),
+                Some(Err(bad)) => damaged.push(bad),
+                None => {}
             }
         }
         Ok((names, damaged))
+    }
+
+    /// Reads a record below the open directory of records, quickly if it is as usual; None if it is gone.
+    fn read_one(
+        &self,
+        directory: BorrowedFd<'_>,
+        file: &str,
+        buffer: &mut [u8],
+    ) -> Result<Option<Result<NameRecord, Quarantined>>> {
+        let quick = record::read_quickly(directory, file, buffer).filter(|found| is_record_of(found, file));
+        match quick.map_or_else(|| self.read(file), Ok) {
+            Ok(record) => Ok(Some(Ok(record))),
+            Err(RecordError::Missing { .. }) => Ok(None),
+            Err(RecordError::Read { error, .. }) => Err(error).with_context(|| format!("read {file}")),
+            Err(error) => Ok(Some(Err(Quarantined { id: file.to_owned(), why: error.to_string() }))),
+        }
     }
 
     /// The names that can be read, marks too, in no order: for who types them. What cannot be read is
@@ -257,10 +270,11 @@ impl Images<'_> {
     fn path(&self, name: &ImageRef) -> PathBuf {
         self.store.path("images").join(file_name(name))
     }
+}
 
-    pub(super) fn remove_stale_temporaries(&self) -> io::Result<()> {
-        fs::remove_stale_temporaries(&self.store.path("images"))
-    }
+/// The name of a file that should be a record.
+fn record_file(name: OsString) -> Option<String> {
+    name.into_string().ok().filter(|name| name.ends_with(".json") && !name.starts_with('.'))
 }
 
 fn file_name(name: &ImageRef) -> String {

@@ -1,8 +1,11 @@
 //! `rmi`, by docker's rules (cli-reference 6.3).
 
+use std::collections::HashSet;
 use std::fmt;
 
-use super::{Image, Images, LookupError, NameRecord};
+use anyhow::Result;
+
+use super::{Image, Images, LookupError, not_found};
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
 use crate::store::containers::Container;
@@ -28,6 +31,7 @@ impl fmt::Display for Removed {
 /// What was removed, and what that freed.
 #[derive(Debug)]
 pub struct Removal {
+    /// In the order of the removals.
     pub steps: Vec<Removed>,
     pub collected: Collected,
 }
@@ -72,32 +76,127 @@ enum Then {
     Delete,
 }
 
-impl Images<'_> {
-    /// Removes what `text` names, and what nothing refers to any more. `containers` are all there
-    /// are.
-    pub fn remove(&self, text: &str, force: bool, containers: &[Container]) -> Result<Removal, RemoveError> {
-        let record = self.resolve(text)?;
-        let image = self.list()?.0.into_iter().find(|image| image.id == record.config);
-        let image = image.ok_or_else(|| LookupError::NotFound(text.to_owned()))?;
-        let usage = Usage::of(&image, containers);
-        let plan = match named_by(text, &record) {
-            Some(name) => plan_by_name(text, name, &image, force, &usage)?,
-            None => plan_by_id(&image, force, &usage)?,
-        };
-        let layers = self.layers(image.id).unwrap_or_default();
-        match plan.then {
-            Then::Named => plan.untag.iter().try_for_each(|name| self.untag(name).map(drop))?,
-            Then::Untagged => self.strip(&image, &plan.untag)?,
-            Then::Delete => drop(self.forget(&image)?),
+/// Removes images one after another, by what was there when it was made; what nothing refers to any
+/// more is deleted at the end, for all of them at once.
+#[derive(Debug)]
+pub struct Remover<'a> {
+    images: Images<'a>,
+    /// What is left.
+    all: Vec<Image>,
+    containers: &'a [Container],
+    done: Vec<Done>,
+}
+
+/// One image's removal.
+#[derive(Debug)]
+struct Done {
+    untagged: Vec<ImageRef>,
+    /// Its id and its layers, lowest first, if no name is left.
+    deleted: Option<(Digest, Vec<Digest>)>,
+}
+
+impl<'a> Images<'a> {
+    /// Begins to remove images. `containers` are all there are.
+    pub fn remover(&self, containers: &'a [Container]) -> Result<Remover<'a>, RemoveError> {
+        Ok(Remover { images: *self, all: self.list()?.0, containers, done: Vec::new() })
+    }
+
+    /// Removes what `text` names, and what nothing refers to any more.
+    pub fn remove(&self, text: &str, force: bool, containers: &'a [Container]) -> Result<Removal, RemoveError> {
+        let mut remover = self.remover(containers)?;
+        remover.remove(text, force)?;
+        Ok(remover.finish()?)
+    }
+}
+
+impl Remover<'_> {
+    /// The ids of all images that are left.
+    pub fn ids(&self) -> Vec<Digest> {
+        self.all.iter().map(|image| image.id).collect()
+    }
+
+    /// Removes an image with all its names; without `force` only one that no container uses.
+    pub fn remove_whole(&mut self, id: Digest, force: bool) -> Result<(), RemoveError> {
+        let user = self.containers.iter().find(|container| container.image_id() == Some(id));
+        match user.filter(|_| !force) {
+            Some(user) => {
+                Err(RemoveError::Stopped { image: id.short(), container: user.id().short().to_owned() })
+            }
+            None => self.remove(&id.to_string(), true),
         }
-        let mut steps: Vec<Removed> = plan.untag.into_iter().map(Removed::Untagged).collect();
-        let collected = gc::collect(self.store)?;
-        if plan.then == Then::Delete {
-            steps.push(Removed::Deleted(image.id));
-            let gone = layers.iter().rev().filter(|layer| collected.layers.contains(layer));
-            steps.extend(gone.copied().map(Removed::Deleted));
+    }
+
+    /// Removes what `text` names: a name, or an image with all its names.
+    pub fn remove(&mut self, text: &str, force: bool) -> Result<(), RemoveError> {
+        let (index, name) = self.find(text)?;
+        let image = &self.all[index];
+        let usage = Usage::of(image, self.containers);
+        let plan = match &name {
+            Some(name) => plan_by_name(text, name, image, force, &usage)?,
+            None => plan_by_id(image, force, &usage)?,
+        };
+        let mut deleted = None;
+        match plan.then {
+            Then::Named => plan.untag.iter().try_for_each(|name| self.images.untag(name).map(drop))?,
+            Then::Untagged => self.images.strip(image, &plan.untag)?,
+            Then::Delete => {
+                deleted = Some((image.id, self.images.layers(image.id).unwrap_or_default()));
+                self.images.forget(image)?;
+            }
+        }
+        let image = &mut self.all[index];
+        image.tags.retain(|name| !plan.untag.contains(name));
+        image.digests.retain(|name| !plan.untag.contains(name));
+        if deleted.is_some() {
+            self.all.remove(index);
+        }
+        self.done.push(Done { untagged: plan.untag, deleted });
+        Ok(())
+    }
+
+    /// Deletes what nothing refers to any more.
+    pub fn finish(self) -> Result<Removal> {
+        let collected = if self.done.is_empty() { Collected::default() } else { gc::collect(self.images.store)? };
+        let mut gone: HashSet<Digest> = collected.layers.iter().copied().collect();
+        let mut steps = Vec::new();
+        for done in self.done {
+            steps.extend(done.untagged.into_iter().map(Removed::Untagged));
+            if let Some((id, layers)) = done.deleted {
+                steps.push(Removed::Deleted(id));
+                steps.extend(layers.into_iter().rev().filter(|layer| gone.remove(layer)).map(Removed::Deleted));
+            }
         }
         Ok(Removal { steps, collected })
+    }
+
+    /// The image that `text` names, and the name if it is one: full id, exact reference, unique id
+    /// prefix, in this order.
+    fn find(&self, text: &str) -> Result<(usize, Option<ImageRef>), LookupError> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        let missing = || not_found(text);
+        if let Ok(id) = Digest::from_hex(hex) {
+            return self.all.iter().position(|image| image.id == id).map(|index| (index, None)).ok_or_else(missing);
+        }
+        if let Ok(asked) = text.parse::<ImageRef>() {
+            let name = asked.digest().map_or_else(|| asked.clone(), |digest| asked.at_digest(digest));
+            let has = |image: &Image| image.tags.contains(&name) || image.digests.contains(&name);
+            if let Some(index) = self.all.iter().position(has) {
+                return Ok((index, Some(name)));
+            }
+            // Damage is worth more than absence.
+            self.images.by_name(&name)?;
+        }
+        let mut matching = self.all.iter().enumerate().filter(|(_, image)| image.id.hex().starts_with(hex));
+        let is_prefix = !hex.is_empty() && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match (matching.next().filter(|_| is_prefix), matching.next()) {
+            (None, _) => Err(missing()),
+            (Some((index, _)), None) => Ok((index, None)),
+            (Some(first), Some(second)) => {
+                let rest = [first, second].into_iter().chain(matching);
+                let candidates = rest.map(|(_, image)| image.id).collect();
+                Err(LookupError::Ambiguous { prefix: text.to_owned(), candidates })
+            }
+        }
     }
 }
 
@@ -112,16 +211,6 @@ impl<'a> Usage<'a> {
         let users = || containers.iter().filter(|container| container.image_id() == Some(image.id));
         Self { any: users().next(), running: users().find(|container| container.is_running()) }
     }
-}
-
-/// The name that `text` was found by; None when it was an id.
-fn named_by<'a>(text: &str, record: &'a NameRecord) -> Option<&'a ImageRef> {
-    let asked: ImageRef = text.parse().ok()?;
-    let same = match asked.digest() {
-        Some(digest) => asked.at_digest(digest) == record.name,
-        None => asked == record.name,
-    };
-    same.then_some(&record.name)
 }
 
 fn plan_by_name(

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::Result;
 use rustix::fs::{Mode, OFlags};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Images;
 use crate::spec::digest::Digest;
@@ -16,13 +16,15 @@ use crate::store::layers::chain_ids;
 const USUAL: usize = 32 << 10;
 
 /// What lists show of an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// As the config has it.
     pub created: Option<String>,
     pub labels: BTreeMap<String, String>,
     /// Bytes of its layers' contents.
     pub size: u64,
+    /// Whether all its layers are here.
+    pub whole: bool,
 }
 
 /// Reads summaries one after another; what images share is read once.
@@ -30,7 +32,8 @@ pub struct Summaries<'a> {
     images: Images<'a>,
     blobs: Option<OwnedFd>,
     buffer: Vec<u8>,
-    layer_sizes: HashMap<Digest, u64>,
+    /// None for a layer that is missing.
+    layer_sizes: HashMap<Digest, Option<u64>>,
 }
 
 /// The part of an image's config that lists need.
@@ -77,9 +80,10 @@ impl Summaries<'_> {
             }
         };
         let diff_ids = part.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
-        let size = chain_ids(&diff_ids).into_iter().map(|chain_id| self.layer_size(chain_id)).sum();
+        let sizes: Vec<Option<u64>> = chain_ids(&diff_ids).into_iter().map(|layer| self.layer_size(layer)).collect();
         let labels = part.config.and_then(|config| config.labels).unwrap_or_default();
-        Ok(Summary { created: part.created, labels, size })
+        let whole = sizes.iter().all(Option::is_some);
+        Ok(Summary { created: part.created, labels, size: sizes.into_iter().flatten().sum(), whole })
     }
 
     /// None when it cannot be read or is not what its name says.
@@ -91,8 +95,8 @@ impl Summaries<'_> {
         serde_json::from_slice(bytes).ok()
     }
 
-    fn layer_size(&mut self, chain_id: Digest) -> u64 {
+    fn layer_size(&mut self, chain_id: Digest) -> Option<u64> {
         let layers = self.images.store.layers();
-        *self.layer_sizes.entry(chain_id).or_insert_with(|| layers.get(chain_id).map_or(0, |record| record.size))
+        *self.layer_sizes.entry(chain_id).or_insert_with(|| layers.get(chain_id).ok().map(|record| record.size))
     }
 }

@@ -184,10 +184,15 @@ fn base(
         _ => store.images().find(image).ok().filter(|found| is_wanted(store, found, options)),
     };
     let found = match found {
+        // What is newer there, or else what is here.
+        Some(found) if policy == PullPolicy::Newer => match pull::pull_for_run(context, image, options, false) {
+            Ok(()) => store.images().find(image)?,
+            Err(_) => found,
+        },
         Some(found) => found,
         None if policy == PullPolicy::Never => store.images().find(image).map_err(|error| anyhow!(error))?,
         None => {
-            pull::pull_for_run(context, image, options, policy == PullPolicy::Missing)?;
+            pull::pull_for_run(context, image, options, policy != PullPolicy::Always)?;
             store.images().find(image)?
         }
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::Context;
-use super::registry_options::RegistryOptions;
+use super::registry_options::{RegistryOptions, RetryOptions};
 use crate::spec::config::ContainerId;
 use crate::spec::create::{self, CreateRequest, PullPolicy, StandardStream};
 use crate::spec::env::{self, EnvChange};
@@ -134,7 +134,7 @@ pub struct CreateOptions {
     /// Publish every exposed port on a free port of the host
     #[arg(short = 'P', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
     pub publish_all: Option<bool>,
-    /// Pull image before running (always, missing, never), missing unless configured
+    /// Pull image before running (always, missing, newer, never), missing unless configured
     #[arg(long, value_name = "POLICY")]
     pub pull: Option<String>,
     /// Suppress the pull output
@@ -193,6 +193,8 @@ pub struct CreateOptions {
     pub workdir: Option<String>,
     #[command(flatten)]
     pub registry: RegistryOptions,
+    #[command(flatten)]
+    pub retry: RetryOptions,
 }
 
 impl CreateOptions {

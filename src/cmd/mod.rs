@@ -8,6 +8,7 @@ pub mod container;
 pub mod context;
 pub mod create;
 mod create_options;
+mod credentials;
 pub mod doctor;
 pub mod error;
 pub mod exec;
@@ -20,6 +21,8 @@ pub mod info;
 pub mod inspect;
 pub mod kill;
 mod launching;
+pub mod login;
+pub mod logout;
 pub mod logs;
 pub mod network;
 mod noun;
@@ -34,6 +37,7 @@ pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod search;
 mod selection;
 mod settings;
 pub mod start;
@@ -99,6 +103,8 @@ enum Command {
     Info(info::Args),
     Inspect(inspect::Args),
     Kill(kill::Args),
+    Login(login::Args),
+    Logout(logout::Args),
     Logs(logs::Args),
     /// Manage networks
     #[command(subcommand)]
@@ -111,6 +117,7 @@ enum Command {
     Rm(rm::Args),
     Rmi(rmi::Args),
     Run(Box<run::Args>),
+    Search(search::Args),
     Start(start::Args),
     Stop(stop::Args),
     /// Look after the store and this installation
@@ -136,6 +143,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage_error(&error),
     };
+    if std::env::args_os().any(|word| word.to_str().is_some_and(|word| word.starts_with("--creds"))) {
+        credentials::hide_arguments(commands_typed().last().map_or("", clap::Command::get_name));
+    }
     let context = Context::new(cli.global);
     let writes = cli.command.writes();
     let code = cli.command.run(&context).unwrap_or_else(|error| error::report(&error));
@@ -160,6 +170,8 @@ impl Command {
             Self::Info(args) => info::run(args, context),
             Self::Inspect(args) => inspect::run(args, context),
             Self::Kill(args) => kill::run(args, context),
+            Self::Login(args) => login::run(args, context),
+            Self::Logout(args) => logout::run(args, context),
             Self::Logs(args) => logs::run(args, context),
             Self::Network(command) => command.0.run(context),
             Self::Port(args) => port::run(args, context),
@@ -170,6 +182,7 @@ impl Command {
             Self::Rm(args) => rm::run(args, context),
             Self::Rmi(args) => rmi::run(args, context),
             Self::Run(args) => run::run(*args, context),
+            Self::Search(args) => search::run(args, context),
             Self::Start(args) => start::run(args, context),
             Self::Stop(args) => stop::run(args, context),
             Self::System(command) => command.0.run(context),

@@ -4,20 +4,21 @@ use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::create_options::CreateOptions;
-use super::format::text::warn;
+use super::format::text::{clean_line, warn};
 use super::progress::{Bars, Lines, Silent};
-use super::registry_options::RegistryOptions;
+use super::registry_options::{RegistryOptions, RetryOptions};
 use super::{Context, error, sweep_abandoned};
 use crate::sandbox::userns;
 use crate::spec::create::PullPolicy;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
+use crate::store::registry::{self, Client, listing};
 use crate::store::{Store, unpack};
 use crate::sys::process::{self, Fork};
 
@@ -27,10 +28,19 @@ pub struct Args {
     /// Image to download, NAME[:TAG][@DIGEST]
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
+    /// Download all tags of the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Processor to choose where there are several, as in arm64
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
     /// Accepted for compatibility: no image is verified by docker's content trust
     #[arg(long)]
     disable_content_trust: bool,
-    /// When to download (always, missing, never)
+    /// Operating system to choose where there are several
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
+    /// When to download (always, missing, never, newer)
     #[arg(long, value_name = "POLICY", default_value = "always")]
     policy: PullPolicy,
     /// Print only the image's full name
@@ -39,8 +49,13 @@ pub struct Args {
     /// Platform to choose where there are several, as in linux/arm64
     #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true)]
     platform: Option<Platform>,
+    /// Variant of the processor to choose, as in v7
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
     #[command(flatten)]
     registry: RegistryOptions,
+    #[command(flatten)]
+    retry: RetryOptions,
 }
 
 /// Where a pull shows itself.
@@ -56,24 +71,84 @@ enum Output {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let output = if args.quiet { Output::Quiet } else { Output::Stdout };
+    let platform = args.platform()?;
     for name in &args.images {
         let reference = context.image_name(name)?;
         let options =
-            PullOptions { platform: args.platform.clone(), ..args.registry.pull_options(context, &reference)? };
-        let here = args.policy != PullPolicy::Always && is_here(context, &reference, options.platform.as_ref())?;
-        if args.policy == PullPolicy::Never && !here {
-            bail!("No such image: {}", reference.familiar());
+            PullOptions { platform: platform.clone(), ..args.registry.pull_options(context, &reference, &args.retry)? };
+        if args.all_tags {
+            pull_all_tags(&args, context, name, &reference, &options)?;
+        } else {
+            pull_one(&args, context, name, &reference, &options)?;
+            super::say(&reference.to_string())?;
         }
-        if !here {
-            if !args.quiet && !names_version(name) {
-                super::say("Using default tag: latest")?;
-            }
-            pull_image(context, &reference, &options, output)?;
-        }
-        super::say(&reference.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn output(&self) -> Output {
+        if self.quiet { Output::Quiet } else { Output::Stdout }
+    }
+
+    /// The platform asked for, in one word or in several.
+    fn platform(&self) -> Result<Option<Platform>> {
+        if self.arch.is_none() && self.os.is_none() && self.variant.is_none() {
+            return Ok(self.platform.clone());
+        }
+        // A default from the environment gives way.
+        if std::env::var_os("DOCKER_DEFAULT_PLATFORM").is_none() && self.platform.is_some() {
+            bail!("conflicting options: --platform with --arch, --os or --variant");
+        }
+        let host = Platform::host();
+        let (os, arch) = (self.os.as_ref().unwrap_or(&host.os), self.arch.as_ref().unwrap_or(&host.architecture));
+        Ok(Some(Platform::from_parts(os, arch, self.variant.as_deref())))
+    }
+}
+
+fn pull_one(args: &Args, context: &Context, name: &str, reference: &ImageRef, options: &PullOptions) -> Result<()> {
+    let here = args.policy != PullPolicy::Always && is_here(context, reference, options.platform.as_ref())?;
+    match args.policy {
+        PullPolicy::Never if !here => bail!("No such image: {}", reference.familiar()),
+        PullPolicy::Never | PullPolicy::Missing if here => return Ok(()),
+        _ => {}
+    }
+    if !args.quiet && !names_version(name) {
+        super::say("Using default tag: latest")?;
+    }
+    match pull_image(context, reference, options, args.output()) {
+        Err(error) if here => {
+            warn(&clean_line(&format!("keeping the {} that is here: {error:#}", reference.familiar())));
+            Ok(())
+        }
+        pulled => pulled.map(drop),
+    }
+}
+
+/// `--all-tags`: one after the other, as the registry lists them.
+fn pull_all_tags(
+    args: &Args,
+    context: &Context,
+    name: &str,
+    reference: &ImageRef,
+    options: &PullOptions,
+) -> Result<()> {
+    if names_version(name) {
+        bail!("tag can't be used with --all-tags/-a");
+    }
+    let reach = args.registry.reach(context, reference.domain())?;
+    let patience = args.retry.patience();
+    let work = async {
+        let client = Client::connect(reference, &reach.access(), patience).await?;
+        listing::tags(&client).await
+    };
+    for tag in registry::block_on(work)?? {
+        // A tag that no reference can have is none of ours.
+        let named: Result<ImageRef, _> = format!("{}:{tag}", reference.repository()).parse();
+        let named = named.map_err(|error| anyhow!("tag {tag:?} of {}: {error}", reference.familiar_repository()))?;
+        pull_one(args, context, &named.to_string(), &named, options)?;
+    }
+    super::say(&reference.repository())
 }
 
 /// The pull before `run` and `create`; `missing` says first that the image is not here. All on
@@ -105,8 +180,10 @@ fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missi
     if missing && !options.quiet {
         writeln!(io::stderr(), "Unable to find image '{}' locally", reference.familiar())?;
     }
-    let options =
-        PullOptions { platform: options.platform.clone(), ..options.registry.pull_options(context, &reference)? };
+    let options = PullOptions {
+        platform: options.platform.clone(),
+        ..options.registry.pull_options(context, &reference, &options.retry)?
+    };
     pull_image(context, &reference, &options, output)
 }
 

@@ -4,14 +4,19 @@ use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
 use super::Context;
+use super::credentials::{ask_hidden, auth_files, can_ask};
 use crate::spec::reference::ImageRef;
 use crate::spec::registries::{Domain, Registries};
+use crate::spec::time::parse_duration;
 use crate::store::pull::PullOptions;
-use crate::store::registry::Access;
+use crate::store::registry::{Access, Patience};
+
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
 use crate::store::registry::auth::{Credentials, Given, Keyring};
 
 /// How a registry is reached, as typed.
@@ -29,6 +34,42 @@ pub struct RegistryOptions {
     /// Verify the registry's certificate; =false also permits plain http
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
     pub tls_verify: Option<bool>,
+}
+
+/// How often a registry is asked, as typed.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct RetryOptions {
+    /// How often to try again when a registry fails, 4 times unless given
+    #[arg(long, value_name = "COUNT")]
+    pub retry: Option<u32>,
+    /// Pause before the second try, as in 2s; each later one is twice as long
+    #[arg(long, value_name = "DURATION", value_parser = pause)]
+    pub retry_delay: Option<Duration>,
+}
+
+impl RetryOptions {
+    /// The same as waiting limits.
+    pub fn patience(&self) -> Patience {
+        let usual = Patience::default();
+        let pause = self.retry_delay.unwrap_or(usual.pause);
+        Patience {
+            tries: self.retry.map_or(usual.tries, |retries| retries.saturating_add(1)),
+            pause,
+            pause_max: usual.pause_max.max(pause),
+            ..usual
+        }
+    }
+}
+
+/// A duration in Go's words that can be waited for; a number alone means seconds.
+fn pause(text: &str) -> Result<Duration, String> {
+    let read = match text.parse::<u32>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+        Err(_) => parse_duration(text)
+            .map_err(|error| error.to_string())
+            .and_then(|duration| Duration::try_from(duration).map_err(|_| "it is negative".to_owned())),
+    };
+    read.and_then(|pause| if pause <= PAUSE_MAX { Ok(pause) } else { Err("it is longer than an hour".to_owned()) })
 }
 
 /// A typed text that no message shows.
@@ -82,32 +123,32 @@ impl RegistryOptions {
     }
 
     /// What a pull of `reference` has to know; the platform is left to the caller.
-    pub fn pull_options(&self, context: &Context, reference: &ImageRef) -> Result<PullOptions> {
+    pub fn pull_options(&self, context: &Context, reference: &ImageRef, retry: &RetryOptions) -> Result<PullOptions> {
         Ok(PullOptions {
             tls_verify: self.tls_verify,
             cert_dir: self.cert_dir.clone(),
             registries: context.settings()?.registries(),
             keyring: Some(self.keyring(reference.domain())?),
+            patience: retry.patience(),
             ..PullOptions::default()
         })
     }
 
     /// Where credentials come from in this invocation.
     pub fn keyring(&self, registry: &str) -> Result<Arc<dyn Keyring>> {
-        let rest: Arc<dyn Keyring> = Arc::new(Nothing);
-        let Some(creds) = &self.creds else { return Ok(rest) };
+        let rest: Arc<dyn Keyring> = Arc::new(auth_files(self.authfile.as_deref()));
+        let Some(Hidden(creds)) = &self.creds else { return Ok(rest) };
         let registry: Domain = registry.parse().map_err(|why| anyhow!("registry {registry}: {why}"))?;
-        let credentials = Credentials::parse(&creds.0).ok_or_else(|| anyhow!("invalid --creds: no user name in it"))?;
+        let mut credentials =
+            Credentials::parse(creds).ok_or_else(|| anyhow!("invalid --creds: there is no user name in it"))?;
+        if let Credentials::Basic { password, .. } = &mut credentials
+            && !creds.contains(':')
+        {
+            if !can_ask() {
+                bail!("invalid --creds: there is no password in it, and no terminal to ask for it");
+            }
+            *password = ask_hidden("Password: ")?;
+        }
         Ok(Arc::new(Given { registry, credentials, rest: Some(rest) }))
-    }
-}
-
-/// Knows nobody.
-#[derive(Debug)]
-struct Nothing;
-
-impl Keyring for Nothing {
-    fn credentials(&self, _: &Domain, _: &str) -> Result<Option<Credentials>, crate::store::registry::auth::AuthError> {
-        Ok(None)
     }
 }

@@ -76,7 +76,7 @@ fn user_file(options: &GlobalOptions, home: Option<&Path>) -> Option<(PathBuf, R
 }
 
 /// The home directory: HOME's, or that of the account.
-fn home() -> Option<PathBuf> {
+pub fn home() -> Option<PathBuf> {
     let given = std::env::var_os("HOME").map(PathBuf::from);
     let of_account = || accounts::home_directory(rustix::process::geteuid().as_raw()).filter(|home| is_ours(home));
     given.filter(|home| home.is_absolute() && is_ours(home)).or_else(of_account)

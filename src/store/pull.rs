@@ -53,6 +53,8 @@ pub struct PullOptions {
     pub registries: Registries,
     /// Asked when a registry wants to know who we are.
     pub keyring: Option<Arc<dyn Keyring>>,
+    /// How long to wait, and how often to try.
+    pub patience: Patience,
     /// The user namespace maps one id only; see [`UnpackJob::single_id`].
     pub single_id: bool,
 }
@@ -114,7 +116,7 @@ pub fn pull(
     unpacker: &mut dyn Unpacker,
     progress: &mut dyn Progress,
 ) -> Result<Pulled, PullError> {
-    pull_patiently(store, reference, options, unpacker, progress, &Patience::default())
+    pull_patiently(store, reference, options, unpacker, progress, &options.patience)
 }
 
 fn pull_patiently(

@@ -56,7 +56,7 @@ const FLAGS: &[(&str, Source)] = &[
     ("mount", Source::Mount),
     ("network", Source::NetworkModes),
     ("pid", Source::Words(&["container:", "host"])),
-    ("pull", Source::Words(&["always", "missing", "never"])),
+    ("pull", Source::Words(&["always", "missing", "never", "newer"])),
     ("security-opt", Source::Security),
     ("set", Source::Settings),
     ("ulimit", Source::Limits),

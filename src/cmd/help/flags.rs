@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(spec(find("name")), "    --name NAME");
         assert_eq!(
             about(find("pull")),
-            "Pull image before running (always, missing, never), missing unless configured"
+            "Pull image before running (always, missing, newer, never), missing unless configured"
         );
     }
 

@@ -279,6 +279,31 @@ sent SIGKILL has ended when this command returns.",
         see: &["stop", "wait"],
     },
     Topic {
+        command: "login",
+        text: "Proves to a registry who you are, and keeps what proves it for later pulls and pushes: in the auth file of docker \
+or podman that knows the registry already, else in ~/.docker/config.json, or with the credential helper that the file names. \
+What docker or podman keep there is used as well.
+
+A path behind the registry keeps the credentials for the repositories below it only.",
+        examples: &[
+            ("Ask for name and password", "rbox login registry.example:5000"),
+            ("In a script", "rbox login --username ci --password-stdin quay.io"),
+            ("Who is logged in", "rbox login --get-login quay.io"),
+        ],
+        exit: EXIT,
+        see: &["logout", "pull"],
+    },
+    Topic {
+        command: "logout",
+        text: "Forgets what proves who you are to a registry, in all auth files of docker and podman or in the one named.",
+        examples: &[
+            ("Docker Hub", "rbox logout"),
+            ("All registries", "rbox logout --all"),
+        ],
+        exit: EXIT,
+        see: &["login"],
+    },
+    Topic {
         command: "logs",
         text: "Shows what a container wrote since it was made: its standard output on standard output, its standard \
 error on standard error. It can run or not.",
@@ -492,6 +517,17 @@ IMAGE can be rootfs:DIRECTORY, any directory of this machine as a read-only base
         ],
         exit: EXIT_OF_RUN,
         see: &["create", "exec", "ps", "pull"],
+    },
+    Topic {
+        command: "search",
+        text: "Looks for images by a part of their names: with the search of docker's registry where there is one, else in the list \
+of all repositories. Without a registry in front the term is looked for at Docker Hub.",
+        examples: &[
+            ("At a registry of one's own", "rbox search registry.example:5000/app"),
+            ("All tags of an image", "rbox search --list-tags quay.io/app/web"),
+        ],
+        exit: EXIT,
+        see: &["pull", "login"],
     },
     Topic {
         command: "start",

@@ -82,6 +82,8 @@ pub enum PullPolicy {
     Always,
     #[default]
     Missing,
+    /// Ask the registry always, and make do with what is here when it does not answer.
+    Newer,
     Never,
 }
 
@@ -92,6 +94,7 @@ impl FromStr for PullPolicy {
         match text {
             "always" => Ok(Self::Always),
             "missing" => Ok(Self::Missing),
+            "newer" => Ok(Self::Newer),
             "never" => Ok(Self::Never),
             other => Err(InvalidMode::Pull(printable(other))),
         }

@@ -114,7 +114,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "pull",
-        allowed: "\"missing\", \"always\" or \"never\"",
+        allowed: "\"missing\", \"always\", \"newer\" or \"never\"",
         assign: |all, given, origin| {
             let policy = given.text()?.parse().map_err(|_| Refusal::default())?;
             set(&mut all.pull, policy, origin)
@@ -123,6 +123,7 @@ pub const KEYS: &[Key] = &[
             let policy = match all.pull.value {
                 PullPolicy::Always => "always",
                 PullPolicy::Missing => "missing",
+                PullPolicy::Newer => "newer",
                 PullPolicy::Never => "never",
             };
             shown(&all.pull, json!(policy))

@@ -102,7 +102,10 @@ fn what_is_wrong_is_told_with_its_place() {
         ("\"a\\u001b[0m\" = 1", "/c:1:1: unknown key \"a\\u{1b}[0m\""),
         ("init = 1", "/c:1:8: invalid value 1 of init: it must be true or false"),
         ("init = \"true\"", "/c:1:8: invalid value \"true\" of init: it must be true or false"),
-        ("pull=\"ever\"", "/c:1:6: invalid value \"ever\" of pull: it must be \"missing\", \"always\" or \"never\""),
+        (
+            "pull=\"ever\"",
+            "/c:1:6: invalid value \"ever\" of pull: it must be \"missing\", \"always\", \"newer\" or \"never\"",
+        ),
         ("log-max-file = 0", "/c:1:16: invalid value 0 of log-max-file: it must be a whole number from 1 to 1000"),
         (
             "log-max-file = \"3\"",

@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod client;
 pub mod endpoint;
 pub mod error;
+pub mod listing;
 pub mod manifest;
 pub mod resolve;
 pub mod retry;

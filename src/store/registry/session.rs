@@ -148,6 +148,23 @@ impl Session {
         self.base.join(path).map_err(|error| RegistryError::Setup(format!("invalid address {path}: {error}")))
     }
 
+    /// Whether this is docker.io.
+    pub fn is_hub(&self) -> bool {
+        self.registry == Domain::default()
+    }
+
+    /// Proves who we are, and asks for nothing else.
+    pub async fn login(&self) -> Result<(), RegistryError> {
+        let scope = Scope::default();
+        let response = self.send(&Request::new(Method::GET, self.url("v2/")?, &scope)).await?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            StatusCode::UNAUTHORIZED => Err(RegistryError::Unauthorized(self.host())),
+            StatusCode::FORBIDDEN => Err(RegistryError::Denied(self.host())),
+            _ => Err(self.status_error(response).await),
+        }
+    }
+
     /// Where the `location` that came with an answer from `from` leads, if it may be followed.
     pub fn location(&self, from: &Url, location: Option<&HeaderValue>) -> Result<Url, RegistryError> {
         let location = location.and_then(|value| value.to_str().ok());

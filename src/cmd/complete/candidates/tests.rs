@@ -102,7 +102,7 @@ fn ids_are_offered_to_who_types_digits() {
 #[test]
 fn values_of_flags() {
     let store = filled();
-    check(&store, "rbox run --pull ", &["always", "missing", "never"]);
+    check(&store, "rbox run --pull ", &["always", "missing", "never", "newer"]);
     check(&store, "rbox run --rm=", &["--rm=false", "--rm=true"]);
     check(&store, "rbox stop --signal QU", &["QUIT"]);
     check(&store, "rbox stop -sSIGQ", &["-sSIGQUIT"]);

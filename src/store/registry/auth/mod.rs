@@ -3,9 +3,17 @@
 //! Credentials belong to one registry. They are looked up when that registry asks for them, and the
 //! session that asked sends them to it and to its token server only.
 
+mod file;
+mod files;
+mod helper;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use files::{AuthFiles, Kept};
 
 use crate::spec::registries::Domain;
 

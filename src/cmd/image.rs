@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{Context, exists, images, inspect, prune, pull, rmi, tag, tree, untag};
+use super::{Context, exists, images, inspect, prune, pull, push, rmi, scp, tag, tree, untag};
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]
@@ -15,8 +15,10 @@ pub enum Command {
     Ls(images::Args),
     Prune(prune::ImageArgs),
     Pull(pull::Args),
+    Push(Box<push::Args>),
     #[command(visible_alias = "remove")]
     Rm(rmi::Args),
+    Scp(scp::Args),
     Tag(tag::Args),
     Tree(tree::Args),
     Untag(untag::Args),
@@ -36,7 +38,9 @@ impl Command {
             Self::Ls(args) => images::run(args, context),
             Self::Prune(args) => prune::images(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Push(args) => push::run(*args, context),
             Self::Rm(args) => rmi::run(args, context),
+            Self::Scp(args) => scp::run(args, context),
             Self::Tag(args) => tag::run(args, context),
             Self::Tree(args) => tree::run(args, context),
             Self::Untag(args) => untag::run(args, context),

@@ -24,6 +24,7 @@ mod launching;
 pub mod login;
 pub mod logout;
 pub mod logs;
+pub mod manifest;
 pub mod network;
 mod noun;
 pub mod port;
@@ -31,12 +32,14 @@ mod progress;
 pub mod prune;
 pub mod ps;
 pub mod pull;
+pub mod push;
 pub mod registry_options;
 pub mod rename;
 pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod scp;
 pub mod search;
 mod selection;
 mod settings;
@@ -106,12 +109,16 @@ enum Command {
     Login(login::Args),
     Logout(logout::Args),
     Logs(logs::Args),
+    /// Make, look at and push lists of manifests, as for images of several platforms
+    #[command(subcommand)]
+    Manifest(Lazy<manifest::Command>),
     /// Manage networks
     #[command(subcommand)]
     Network(Lazy<network::Command>),
     Port(port::Args),
     Ps(ps::Args),
     Pull(pull::Args),
+    Push(Box<push::Args>),
     Rename(rename::Args),
     Restart(restart::Args),
     Rm(rm::Args),
@@ -173,10 +180,12 @@ impl Command {
             Self::Login(args) => login::run(args, context),
             Self::Logout(args) => logout::run(args, context),
             Self::Logs(args) => logs::run(args, context),
+            Self::Manifest(command) => command.0.run(context),
             Self::Network(command) => command.0.run(context),
             Self::Port(args) => port::run(args, context),
             Self::Ps(args) => ps::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Push(args) => push::run(*args, context),
             Self::Rename(args) => rename::run(args, context),
             Self::Restart(args) => restart::run(args, context),
             Self::Rm(args) => rm::run(args, context),

@@ -9,8 +9,10 @@ use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{LayerState, Progress};
 
-const WORDS: &str = "{prefix}: {msg}";
-const BAR: &str = "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}";
+/// A bar's line without a bar.
+pub const WORDS: &str = "{prefix}: {msg}";
+/// A bar's line with one.
+pub const BAR: &str = "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}";
 
 /// Shows nothing.
 #[derive(Debug)]
@@ -120,7 +122,8 @@ impl<W: Write> Progress for Bars<W> {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+/// One of the lines above as a style.
+pub fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
@@ -128,7 +131,8 @@ fn headline(reference: &ImageRef) -> String {
     format!("{}: Pulling from {}", reference.manifest_key(), reference.path())
 }
 
-fn retry_line(pause: Duration, reason: &str) -> String {
+/// Why something is tried again, and when.
+pub fn retry_line(pause: Duration, reason: &str) -> String {
     format!("{reason}: retrying in {}", seconds(pause))
 }
 
@@ -152,7 +156,8 @@ fn words(state: LayerState) -> String {
     fixed.to_owned()
 }
 
-fn seconds(pause: Duration) -> String {
+/// A pause in words.
+pub fn seconds(pause: Duration) -> String {
     match pause.as_secs_f64().ceil() as u64 {
         1 => "1 second".to_owned(),
         more => format!("{more} seconds"),

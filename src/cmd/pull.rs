@@ -225,7 +225,7 @@ fn is_here(context: &Context, name: &ImageRef, platform: Option<&Platform>) -> R
 }
 
 /// Whether the typed name has a tag or a digest.
-fn names_version(name: &str) -> bool {
+pub fn names_version(name: &str) -> bool {
     name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 

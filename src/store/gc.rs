@@ -117,6 +117,7 @@ pub fn collect(store: &Store) -> Result<Collected> {
     }
     collected.needs_user_namespace |= staging::sweep(store).context("sweep staging")? == Cleanup::NeedsUserNamespace;
     remove_leftovers(store)?;
+    store.variants().forget_unused()?;
     Ok(collected)
 }
 
@@ -188,6 +189,7 @@ fn find_roots(store: &Store) -> Result<(HashSet<Digest>, Vec<Quarantined>)> {
     for container in &containers {
         roots.extend(container.layers());
     }
+    blocked_by.extend(store.lists().add_roots(&mut roots)?);
     add_leases(store, &mut roots).context("read leases")?;
     Ok((roots, blocked_by))
 }

@@ -116,6 +116,7 @@ impl Completer<'_> {
             Source::Words(words) => self.words(words, text),
             Source::Containers(which) => values(self.containers(text, which)),
             Source::Images => values(self.images(text)),
+            Source::Lists => values(self.lists(text)),
             Source::Networks => values(self.networks(text)),
             Source::NetworkModes => self.network_modes(text),
             Source::Bases => self.bases(text),

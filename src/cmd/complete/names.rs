@@ -52,6 +52,14 @@ impl Completer<'_> {
         candidates
     }
 
+    /// Manifest lists by name.
+    pub fn lists(&self, word: &str) -> Vec<Candidate> {
+        let Some(Ok((lists, _))) = self.store.map(|store| store.lists().list()) else { return Vec::new() };
+        let named = lists.into_iter().map(|list| (list.name.familiar(), list.index.manifests.len()));
+        let wanted = named.filter(|(name, _)| self.wants(name, word));
+        wanted.map(|(name, count)| Candidate::new(&name, &format!("{count} manifests"))).collect()
+    }
+
     /// Images by tag, by digest once an `@` was typed, and by id when the word looks like one.
     pub fn images(&self, word: &str) -> Vec<Candidate> {
         let Some(store) = self.store else { return Vec::new() };

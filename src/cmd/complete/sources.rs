@@ -13,6 +13,8 @@ pub enum Source {
     Words(&'static [&'static str]),
     Containers(Which),
     Images,
+    /// Manifest lists made here.
+    Lists,
     /// Networks of the store.
     Networks,
     /// What `--network` takes: networks and modes.
@@ -69,10 +71,15 @@ const FLAGS: &[(&str, Source)] = &[
 const VALUES: &[(&str, Source)] = &[
     ("BOOL", Source::Words(&["false", "true"])),
     ("CAP", Source::Capabilities),
+    ("COMPRESSION", Source::Words(&["gzip", "zstd", "zstd:chunked"])),
+    ("DESTINATION", Source::Images),
     ("DIR", Source::Directories),
     ("FILE", Source::Files),
     ("FORMAT", Source::Words(&["json", "table"])),
     ("IMAGE", Source::Images),
+    ("KIND", Source::Words(&["oci", "v2s2"])),
+    ("LIST", Source::Lists),
+    ("LIST|IMAGE", Source::Lists),
     ("NAME|ID", Source::Objects),
     ("NETWORK", Source::Networks),
     ("OS/ARCH", Source::Words(&["linux/386", "linux/amd64", "linux/arm/v7", "linux/arm64"])),

@@ -24,8 +24,13 @@ pub fn compact(value: &Value, html: Html) -> String {
 
 /// Indented by four spaces a level, as `inspect` prints.
 pub fn pretty(value: &Value) -> String {
+    indented(value, "    ")
+}
+
+/// Indented by `indent` a level.
+pub fn indented(value: &Value, indent: &'static str) -> String {
     let mut out = String::new();
-    Writer { out: &mut out, html: Html::Keep, indent: Some("    ") }.value(value, 0);
+    Writer { out: &mut out, html: Html::Keep, indent: Some(indent) }.value(value, 0);
     out
 }
 

@@ -33,6 +33,15 @@ pub enum RegistryError {
     Denied(String),
     #[error(transparent)]
     Auth(#[from] AuthError),
+    #[error(
+        "push access denied for {repository}: denied: requested access to the resource is denied: log in to {host} as \
+         somebody who may write there"
+    )]
+    PushDenied { repository: String, host: String },
+    #[error("registry {host} takes no images, it is read-only{message}")]
+    ReadOnly { host: String, message: String },
+    #[error("registry {host} refuses what is sent as too large{message}")]
+    TooLargeThere { host: String, message: String },
     #[error("blob {digest} is missing from registry {host}")]
     BlobUnknown { digest: Digest, host: String },
     #[error("registry {host} answered {status}{message}")]

@@ -83,6 +83,15 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Document, String
     }
 }
 
+/// The media type under which a document is sent: its own word, else that of its shape in OCI's
+/// family. Artifacts have one too.
+pub fn media_type(body: &[u8]) -> Result<String, String> {
+    let shape: Shape = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    let kind = kind(None, &shape)?;
+    let by_shape = if kind == Kind::Index { OCI_IMAGE_INDEX_MEDIA_TYPE } else { OCI_IMAGE_MEDIA_TYPE };
+    Ok(shape.media_type.unwrap_or_else(|| by_shape.to_owned()))
+}
+
 fn malformed(error: &serde_json::Error) -> String {
     format!("malformed manifest: {}", printable(&error.to_string()))
 }

@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod error;
 pub mod listing;
 pub mod manifest;
+pub mod repository;
 pub mod resolve;
 pub mod retry;
 pub mod scope;
@@ -23,6 +24,7 @@ pub mod source;
 mod tests;
 pub mod token;
 pub mod trust;
+pub mod upload;
 
 use std::future::Future;
 use std::io;

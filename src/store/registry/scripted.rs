@@ -37,9 +37,11 @@ pub fn impatient() -> Patience {
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub method: String,
     /// Path and query.
     pub path: String,
     headers: HashMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 impl Seen {
@@ -182,15 +184,24 @@ fn serve(mut stream: impl Read + Write, log: &Mutex<Vec<Seen>>, script: &dyn Fn(
 }
 
 fn read_request(stream: impl Read) -> Option<Seen> {
-    let mut lines = BufReader::new(stream).lines();
-    let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
+    let mut reader = BufReader::new(stream);
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().map(|_| line)
+    };
+    let first = line()?;
+    let mut words = first.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let mut headers = HashMap::new();
-    for line in lines {
-        let line = line.ok()?;
+    loop {
+        let line = line()?;
         let Some((name, value)) = line.split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    Some(Seen { path, headers })
+    let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Seen { method, path, headers, body })
 }
 
 /// An image as a registry holds it.

@@ -1,0 +1,129 @@
+//! What push and the other ways to a registry have in common.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::cmd::format::text::warn;
+use crate::cmd::registry_options::RegistryOptions;
+use crate::cmd::{Context, go_bool};
+use crate::spec::time::parse_duration;
+use crate::store::compress::Codec;
+use crate::store::push::{Format, PushAccess, PushOptions};
+use crate::store::registry::Patience;
+
+/// How an image is sent.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct TransferOptions {
+    /// Compress layers so: gzip, zstd, or zstd:chunked, which is done as zstd
+    #[arg(long, value_name = "COMPRESSION", value_enum)]
+    compression_format: Option<Compression>,
+    /// How hard to compress: 1 to 9 for gzip, 1 to 22 for zstd
+    #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
+    compression_level: Option<i64>,
+    /// Compress anew what is compressed in another way; the default with --compression-format
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
+    force_compression: Option<bool>,
+    /// Kind of manifest: oci or v2s2; by default the image's own
+    #[arg(short, long, value_name = "KIND", value_enum)]
+    format: Option<Kind>,
+    /// How often a failed request is sent again
+    #[arg(long, value_name = "NUMBER")]
+    retry: Option<u32>,
+    /// How long to wait before that, as in 5s; it doubles each time
+    #[arg(long, value_name = "DURATION", value_parser = parse_delay)]
+    retry_delay: Option<Duration>,
+    #[command(flatten)]
+    registry: RegistryOptions,
+}
+
+/// Kinds of manifests.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Oci,
+    V2s1,
+    V2s2,
+}
+
+/// Kinds of compression.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Compression {
+    Gzip,
+    Zstd,
+    #[value(name = "zstd:chunked")]
+    ZstdChunked,
+}
+
+impl Kind {
+    /// The kind of a manifest that can be written.
+    pub fn format(self) -> Result<Format> {
+        match self {
+            Self::Oci => Ok(Format::Oci),
+            Self::V2s2 => Ok(Format::V2s2),
+            Self::V2s1 => bail!("manifests of schema 1 are obsolete and not written: use --format v2s2 or oci"),
+        }
+    }
+}
+
+impl TransferOptions {
+    /// Puts flags and configuration together, for pushing to `registry`.
+    pub fn options(&self, context: &Context, registry: &str) -> Result<PushOptions> {
+        let mut codec = self.compression_format.map(|format| match format {
+            Compression::Gzip => Codec::GZIP,
+            Compression::Zstd | Compression::ZstdChunked => Codec::ZSTD,
+        });
+        if let Some(level) = self.compression_level {
+            codec = Some(codec.unwrap_or(Codec::GZIP).with_level(level)?);
+        }
+        let force = self.force_compression.unwrap_or(self.compression_format.is_some());
+        Ok(PushOptions {
+            access: access(&self.registry, context, registry)?,
+            // Without a format, forcing means what would be used anyway.
+            codec: codec.or(force.then_some(Codec::GZIP)),
+            force,
+            format: self.format.map(Kind::format).transpose()?,
+            patience: patience(self.retry, self.retry_delay),
+        })
+    }
+
+    /// Says what is done in another way than asked for.
+    pub fn remark(&self) -> Result<()> {
+        if self.compression_format == Some(Compression::ZstdChunked) {
+            warn("zstd:chunked is written as plain zstd: every reader takes it, none can fetch parts of it");
+        }
+        Ok(())
+    }
+}
+
+/// How registries are reached by a command that pushes to `registry` and may read from others.
+pub fn access(options: &RegistryOptions, context: &Context, registry: &str) -> Result<PushAccess> {
+    Ok(PushAccess {
+        tls_verify: options.tls_verify,
+        cert_dir: options.cert_dir.clone(),
+        registries: context.settings()?.registries(),
+        keyring: Some(options.keyring(registry)?),
+    })
+}
+
+/// The waiting limits with what flags say of them.
+pub fn patience(retry: Option<u32>, delay: Option<Duration>) -> Patience {
+    let mut patience = Patience::default();
+    if let Some(retry) = retry {
+        patience.tries = retry.saturating_add(1);
+    }
+    if let Some(delay) = delay {
+        patience.pause = delay;
+        patience.pause_max = patience.pause_max.max(delay);
+    }
+    patience
+}
+
+/// Reads a delay; a number alone is seconds.
+pub fn parse_delay(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    parse_duration(text).map_err(|error| error.to_string()).and_then(|delay| {
+        Duration::try_from(delay).map_err(|_| format!("invalid duration {text:?}: it is negative"))
+    })
+}

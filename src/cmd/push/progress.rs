@@ -1,0 +1,172 @@
+//! How a push shows itself: docker's lines, or a bar a layer for somebody who watches.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
+
+use super::is_watched;
+use crate::cmd::progress::{BAR, WORDS, retry_line, seconds, style};
+use crate::spec::digest::Digest;
+use crate::store::push::{CopyProgress, LayerState, Progress};
+
+/// The display for this invocation.
+pub fn display(quiet: bool) -> Box<dyn Progress> {
+    match quiet {
+        true => Box::new(Silent),
+        false if is_watched() => Box::new(Bars::new()),
+        false => Box::new(Lines { out: io::stdout(), names: Vec::new() }),
+    }
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn layers(&mut self, _: &[Digest]) {}
+    fn layer(&mut self, _: usize, _: &LayerState) {}
+    fn retrying(&mut self, _: Duration, _: &str) {}
+}
+
+/// One line for each change of state, none for the way between.
+struct Lines<W> {
+    out: W,
+    names: Vec<String>,
+}
+
+impl<W: Write> Progress for Lines<W> {
+    fn layers(&mut self, layers: &[Digest]) {
+        self.names = layers.iter().map(Digest::short).collect();
+    }
+
+    // That nobody reads it must not end the push.
+    fn layer(&mut self, index: usize, state: &LayerState) {
+        if matches!(state, LayerState::Pushing { .. } | LayerState::Compressing { .. }) {
+            return;
+        }
+        let name = self.names.get(index).map_or("", String::as_str);
+        let _ = writeln!(self.out, "{name}: {}", words(state));
+    }
+
+    fn retrying(&mut self, pause: Duration, reason: &str) {
+        let _ = writeln!(self.out, "{}", retry_line(pause, reason));
+    }
+}
+
+/// A bar for each layer, on stderr. Redrawn by the events themselves: no thread.
+struct Bars {
+    screen: MultiProgress,
+    bars: Vec<ProgressBar>,
+}
+
+impl Bars {
+    fn new() -> Self {
+        Self { screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), bars: Vec::new() }
+    }
+}
+
+impl Progress for Bars {
+    fn layers(&mut self, layers: &[Digest]) {
+        let bar = |digest: &Digest| {
+            let bar = self.screen.add(ProgressBar::no_length());
+            bar.set_style(style(WORDS));
+            bar.set_prefix(digest.short());
+            bar
+        };
+        self.bars = layers.iter().map(bar).collect();
+    }
+
+    fn layer(&mut self, index: usize, state: &LayerState) {
+        let Some(bar) = self.bars.get(index) else { return };
+        match state {
+            LayerState::Pushing { current, total } | LayerState::Compressing { current, total } => {
+                let words = words(state);
+                if bar.length() != Some(*total) || bar.message() != words {
+                    bar.set_length(*total);
+                    bar.set_style(style(BAR));
+                    bar.set_message(words);
+                }
+                bar.set_position(*current);
+            }
+            LayerState::Pushed | LayerState::AlreadyExists | LayerState::Mounted(_) => {
+                bar.set_style(style(WORDS));
+                bar.finish_with_message(words(state));
+            }
+            _ => {
+                bar.unset_length();
+                bar.set_style(style(WORDS));
+                bar.set_message(words(state));
+            }
+        }
+    }
+
+    fn retrying(&mut self, pause: Duration, reason: &str) {
+        let _ = self.screen.println(retry_line(pause, reason));
+    }
+}
+
+/// Docker's words, and one for what docker does unseen.
+fn words(state: &LayerState) -> String {
+    let fixed = match state {
+        LayerState::Preparing => "Preparing",
+        LayerState::Waiting => "Waiting",
+        LayerState::Compressing { .. } => "Compressing",
+        LayerState::Pushing { .. } => "Pushing",
+        LayerState::Pushed => "Pushed",
+        LayerState::AlreadyExists => "Layer already exists",
+        LayerState::Mounted(from) => return format!("Mounted from {from}"),
+        LayerState::Retrying { pause } => return format!("Retrying in {}", seconds(*pause)),
+    };
+    fixed.to_owned()
+}
+
+/// Tells on stderr what of a list was sent: its digest alone is the output.
+pub struct ListLines {
+    pub quiet: bool,
+}
+
+impl ListLines {
+    fn line(&self, line: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+}
+
+impl CopyProgress for ListLines {
+    fn manifest(&mut self, digest: Digest, sent: bool) {
+        self.line(&format!("{}: {}", digest.short(), if sent { "Pushed" } else { "Manifest already exists" }));
+    }
+
+    fn retrying(&mut self, pause: Duration, reason: &str) {
+        self.line(&retry_line(pause, reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_dockers() {
+        let mut lines = Lines { out: Vec::new(), names: Vec::new() };
+        let layers = [Digest::of(b"a"), Digest::of(b"b")];
+        lines.layers(&layers);
+        for (index, state) in [
+            (0, LayerState::Preparing),
+            (1, LayerState::Waiting),
+            (0, LayerState::AlreadyExists),
+            (1, LayerState::Pushing { current: 1, total: 2 }),
+            (1, LayerState::Retrying { pause: Duration::from_secs(1) }),
+            (1, LayerState::Pushed),
+            (0, LayerState::Mounted("a/b".to_owned())),
+        ] {
+            lines.layer(index, &state);
+        }
+        let (a, b) = (layers[0].short(), layers[1].short());
+        let expected = format!(
+            "{a}: Preparing\n{b}: Waiting\n{a}: Layer already exists\n{b}: Retrying in 1 second\n{b}: Pushed\n\
+             {a}: Mounted from a/b\n"
+        );
+        assert_eq!(String::from_utf8(lines.out).unwrap(), expected);
+    }
+}

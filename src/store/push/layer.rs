@@ -1,0 +1,151 @@
+//! One layer: sent as it is, or compressed first, unless the registry has what it would become.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::mounts::Mounts;
+use super::plan::Layer;
+use super::squeeze::{self, Squeezed};
+use super::{Format, LayerState, Progress, PushError};
+use crate::store::Store;
+use crate::store::compress::Codec;
+use crate::store::registry::manifest::Descriptor;
+use crate::store::registry::repository::Repository;
+use crate::store::registry::retry::patiently;
+use crate::store::registry::upload::{Content, Event, Outcome, Upload};
+use crate::store::unpack::Compression;
+use crate::store::variants::Variant;
+
+/// How often the progress of the compressing thread is shown.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the layers of one push share. One thread: borrows never cross an await.
+pub struct Pipeline<'a> {
+    pub store: &'a Store,
+    pub repository: &'a Repository,
+    pub mounts: &'a Mounts,
+    pub progress: RefCell<&'a mut dyn Progress>,
+    /// Compression uses all processors for one layer.
+    pub compressing: tokio::sync::Mutex<()>,
+}
+
+impl Pipeline<'_> {
+    /// Tells the progress display.
+    pub fn tell(&self, index: usize, state: &LayerState) {
+        self.progress.borrow_mut().layer(index, state);
+    }
+}
+
+/// The work on one layer of the list.
+pub struct LayerJob<'a> {
+    pub pipeline: &'a Pipeline<'a>,
+    pub index: usize,
+    pub layer: &'a Layer,
+}
+
+impl LayerJob<'_> {
+    /// Brings the layer to the registry: how it is compressed there, and its blob.
+    pub async fn run(&self) -> Result<(Compression, Descriptor), PushError> {
+        let Some(codec) = self.layer.codec else {
+            let path = self.pipeline.store.blobs().path(self.layer.blob.digest);
+            self.upload(self.layer.blob, &path).await?;
+            return Ok((self.layer.compression, self.layer.blob));
+        };
+        if let Some(blob) = self.find_variant(codec).await? {
+            return Ok((codec.compression(), blob));
+        }
+        let squeezed = self.squeeze(codec).await?;
+        let blob = Descriptor { digest: squeezed.digest, size: squeezed.size };
+        let variants = self.pipeline.store.variants();
+        let variant = Variant { blob: blob.digest, size: blob.size, media_type: media_type(codec), level: level(codec) };
+        // Only a later push would be quicker for it.
+        let _ = variants.remember(self.layer.diff_id, variant);
+        self.upload(blob, &squeezed.path()).await?;
+        Ok((codec.compression(), blob))
+    }
+
+    /// The blob that the layer became in an earlier push, if it is there or can be had without being
+    /// sent.
+    async fn find_variant(&self, codec: Codec) -> Result<Option<Descriptor>, PushError> {
+        let Pipeline { store, repository, mounts, .. } = self.pipeline;
+        let is_it = |known: &Variant| (known.media_type == media_type(codec)) && known.level == level(codec);
+        let Some(known) = store.variants().of(self.layer.diff_id).into_iter().find(is_it) else { return Ok(None) };
+        let blob = Descriptor { digest: known.blob, size: known.size };
+        let path = store.blobs().path(blob.digest);
+        if store.blobs().contains(blob.digest) {
+            self.upload(blob, &path).await?;
+            return Ok(Some(blob));
+        }
+        let retrying = |pause, _: &str| self.tell(&LayerState::Retrying { pause });
+        let has = async || repository.has_blob(blob.digest).await;
+        if patiently(repository.patience(), retrying, has).await? {
+            self.tell(&LayerState::AlreadyExists);
+            return Ok(Some(blob));
+        }
+        let candidates = mounts.of(blob.digest, self.layer.diff_id);
+        let upload = Upload { to: repository, blob, content: Content::File(&path), mounts: &candidates };
+        let mounted = upload.mount().await?;
+        Ok(mounted.map(|from| {
+            self.tell(&LayerState::Mounted(from));
+            blob
+        }))
+    }
+
+    async fn upload(&self, blob: Descriptor, path: &Path) -> Result<(), PushError> {
+        let Pipeline { repository, mounts, .. } = self.pipeline;
+        let candidates = mounts.of(blob.digest, self.layer.diff_id);
+        let upload = Upload { to: repository, blob, content: Content::File(path), mounts: &candidates };
+        let tell = |event| match event {
+            Event::Sent(current) => self.tell(&LayerState::Pushing { current, total: blob.size }),
+            Event::Retrying(pause) => self.tell(&LayerState::Retrying { pause }),
+        };
+        self.tell(&match upload.run(&tell).await? {
+            Outcome::Existed => LayerState::AlreadyExists,
+            Outcome::Mounted(from) => LayerState::Mounted(from),
+            Outcome::Uploaded => LayerState::Pushed,
+        });
+        Ok(())
+    }
+
+    /// Compresses the layer into a staging entry, in a thread: other layers are sent meanwhile.
+    async fn squeeze(&self, codec: Codec) -> Result<Squeezed, PushError> {
+        let store = self.pipeline.store;
+        let _one = self.pipeline.compressing.lock().await;
+        let (blob, total) = (self.layer.blob.digest, self.layer.blob.size);
+        let from = store.blobs().open(blob).map_err(PushError::store(store))?;
+        let done = Arc::new(AtomicU64::new(0));
+        let (there, counter, compression) = (store.clone(), Arc::clone(&done), self.layer.compression);
+        let work = move || squeeze::squeeze(&there, from, compression, codec, &counter);
+        let mut work = tokio::task::spawn_blocking(work);
+        loop {
+            match tokio::time::timeout(TICK, &mut work).await {
+                Err(_) => {
+                    let current = done.load(Ordering::Relaxed);
+                    self.tell(&LayerState::Compressing { current, total });
+                }
+                Ok(Ok(squeezed)) => return squeezed.map_err(PushError::file(store, "compress a layer")),
+                Ok(Err(_)) => {
+                    return Err(PushError::Store(anyhow::anyhow!("compress layer {blob}: its thread ended early")));
+                }
+            }
+        }
+    }
+
+    fn tell(&self, state: &LayerState) {
+        self.pipeline.tell(self.index, state);
+    }
+}
+
+fn media_type(codec: Codec) -> String {
+    Format::Oci.layer(codec.compression()).to_owned()
+}
+
+fn level(codec: Codec) -> i32 {
+    match codec {
+        Codec::Gzip { level } => level.cast_signed(),
+        Codec::Zstd { level } => level,
+    }
+}

@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-pub use describe::{Fetched, Found, describe_local, describe_remote, fetch, local};
 pub use copy::{CopyProgress, document, push_list};
+pub use describe::{Fetched, Found, describe_local, describe_remote, fetch, local};
 pub use error::PushError;
 pub use format::Format;
 use layer::{LayerJob, Pipeline};
@@ -184,7 +184,13 @@ async fn send_layers(
 ) -> Result<Vec<(Compression, Descriptor)>, PushError> {
     let digests: Vec<Digest> = plan.layers.iter().map(|layer| layer.diff_id).collect();
     progress.layers(&digests);
-    let pipeline = Pipeline { store, repository, mounts, progress: RefCell::new(progress), compressing: tokio::sync::Mutex::default() };
+    let pipeline = Pipeline {
+        store,
+        repository,
+        mounts,
+        progress: RefCell::new(progress),
+        compressing: tokio::sync::Mutex::default(),
+    };
     // The same layer may be there several times: it is sent once.
     let first_of = |index: usize| {
         let same = |layer: &plan::Layer| layer.blob.digest == plan.layers[index].blob.digest;

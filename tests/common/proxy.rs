@@ -20,6 +20,10 @@ struct Shared {
     closed: AtomicBool,
     /// Bytes that went to clients.
     sent: AtomicU64,
+    /// Bytes that came from clients.
+    received: AtomicU64,
+    /// The connection over which the clients' bytes reach this number is cut, once; 0 for never.
+    cut_at: AtomicU64,
     requests: Mutex<Vec<String>>,
 }
 
@@ -59,6 +63,16 @@ impl Proxy {
         self.shared.sent.load(Ordering::Relaxed)
     }
 
+    /// Bytes received from clients so far.
+    pub fn received(&self) -> u64 {
+        self.shared.received.load(Ordering::Relaxed)
+    }
+
+    /// Cuts one connection when clients have sent so many bytes in all.
+    pub fn cut_upstream_after(&self, bytes: u64) {
+        self.shared.cut_at.store(bytes, Ordering::Relaxed);
+    }
+
     /// Requests so far and forgets them: the request line, and the Range header if there was one.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.requests.lock().expect("no panic while held"))
@@ -77,7 +91,7 @@ fn serve(client: TcpStream, port: u16, shared: &Arc<Shared>) {
     downstream(server, client, shared);
 }
 
-/// Requests have no bodies here, so every blank line ends one.
+/// Every blank line ends a request; what is in bodies is written down as one now and then.
 fn upstream(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
     let (mut buffer, mut text) = ([0; 16384], String::new());
     while let Ok(count @ 1..) = client.read(&mut buffer) {
@@ -88,8 +102,19 @@ fn upstream(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
             let request = [head.lines().next().unwrap_or_default(), range.unwrap_or_default()].join(" ");
             shared.requests.lock().expect("no panic while held").push(request.trim().to_owned());
         }
+        if text.len() > 64 << 10 {
+            text.clear();
+        }
         if server.write_all(&buffer[..count]).is_err() {
             break;
+        }
+        let received = shared.received.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+        let cut_at = shared.cut_at.load(Ordering::Relaxed);
+        if cut_at != 0 && received >= cut_at {
+            shared.cut_at.store(0, Ordering::Relaxed);
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = server.shutdown(Shutdown::Both);
+            return;
         }
     }
     let _ = server.shutdown(Shutdown::Write);

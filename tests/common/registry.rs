@@ -36,11 +36,18 @@ impl Registry {
     /// Starts another one, for tests that need two.
     pub fn start() -> Self {
         unprivileged();
-        let attempt = |_| Self::try_start();
+        let attempt = |_| Self::try_start("");
         (0..5).find_map(attempt).expect("docker-registry answers on a free port (is it installed?)")
     }
 
-    fn try_start() -> Option<Self> {
+    /// Starts one that takes nothing.
+    pub fn start_read_only() -> Self {
+        unprivileged();
+        let attempt = |_| Self::try_start("  maintenance:\n    readonly:\n      enabled: true\n");
+        (0..5).find_map(attempt).expect("docker-registry answers on a free port (is it installed?)")
+    }
+
+    fn try_start(storage: &str) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = scratch().join(format!("rbox-registry-{}-{number}", std::process::id()));
@@ -48,7 +55,7 @@ impl Registry {
         let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
         let config = format!(
             "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n  delete:\n    \
-             enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n",
+             enabled: true\n{storage}http:\n  addr: 127.0.0.1:{port}\n",
             directory.display()
         );
         super::write(directory.join("config.yml"), config);

@@ -106,8 +106,7 @@ fn of_registry(name: &ImageRef, in_full: bool, fetched: Vec<Fetched>) -> Result<
 
 /// A manifest as docker shows it with --verbose.
 fn verbose(name: &ImageRef, fetched: &Fetched, platform: Option<Value>) -> Result<Value> {
-    let mut descriptor =
-        json!({"mediaType": fetched.media_type, "digest": fetched.digest, "size": fetched.body.len()});
+    let mut descriptor = json!({"mediaType": fetched.media_type, "digest": fetched.digest, "size": fetched.body.len()});
     if let Some(platform) = platform {
         descriptor["platform"] = platform;
     }

@@ -123,7 +123,7 @@ pub fn parse_delay(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
-    parse_duration(text).map_err(|error| error.to_string()).and_then(|delay| {
-        Duration::try_from(delay).map_err(|_| format!("invalid duration {text:?}: it is negative"))
-    })
+    parse_duration(text)
+        .map_err(|error| error.to_string())
+        .and_then(|delay| Duration::try_from(delay).map_err(|_| format!("invalid duration {text:?}: it is negative")))
 }

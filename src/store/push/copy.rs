@@ -167,9 +167,9 @@ impl Copier<'_> {
         let document: Manifest = serde_json::from_slice(body).map_err(refused)?;
         let all = document.layers.iter().chain([&document.config]);
         let blobs: BTreeSet<(Digest, u64)> = all.map(|blob| (blob.digest, blob.size)).collect();
-        let copies = blobs.into_iter().map(async |(digest, size)| {
-            self.copy_blob(manifest, Descriptor { digest, size }, source, client).await
-        });
+        let copies = blobs
+            .into_iter()
+            .map(async |(digest, size)| self.copy_blob(manifest, Descriptor { digest, size }, source, client).await);
         futures_util::stream::iter(copies).buffer_unordered(PARALLEL).try_collect().await
     }
 

@@ -143,8 +143,12 @@ async fn remote_platform(client: &Client, body: &[u8]) -> Result<Option<Descript
 
 fn platform(config: &ImageConfig) -> DescriptorPlatform {
     let kept = ["os.version", "os.features"];
-    let rest: Map<String, Value> =
-        config.rest.iter().filter(|(key, _)| kept.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let rest: Map<String, Value> = config
+        .rest
+        .iter()
+        .filter(|(key, _)| kept.contains(&key.as_str()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     DescriptorPlatform {
         os: config.os.clone(),
         architecture: config.architecture.clone(),

@@ -60,7 +60,8 @@ impl LayerJob<'_> {
         let squeezed = self.squeeze(codec).await?;
         let blob = Descriptor { digest: squeezed.digest, size: squeezed.size };
         let variants = self.pipeline.store.variants();
-        let variant = Variant { blob: blob.digest, size: blob.size, media_type: media_type(codec), level: level(codec) };
+        let variant =
+            Variant { blob: blob.digest, size: blob.size, media_type: media_type(codec), level: level(codec) };
         // Only a later push would be quicker for it.
         let _ = variants.remember(self.layer.diff_id, variant);
         self.upload(blob, &squeezed.path()).await?;

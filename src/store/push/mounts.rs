@@ -24,7 +24,7 @@ impl Mounts {
         let images = store.images();
         let names = images.names()?.0;
         // Only a digest in a name shows that a registry has it.
-        for record in names.iter().filter(|record| record.name.digest().is_some()) {
+        for record in names.iter().filter(|record| record.name.digest().is_some() && !record.is_untagged()) {
             found.known |= record.name.digest() == Some(image);
             if record.name.domain() != to.domain() || record.name.path() == to.path() {
                 continue;

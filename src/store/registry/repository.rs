@@ -80,7 +80,10 @@ impl Repository {
         headers: HeaderMap,
         payload: Payload<'_>,
     ) -> Result<Response, RegistryError> {
-        self.client.session().send(&Request { headers, ..Request::new(method, url, self.client.scope()).payload(payload) }).await
+        self.client
+            .session()
+            .send(&Request { headers, ..Request::new(method, url, self.client.scope()).payload(payload) })
+            .await
     }
 
     /// Asks for a blob of another repository here, which needs the right to read there.

@@ -280,9 +280,7 @@ impl Upload<'_> {
         let open = || -> io::Result<Chunks> {
             flight.sent.store(0, Ordering::Relaxed);
             match (self.content, remote.borrow_mut().take()) {
-                (Content::File(path), _) => {
-                    Ok(Box::pin(stream::iter(Pieces::open(path, part, Arc::clone(&flight))?)))
-                }
+                (Content::File(path), _) => Ok(Box::pin(stream::iter(Pieces::open(path, part, Arc::clone(&flight))?))),
                 (Content::Remote(_), Some((body, skip))) => {
                     Ok(Box::pin(stream::try_unfold((body, skip, part.length, Arc::clone(&flight)), relay)))
                 }
@@ -303,7 +301,11 @@ impl Upload<'_> {
         match failed {
             Some(why) if why == SPENT => {
                 let host = self.to.host();
-                Err(RegistryError::Transport { host, fault: Fault::Broken, why: "asked for the bytes twice".to_owned() })?
+                Err(RegistryError::Transport {
+                    host,
+                    fault: Fault::Broken,
+                    why: "asked for the bytes twice".to_owned(),
+                })?
             }
             Some(why) => Err(RegistryError::Blob { digest: self.blob.digest, why })?,
             None => Ok(answered?),

@@ -77,18 +77,18 @@ pub fn reach(store: &Store, network: &Network) -> Result<Reached> {
 }
 
 /// Removes what an anchor that was killed left of a network that nobody is on; all of a container's own
-/// network.
-pub fn sweep(store: &Store, network: &Network) -> Result<()> {
+/// network. False while an anchor is there, who does that itself, or somebody else is at it.
+pub fn sweep(store: &Store, network: &Network) -> Result<bool> {
     let directory = store.networks().runtime_directory(network)?;
-    let Some(_lock) = FileLock::try_exclusive(&directory.join(LOCK))? else { return Ok(()) };
+    let Some(_lock) = FileLock::try_exclusive(&directory.join(LOCK))? else { return Ok(false) };
     if knock(&directory)?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     if network.is_own() {
         crate::store::remove::remove_tree(&directory)?;
     }
     crate::store::fs::remove_if_present(&directory.join(SOCKET))?;
-    Ok(())
+    Ok(true)
 }
 
 /// Removes what anchors that were killed left of all networks that nobody is on.

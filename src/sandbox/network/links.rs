@@ -24,6 +24,8 @@ use crate::sys::process;
 
 /// How long a new anchor may take to make its network.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long an anchor of our making may take to leave at our end.
+const LAST_BREATH: Duration = Duration::from_millis(200);
 /// Between attempts to replace an anchor: at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -175,7 +177,7 @@ impl Links {
 
     /// Lets children go that have ended.
     pub fn reap(&mut self) {
-        self.children.retain(|child| matches!(waitpid(Some(*child), WaitOptions::NOHANG), Ok(None)));
+        reap(&mut self.children);
     }
 
     /// Looks after what is ready or due.
@@ -367,10 +369,23 @@ impl Links {
             if self.store.leases(&link.network).list().is_ok_and(|others| !others.is_empty()) {
                 let _ = veth::detach(link.gateway.as_fd(), &port_name(&link.lease));
             } else {
-                let _ = anchor::sweep(&self.store, &link.network);
+                let deadline = Instant::now() + LAST_BREATH;
+                // An anchor of our making dies with us, and is to have cleared up before.
+                while anchor::sweep(&self.store, &link.network).is_ok_and(|swept| !swept)
+                    && reap(&mut self.children) > 0
+                    && Instant::now() < deadline
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
         }
     }
+}
+
+/// Lets go of those that have ended; how many are left.
+fn reap(children: &mut Vec<Pid>) -> usize {
+    children.retain(|child| matches!(waitpid(Some(*child), WaitOptions::NOHANG), Ok(None)));
+    children.len()
 }
 
 /// Forks a child that works and reports.

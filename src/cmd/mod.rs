@@ -155,11 +155,11 @@ pub fn main() -> ExitCode {
     }
     let context = Context::new(cli.global);
     let writes = cli.command.writes();
-    let code = cli.command.run(&context).unwrap_or_else(|error| error::report(&error));
-    if writes {
+    let outcome = cli.command.run(&context);
+    if writes && outcome.is_ok() {
         tidy(&context);
     }
-    code
+    outcome.unwrap_or_else(|error| error::report(&error))
 }
 
 impl Command {

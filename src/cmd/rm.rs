@@ -1,14 +1,12 @@
 //! `rm`: remove containers.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
 use super::error::WithCode;
-use super::format::filter::Filter;
-use super::selection::Choice;
+use super::selection::Chosen;
 use super::{Context, each, finish_cleanup, stop};
 use crate::spec::signal::Signal;
 use crate::store::containers::{LookupError, RemoveError};
@@ -18,34 +16,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Remove one or more containers
 #[derive(clap::Args, Debug)]
+#[command(mut_arg("filter", |arg| arg.short(None)), mut_arg("latest", |arg| arg.short(None)))]
 pub struct Args {
-    /// Remove all containers
-    #[arg(short, long)]
-    all: bool,
-    /// Read the ID of a container from this file
-    #[arg(long, value_name = "FILE")]
-    cidfile: Vec<PathBuf>,
-    /// Remove what matches, as in ps
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<Filter>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
     /// Don't complain about containers that do not exist
     #[arg(short, long)]
     ignore: bool,
-    /// Remove the container created last
-    #[arg(long)]
-    latest: bool,
     /// With --force: seconds from the stop signal to SIGKILL, none by default; -1 waits for ever
     #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
     time: Option<i64>,
     /// Accepted for compatibility: this version makes no volumes
     #[arg(short, long)]
     volumes: bool,
-    /// Containers by name, id or unique prefix
-    #[arg(required_unless_present_any = ["all", "cidfile", "filter", "latest"], value_name = "CONTAINER")]
-    containers: Vec<String>,
 }
 
 /// Runs the command.
@@ -53,14 +39,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     if args.time.is_some() && !args.force {
         return Err(anyhow!("--force option must be specified to use the --time option")).or_exit(125);
     }
-    let choice = Choice {
-        named: &args.containers,
-        cidfiles: &args.cidfile,
-        filters: &args.filter,
-        all: args.all,
-        latest: args.latest,
-    };
-    let names = choice.names(context, |_| true)?;
+    let names = args.chosen.choice().names(context, |_| true)?;
     each(&names, |name| match context.store()?.containers().resolve(name) {
         Err(LookupError::NotFound(_)) if args.ignore => Ok(()),
         _ => remove(context, name, args.force, args.time),

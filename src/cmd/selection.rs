@@ -14,6 +14,39 @@ use crate::store::containers::Container;
 /// A file of `--cidfile` holds no more than an id and white space.
 const CIDFILE_LIMIT: u64 = 4 << 10;
 
+/// The ways to choose of the commands that end containers. Each changes what it has otherwise.
+#[derive(clap::Args, Debug)]
+pub struct Chosen {
+    /// All containers that the command can work on
+    #[arg(short, long)]
+    pub all: bool,
+    /// Read the ID of a container from this file
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Vec<PathBuf>,
+    /// All that match, as in ps
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub filter: Vec<Filter>,
+    /// The container created last
+    #[arg(short, long)]
+    pub latest: bool,
+    /// Containers by name, id or unique prefix
+    #[arg(required_unless_present_any = ["all", "cidfile", "filter", "latest"], value_name = "CONTAINER")]
+    pub containers: Vec<String>,
+}
+
+impl Chosen {
+    /// The same for the look-up.
+    pub fn choice(&self) -> Choice<'_> {
+        Choice {
+            named: &self.containers,
+            cidfiles: &self.cidfile,
+            filters: &self.filter,
+            all: self.all,
+            latest: self.latest,
+        }
+    }
+}
+
 /// The ways to choose that a command has; those it lacks are empty.
 #[derive(Clone, Copy, Default)]
 pub struct Choice<'a> {

@@ -1,7 +1,6 @@
 //! `stop`: end containers gracefully, `kill`: signal them, `wait`: wait for their end.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::format::filter::Filter;
-use super::selection::Choice;
+use super::selection::Chosen;
 use super::{Context, each};
 use crate::spec::signal::Signal;
 use crate::store::containers::{Container, LookupError};
@@ -19,42 +17,22 @@ use crate::sys::process::signal_from_number;
 /// Stop one or more running containers
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Stop all running containers
-    #[arg(short, long)]
-    all: bool,
-    /// Read the ID of a container from this file
-    #[arg(long, value_name = "FILE")]
-    cidfile: Vec<PathBuf>,
-    /// Stop what matches, as in ps
-    #[arg(short, long, value_name = "KEY=VALUE")]
-    filter: Vec<Filter>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Don't complain about containers that do not exist
     #[arg(short, long)]
     ignore: bool,
-    /// Stop the container created last
-    #[arg(short, long)]
-    latest: bool,
     /// Signal to send first, by default the container's own
     #[arg(short, long)]
     signal: Option<Signal>,
     /// Seconds until SIGKILL, by default the container's own; -1 waits for ever
     #[arg(short = 't', long, alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
     timeout: Option<i64>,
-    /// Containers by name, id or unique prefix
-    #[arg(required_unless_present_any = ["all", "cidfile", "filter", "latest"], value_name = "CONTAINER")]
-    containers: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let choice = Choice {
-        named: &args.containers,
-        cidfiles: &args.cidfile,
-        filters: &args.filter,
-        all: args.all,
-        latest: args.latest,
-    };
-    each(&choice.names(context, Container::is_running)?, |name| {
+    each(&args.chosen.choice().names(context, Container::is_running)?, |name| {
         let container = match context.store()?.containers().find(name) {
             Err(LookupError::NotFound(_)) if args.ignore => return Ok(()),
             found => found?,

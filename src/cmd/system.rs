@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 
 use super::{Context, error, finish_cleanup, info, pull, sweep_abandoned, sweep_in_user_namespace};
 use crate::sandbox::{anchor, userns};
-use crate::store::{check, gc};
 use crate::store::containers::{RemoveError, Status};
+use crate::store::{check, gc};
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]

@@ -16,6 +16,9 @@ use crate::store::images::Image;
 /// So deep is a tree drawn; deeper ones are cut off.
 const DEPTH: usize = 512;
 
+/// So many of the images that have a layer are named.
+const NAMED: usize = 8;
+
 /// Show the layers of an image as a tree
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -91,7 +94,7 @@ impl<'a> Stacks<'a> {
             self.draw_layer(text, branch, *layer);
             let sharers = self.sharers(image, *layer);
             if !sharers.is_empty() {
-                text.push_str(&format!(" Shared with: [{}]", sharers.join(" ")));
+                text.push_str(&format!(" Shared with: {}", list(&sharers)));
             }
             text.push('\n');
         }
@@ -131,8 +134,17 @@ impl<'a> Stacks<'a> {
         let tops = self.images.iter().filter(|(_, layers)| layers.last() == Some(&layer));
         let tops: Vec<String> = tops.map(|(image, _)| label(image)).collect();
         if !tops.is_empty() {
-            let _ = write!(text, " Top Layer of: [{}]", tops.join(" "));
+            let _ = write!(text, " Top Layer of: {}", list(&tops));
         }
+    }
+}
+
+/// The first names of a list, and how many more there are.
+fn list(names: &[String]) -> String {
+    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(" ");
+    match names.len().saturating_sub(NAMED) {
+        0 => format!("[{shown}]"),
+        more => format!("[{shown}] and {more} more"),
     }
 }
 

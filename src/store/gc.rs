@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
@@ -125,13 +125,13 @@ pub fn collect(store: &Store) -> Result<Collected> {
 /// holder died. Cheap enough for every command that writes.
 pub fn tidy(store: &Store) -> Result<()> {
     remove_dead_leases(store).context("remove leftover leases")?;
-    let marker = store.path("cache/tidied");
-    if fs::exists(&marker) && !fs::is_older(&marker, TIDY_INTERVAL)? {
+    // A file that is always there and whose time means nothing else.
+    let marker = store.path("gc.lock");
+    if !fs::is_older(&marker, TIDY_INTERVAL)? {
         return Ok(());
     }
     remove_leftovers(store)?;
-    fs::create_private_dir(&store.path("cache"))?;
-    Ok(fs::write_volatile(&marker, b"")?)
+    Ok(std::fs::OpenOptions::new().write(true).open(marker)?.set_modified(SystemTime::now())?)
 }
 
 /// Removes old partial downloads and temporary files that have no writer any more.
@@ -301,14 +301,18 @@ mod tests {
         let lease = Lease::create(&store, &[]).unwrap();
         std::fs::write(store.path("leases/0123"), "").unwrap();
         std::fs::create_dir(store.path("variants")).unwrap();
+        let age = |path: &Path| {
+            let long_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+            std::fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+        };
         let leave = |name: &str| {
             let path = store.path(name);
             std::fs::write(&path, "x").unwrap();
-            let long_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
-            std::fs::File::open(&path).unwrap().set_modified(long_ago).unwrap();
+            age(&path);
             path
         };
         let left = ["images/.a", "blobs/sha256/.b", "variants/.c"].map(leave);
+        age(&store.path("gc.lock"));
         tidy(&store).unwrap();
         assert!(left.iter().all(|path| !path.exists()) && !store.path("leases/0123").exists());
         assert_eq!(std::fs::read_dir(store.path("leases")).unwrap().count(), 1, "the live one stays");

@@ -59,7 +59,9 @@ impl Row {
 
     /// What `json` shows.
     pub fn object(&self) -> Value {
-        Value::Object(self.shown.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect())
+        Value::Object(
+            self.shown.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect(),
+        )
     }
 
     fn data(&self, go_type: &'static str, safe: bool) -> Data {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::is_predefined;
-use crate::cmd::format::filter::Filter;
 use crate::cmd::Context;
+use crate::cmd::format::filter::Filter;
 use crate::cmd::prune::{Report, Selection, confirmed};
 use crate::store::networks::RemoveError;
 

@@ -119,9 +119,7 @@ impl Remover<'_> {
     pub fn remove_whole(&mut self, id: Digest, force: bool) -> Result<(), RemoveError> {
         let user = self.containers.iter().find(|container| container.image_id() == Some(id));
         match user.filter(|_| !force) {
-            Some(user) => {
-                Err(RemoveError::Stopped { image: id.short(), container: user.id().short().to_owned() })
-            }
+            Some(user) => Err(RemoveError::Stopped { image: id.short(), container: user.id().short().to_owned() }),
             None => self.remove(&id.to_string(), true),
         }
     }

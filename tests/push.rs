@@ -55,7 +55,9 @@ fn what_was_pulled_keeps_its_digest_and_others_read_it() {
         assert!(out.starts_with(&format!("The push refers to repository [{}]\n", to.trim_end_matches(":2"))), "{out}");
         assert_eq!(out.matches(": Pushed").count(), 2, "{out}");
         assert!(!out.contains(['\x1b', '\r']), "{out:?}");
-        assert!(bench.inspect(&to, "{{json .RepoDigests}}").contains(&format!("{}@{digest}", to.trim_end_matches(":2"))));
+        assert!(
+            bench.inspect(&to, "{{json .RepoDigests}}").contains(&format!("{}@{digest}", to.trim_end_matches(":2")))
+        );
         // Again: nothing to send.
         let out = bench.ok(&["push", &to]);
         assert_eq!(out.matches(": Layer already exists").count(), 2, "{out}");
@@ -161,10 +163,9 @@ fn refusals_are_one_line_and_leave_nothing() {
     let bench = Bench::new();
     let image = bench.pull_small();
     let closed = Registry::start_read_only();
-    for (reference, words) in [
-        (closed.reference("a:1"), "read-only"),
-        ("127.0.0.1:1/a:1".to_owned(), "connection refused"),
-    ] {
+    for (reference, words) in
+        [(closed.reference("a:1"), "read-only"), ("127.0.0.1:1/a:1".to_owned(), "connection refused")]
+    {
         bench.ok(&["tag", &image, &reference]);
         let output = bench.rbox(&["push", &reference]).run().exits(1);
         let err = output.err();
@@ -215,7 +216,8 @@ fn lists_of_manifests() {
         reader.ok(&["pull", "-q", "--platform", &format!("linux/{architecture}"), &list]);
         assert_eq!(reader.inspect(&list, "{{.Architecture}}"), architecture);
     }
-    let shown: Value = serde_json::from_str(&bench.ok(&["manifest", "inspect", "-v", &format!("docker://{list}")])).unwrap();
+    let shown: Value =
+        serde_json::from_str(&bench.ok(&["manifest", "inspect", "-v", &format!("docker://{list}")])).unwrap();
     assert_eq!(shown[1]["Descriptor"]["platform"]["architecture"], "s390x");
     bench.ok(&["manifest", "remove", &list, &there]);
     bench.ok(&["manifest", "push", "--purge", "-q", &list, &registry.reference("list/app:docker")]);

@@ -1,6 +1,6 @@
 //! `container prune`, `image prune`: remove what is not in use, and what `system prune` has of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
@@ -11,10 +11,12 @@ use super::format::filter::{Filter, Filters};
 use super::format::human::decimal_size;
 use super::{Context, error, finish_cleanup, rmi, say};
 use crate::sandbox::measure;
+use crate::spec::digest::Digest;
 use crate::spec::time::parse_moment;
 use crate::store::Store;
 use crate::store::containers::{Container, RemoveError};
 use crate::store::images::{Image, Removed};
+use crate::store::staging::Cleanup;
 use crate::store::{gc, usage};
 
 /// Remove all stopped containers
@@ -60,22 +62,21 @@ pub(super) fn prune_containers(context: &Context, selection: &Selection, report:
     all.retain(|one| !one.is_running() && selection.matches(one.config.created.parse().ok(), &one.config.labels));
     let sizes = usage::containers(store, &all, &mut |trees| measure::sizes(store, trees))?;
     report.begin("Deleted Containers:");
+    let mut cleanup = Cleanup::Complete;
     for (container, bytes) in all.iter().zip(sizes) {
-        match remove(context, container) {
-            Ok(true) => report.deleted(container.id().as_str(), bytes)?,
-            Ok(false) => {}
-            Err(error) => report.failed(&error),
+        match store.containers().remove(container.id()) {
+            Ok(removed) => {
+                cleanup = cleanup.and(removed);
+                report.deleted(container.id().as_str(), bytes)?;
+            }
+            // Somebody else removed or started it meanwhile.
+            Err(RemoveError::NotFound(_) | RemoveError::Running { .. }) => {}
+            Err(error) => report.failed(&error.into()),
         }
     }
-    report.end()
-}
-
-/// False when it was removed or started by somebody else meanwhile.
-fn remove(context: &Context, container: &Container) -> Result<bool> {
-    match context.store()?.containers().remove(container.id()) {
-        Err(RemoveError::NotFound(_) | RemoveError::Running { .. }) => Ok(false),
-        removed => finish_cleanup(context, removed?).map(|()| true),
-    }
+    report.end()?;
+    // Files of mapped ids, of all of them at once.
+    finish_cleanup(context, cleanup)
 }
 
 /// Runs `image prune`.
@@ -126,10 +127,11 @@ pub(super) fn prune_images(context: &Context, all: bool, selection: &Selection, 
 /// The images that match and that no container is made from.
 fn unused_images(store: &Store, all: bool, selection: &Selection) -> Result<Vec<Image>> {
     let (containers, _) = store.containers().list()?;
+    let used: HashSet<Digest> = containers.iter().filter_map(Container::image_id).collect();
     let (mut images, _) = store.images().list()?;
     let mut summaries = store.images().summaries();
     images.retain(|image| {
-        let used = containers.iter().any(|container| container.image_id() == Some(image.id));
+        let used = used.contains(&image.id);
         let summary = summaries.read(image.id).unwrap_or_default();
         let created = summary.created.and_then(|text| text.parse().ok());
         !used && (all || image.tags.is_empty()) && selection.matches(created, &summary.labels)

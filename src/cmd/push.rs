@@ -169,7 +169,9 @@ fn all_tags(store: &Store, text: &str) -> Result<Vec<Job>> {
     }
     let repository = text.parse::<ImageRef>()?.repository();
     let mut records = store.images().names()?.0;
-    records.retain(|record| record.name.digest().is_none() && !record.is_untagged() && record.name.repository() == repository);
+    records.retain(|record| {
+        record.name.digest().is_none() && !record.is_untagged() && record.name.repository() == repository
+    });
     records.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(records.into_iter().map(|record| Job { what: What::Image(record.manifest), to: record.name }).collect())
 }

@@ -51,6 +51,8 @@ pub enum Finding {
     NameLost { name: String, id: ContainerId },
     /// The record of a network.
     NetworkRecord(Quarantined),
+    /// The record of a manifest list.
+    ListRecord(Quarantined),
     /// Work that crashes left in `staging`.
     Staging { entries: usize },
 }
@@ -70,6 +72,7 @@ impl fmt::Display for Finding {
             Self::NameDangling { name } => write!(f, "container name {name} leads to no container"),
             Self::NameLost { name, id } => write!(f, "container {id} is not found by its name {name}"),
             Self::NetworkRecord(Quarantined { id, why }) => write!(f, "network {id}: {why}"),
+            Self::ListRecord(Quarantined { id, why }) => write!(f, "manifest list record {id}: {why}"),
             Self::Staging { entries } => write!(f, "{entries} unfinished operations were left in staging"),
         }
     }
@@ -91,6 +94,8 @@ pub fn check_records(store: &Store) -> Result<Vec<Finding>> {
     check_names(store, &mut findings).context("read container names")?;
     let (_, damaged) = store.networks().list()?;
     findings.extend(damaged.into_iter().map(Finding::NetworkRecord));
+    let (_, damaged) = store.lists().list()?;
+    findings.extend(damaged.into_iter().map(Finding::ListRecord));
     match staging::count_abandoned(store).context("read staging")? {
         0 => {}
         entries => findings.push(Finding::Staging { entries }),

@@ -66,6 +66,7 @@ fn repair_finding(store: &Store, finding: &Finding, unpacker: &mut dyn Unpacker,
             let file = format!("{}.json", record.id);
             set_aside(store, &store.path("networks").join(&file), &file)
         }
+        Finding::ListRecord(record) => set_aside(store, &store.path("lists").join(&record.id), &record.id),
         Finding::Staging { .. } => match staging::sweep(store)? {
             Cleanup::Complete => Ok("removed".to_owned()),
             Cleanup::NeedsUserNamespace => bail!("files of mapped ids are left: repair inside the user namespace"),

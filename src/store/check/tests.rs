@@ -201,3 +201,13 @@ fn a_damaged_network_is_set_aside() {
     assert!(shown(&store).is_empty());
     store.networks().bridge(&nothing).unwrap();
 }
+
+#[test]
+fn a_damaged_manifest_list_is_set_aside() {
+    let store = TestStore::new();
+    std::fs::create_dir(store.path("lists")).unwrap();
+    std::fs::write(store.path("lists/bad.json"), "").unwrap();
+    assert_eq!(shown(&store), ["manifest list record bad.json: bad.json is damaged: it is empty"]);
+    assert!(repair_all(&store)[0].starts_with("moved to quarantine/bad.json."));
+    assert!(shown(&store).is_empty());
+}

@@ -39,7 +39,7 @@ pub struct ImagesUsage {
     pub images: BTreeMap<Digest, ImageUsage>,
     /// Images that containers are made from.
     pub used: HashSet<Digest>,
-    /// What goes when every image without a container is removed.
+    /// What goes when every image without a container is removed. What manifest lists refer to stays.
     pub reclaimable: u64,
     /// The part of it that belongs to no image.
     pub unreferenced: u64,
@@ -70,6 +70,10 @@ impl Usage {
         let used: HashSet<Digest> = containers.iter().filter_map(Container::image_id).collect();
         let mut kept: HashSet<Part> = containers.iter().flat_map(Container::layers).copied().map(Part::Layer).collect();
         kept.extend(parts.iter().filter(|(id, _)| used.contains(id)).flat_map(|(_, parts)| parts));
+        let mut listed = HashSet::new();
+        // A record that cannot be read blocks the collection, which says so.
+        store.lists().add_roots(&mut listed)?;
+        kept.extend(listed.into_iter().map(Part::Blob));
         let kept_bytes: u64 = kept.iter().map(|part| self.part(*part)).sum();
         let referred: HashSet<Part> = users.keys().chain(&kept).copied().collect();
         let referred: u64 = referred.into_iter().map(|part| self.part(part)).sum();

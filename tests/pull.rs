@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::images::{self, Compression, Image, Layer};
 use common::proxy::Proxy;
 use common::registry::registry;
+use common::trees::{self, Podman};
 use common::{Bench, names_in, noise, program, read, sha256, wait_until, write};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -443,85 +444,19 @@ fn images_tag_and_lookup() {
     assert!(inspected[0]["Size"].as_u64().unwrap() > 1_000_000);
 }
 
-/// Lists a tree as the root of a user namespace with the user's whole range.
-#[track_caller]
-fn list(script: &str, arguments: &[&str]) -> Vec<String> {
-    let unshare =
-        program("unshare").args(["--user", "--map-auto", "--map-root-user", "--mount", "bash", "-ec", script, "list"]);
-    unshare
-        .args(arguments)
-        .env("LIST", include_str!("data/list_tree.py"))
-        .limit(120)
-        .ok()
-        .lines()
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Fails at the first lines that differ.
-#[track_caller]
-fn same(who: &str, ours: &[String], theirs: &[String]) {
-    let only = |a: &[String], b: &[String]| {
-        let other: std::collections::HashSet<&String> = b.iter().collect();
-        a.iter().filter(|line| !other.contains(line)).take(8).cloned().collect::<Vec<_>>()
-    };
-    let (extra, missing) = (only(ours, theirs), only(theirs, ours));
-    assert!(extra.is_empty() && missing.is_empty(), "only in rbox: {extra:#?}\nonly in {who}: {missing:#?}");
-    assert!(ours.len() > 10);
-}
-
 /// Pulls with rbox, podman and umoci and compares the trees.
 fn compare(image: &str) {
     let bench = Bench::new();
     bench.ok(&["pull", "-q", image]);
-    // The layers stacked as the container would see them, by the kernel.
-    let stack: Vec<String> = chain_of(&bench, image)
-        .iter()
-        .rev()
-        .map(|chain| bench.root().join("layers").join(chain).join("diff").display().to_string())
-        .collect();
-    let mount = if stack.len() == 1 {
-        "mount --bind \"$1\" /mnt"
-    } else {
-        "mount -t overlay -o userxattr,lowerdir=\"$1\" none /mnt"
-    };
-    let ours = list(&format!("{mount}; python3 -c \"$LIST\" /mnt"), &[&stack.join(":")]);
-
+    let ours = trees::of_rbox(&bench, image);
     let layout = bench.text("layout");
     let source = format!("docker://{image}");
     let skopeo = ["--insecure-policy", "copy", "-q", "--src-tls-verify=false", &source, &format!("oci:{layout}:image")];
     program("skopeo").args(skopeo).limit(120).ok();
-    let bundle = bench.text("bundle");
-    let script = "umoci unpack --image \"$1:image\" \"$2\" >&2; python3 -c \"$LIST\" \"$2/rootfs\"; rm -rf \"$2\"";
-    same("umoci", &ours, &list(script, &[&layout, &bundle]));
-
-    // podman wants a short path for what it keeps while it runs.
-    let podman = r#"set -e
-        RUN=$(mktemp -d /tmp/rbox-p.XXXXXX); export RUN
-        p() { podman --root "$STORE" --runroot "$RUN" --storage-driver overlay "$@"; }; export -f p
-        trap 'p unshare sh -c "umount -l \"$STORE/overlay\"; rm -rf \"$STORE\""; rm -rf "$STORE" "$RUN"' EXIT
-        p pull -q --tls-verify=false "$1" >&2
-        p unshare bash -ec 'm=$(p image mount "$1"); python3 -c "$LIST" "$m"; p image unmount "$1" >&2' x "$1""#;
-    let theirs = program("bash").args(["-c", podman, "podman", image]).env("STORE", bench.text("podman"));
-    let theirs = theirs.env("LIST", include_str!("data/list_tree.py")).limit(180).ok();
-    // podman makes the root itself anew, with mode 555.
-    let below_root = |line: &&str| !line.starts_with("'/'");
-    let ours: Vec<String> = ours.into_iter().filter(|line| below_root(&line.as_str())).collect();
-    same("podman", &ours, &theirs.lines().filter(below_root).map(str::to_owned).collect::<Vec<_>>());
-}
-
-/// The chain ids of an image's layers, lowest first, by the specification's arithmetic.
-fn chain_of(bench: &Bench, image: &str) -> Vec<String> {
-    let diffs: Vec<String> = serde_json::from_str(&bench.inspect(image, "{{json .RootFS.Layers}}")).unwrap();
-    let mut chain: Vec<String> = Vec::new();
-    for diff in diffs {
-        let next = match chain.last() {
-            None => diff.trim_start_matches("sha256:").to_owned(),
-            Some(parent) => sha256(format!("sha256:{parent} {diff}").as_bytes()),
-        };
-        chain.push(next);
-    }
-    chain
+    trees::same("umoci", &ours, &trees::of_umoci(&format!("{layout}:image"), &bench.text("bundle")));
+    let podman = Podman::new(&bench);
+    podman.script("podman pull -q --tls-verify=false \"$1\"", &[image]).ok();
+    trees::same("podman", &trees::below_root(&ours), &trees::below_root(&podman.tree(image)));
 }
 
 #[test]
@@ -533,36 +468,7 @@ fn the_tree_of_a_debian_image_equals_podmans_and_umocis() {
 
 #[test]
 fn the_tree_of_a_layered_image_equals_podmans_and_umocis() {
-    let capability: Vec<u8> = [0x0200_0001_u32, 1 << 13, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
-    let lower = Layer::new()
-        .directory("opt", 0o755)
-        .directory("opt/hidden", 0o755)
-        .file("opt/hidden/lower", 0o644, "x")
-        .file("opt/gone", 0o644, "x")
-        .at(1_234_567_890)
-        .directory("opt/old", 0o2750)
-        .owned_by(1, 50)
-        .file("opt/old/file", 0o644, noise(4, 200_000))
-        .owned_by(1, 50)
-        .hardlink("opt/old/same", "opt/old/file")
-        .symlink("opt/absolute", "/opt/old/file")
-        .symlink("opt/dangling", "nowhere/at/all");
-    // As real layers have it: with the directories above what changed.
-    let upper = Layer::new()
-        .directory("./", 0o755)
-        .directory("opt", 0o755)
-        .whiteout("opt/gone")
-        .directory("opt/hidden", 0o700)
-        .opaque("opt/hidden")
-        .file("opt/hidden/upper", 0o644, "y")
-        .xattr("security.capability", &capability)
-        .file("opt/ping", 0o755, "capable")
-        .xattr("user.note", b"a note")
-        .file("opt/noted", 0o644, "noted")
-        .owned_by(65_534, 65_534)
-        .file("opt/nobody", 0o4711, "suid")
-        .fifo("opt/fifo");
-    let image = registry().push_once("t/layered:1", || vec![Image::small_with(vec![lower, upper])]);
+    let image = registry().push_once("t/layered:1", || vec![trees::layered()]);
     compare(&image);
 }
 

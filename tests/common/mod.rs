@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod pty;
 pub mod registry;
 pub mod tmux;
+pub mod trees;
 pub mod world;
 
 pub use bench::Bench;

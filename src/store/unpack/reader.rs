@@ -124,9 +124,8 @@ impl Reader {
             let count = self.content(u64::MAX)?.len();
             self.used(count);
         }
-        if !self.stream.fill(self.padding)? {
-            bail!("the archive ends inside a file");
-        }
+        // Some writers (umoci insert) end behind the last file's content, without its padding.
+        self.stream.fill(self.padding)?;
         self.stream.consume(self.padding);
         self.padding = 0;
         Ok(())

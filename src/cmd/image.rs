@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{Context, exists, images, inspect, prune, pull, push, rmi, scp, tag, tree, untag};
+use super::{Context, exists, images, import, inspect, load, prune, pull, push, rmi, save, scp, tag, tree, untag};
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
     Exists(exists::ImageArgs),
+    Import(import::Args),
     Inspect(inspect::ImageArgs),
+    Load(load::Args),
     #[command(visible_alias = "list")]
     Ls(images::Args),
     Prune(prune::ImageArgs),
@@ -18,6 +20,7 @@ pub enum Command {
     Push(Box<push::Args>),
     #[command(visible_alias = "remove")]
     Rm(rmi::Args),
+    Save(save::Args),
     Scp(scp::Args),
     Tag(tag::Args),
     Tree(tree::Args),
@@ -34,12 +37,15 @@ impl Command {
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Exists(args) => exists::image(args, context),
+            Self::Import(args) => import::run(args, context),
             Self::Inspect(args) => inspect::images(args, context),
+            Self::Load(args) => load::run(args, context),
             Self::Ls(args) => images::run(args, context),
             Self::Prune(args) => prune::images(args, context),
             Self::Pull(args) => pull::run(args, context),
             Self::Push(args) => push::run(*args, context),
             Self::Rm(args) => rmi::run(args, context),
+            Self::Save(args) => save::run(args, context),
             Self::Scp(args) => scp::run(args, context),
             Self::Tag(args) => tag::run(args, context),
             Self::Tree(args) => tree::run(args, context),

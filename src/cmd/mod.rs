@@ -17,10 +17,12 @@ pub mod format;
 pub mod help;
 pub mod image;
 pub mod images;
+pub mod import;
 pub mod info;
 pub mod inspect;
 pub mod kill;
 mod launching;
+pub mod load;
 pub mod login;
 pub mod logout;
 pub mod logs;
@@ -39,6 +41,7 @@ pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod save;
 pub mod scp;
 pub mod search;
 mod selection;
@@ -103,9 +106,11 @@ enum Command {
     #[command(subcommand)]
     Image(Lazy<image::Command>),
     Images(images::Args),
+    Import(import::Args),
     Info(info::Args),
     Inspect(inspect::Args),
     Kill(kill::Args),
+    Load(load::Args),
     Login(login::Args),
     Logout(logout::Args),
     Logs(logs::Args),
@@ -124,6 +129,7 @@ enum Command {
     Rm(rm::Args),
     Rmi(rmi::Args),
     Run(Box<run::Args>),
+    Save(save::Args),
     Search(search::Args),
     Start(start::Args),
     Stop(stop::Args),
@@ -174,9 +180,11 @@ impl Command {
             Self::Exec(args) => exec::run(args, context),
             Self::Image(command) => command.0.run(context),
             Self::Images(args) => images::run(args, context),
+            Self::Import(args) => import::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Inspect(args) => inspect::run(args, context),
             Self::Kill(args) => kill::run(args, context),
+            Self::Load(args) => load::run(args, context),
             Self::Login(args) => login::run(args, context),
             Self::Logout(args) => logout::run(args, context),
             Self::Logs(args) => logs::run(args, context),
@@ -191,6 +199,7 @@ impl Command {
             Self::Rm(args) => rm::run(args, context),
             Self::Rmi(args) => rmi::run(args, context),
             Self::Run(args) => run::run(*args, context),
+            Self::Save(args) => save::run(args, context),
             Self::Search(args) => search::run(args, context),
             Self::Start(args) => start::run(args, context),
             Self::Stop(args) => stop::run(args, context),

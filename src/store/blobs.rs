@@ -170,6 +170,11 @@ fn remove_partial(partial: &Path) -> io::Result<()> {
     }
 }
 
+/// The digest of a file, from its position to its end.
+pub(super) fn digest_of(file: &mut File) -> io::Result<Digest> {
+    Ok(Digest::from_sha256(hash(file)?.0.finalize().into()))
+}
+
 /// Hashes a file from its position to its end: the running sum and the bytes seen.
 fn hash(file: &mut File) -> io::Result<(Sha256, u64)> {
     let (mut hasher, mut total) = (Sha256::new(), 0);

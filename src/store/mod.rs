@@ -8,6 +8,7 @@
 //! A record that cannot be read never stops what does not need it: lists return it beside the good
 //! ones as [`record::Quarantined`], and `system check --repair` moves it to `quarantine/`.
 
+pub mod archive;
 pub mod blobs;
 pub mod check;
 pub mod compress;

@@ -75,6 +75,8 @@ const VALUES: &[(&str, Source)] = &[
     ("DESTINATION", Source::Images),
     ("DIR", Source::Directories),
     ("FILE", Source::Files),
+    ("FILE|URL|-", Source::Files),
+    ("FORM", Source::Words(&["docker-archive", "docker-dir", "oci-archive", "oci-dir"])),
     ("FORMAT", Source::Words(&["json", "table"])),
     ("IMAGE", Source::Images),
     ("KIND", Source::Words(&["oci", "v2s2"])),

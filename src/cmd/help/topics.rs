@@ -259,6 +259,18 @@ tag, shows only what has that name. An image that has lost its name to another o
         see: &["pull", "rmi", "inspect"],
     },
     Topic {
+        command: "import",
+        text: "Makes an image of one layer out of a root file system: a tar file, compressed with gzip, bzip2, xz or zstd \
+or not at all, from a file, an address or standard input. The image has no command unless --change gives it one.",
+        examples: &[
+            ("What debootstrap made", "tar -C rootfs -c . | rbox import - mine:1"),
+            ("With a command and a port", "rbox import -c 'CMD [\"/bin/sh\"]' -c 'EXPOSE 80' rootfs.tar.xz mine:2"),
+            ("From a server", "rbox import -m 'nightly build' https://example.com/rootfs.tar.gz nightly"),
+        ],
+        exit: EXIT,
+        see: &["load", "images"],
+    },
+    Topic {
         command: "info",
         text: "Shows where the store is, how much is in it, and what this machine gives to containers.",
         examples: &[
@@ -291,6 +303,19 @@ sent SIGKILL has ended when this command returns.",
         ],
         exit: EXIT,
         see: &["stop", "wait"],
+    },
+    Topic {
+        command: "load",
+        text: "Reads images from an archive: what docker, podman and skopeo save, old or new, and OCI layouts, as a file \
+or a directory. Compressed archives are recognised by their content. Layers that are here already are not \
+unpacked again, everything is verified, and names are given when all of it is in the store.",
+        examples: &[
+            ("From a file", "rbox load -i images.tar.gz"),
+            ("From standard input", "ssh build docker save app:1 | rbox load"),
+            ("An OCI layout", "rbox load -i layout/"),
+        ],
+        exit: EXIT,
+        see: &["save", "import", "pull"],
     },
     Topic {
         command: "login",
@@ -643,6 +668,19 @@ IMAGE can be rootfs:DIRECTORY, any directory of this machine as a read-only base
         ],
         exit: EXIT_OF_RUN,
         see: &["create", "exec", "ps", "pull"],
+    },
+    Topic {
+        command: "save",
+        text: "Writes images with their names to an archive that docker, podman, skopeo and rbox load. Manifests and layers \
+are written as they are, so the images keep their digests, unless another format needs them otherwise. A file \
+appears under its name when it is complete.",
+        examples: &[
+            ("Two images", "rbox save -o images.tar app:1 db:3"),
+            ("Compressed, to another machine", "rbox save app:1 | zstd | ssh host rbox load"),
+            ("As an OCI layout", "rbox save --format oci-dir -o layout app:1"),
+        ],
+        exit: EXIT,
+        see: &["load", "import"],
     },
     Topic {
         command: "search",

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod blob;
 pub mod certificates;
 pub mod client;
+pub mod download;
 pub mod endpoint;
 pub mod error;
 pub mod listing;

@@ -30,7 +30,11 @@ pub enum Command {
 impl Command {
     /// Whether it changes the store and then ends.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Prune(_) | Self::Pull(_) | Self::Rm(_) | Self::Tag(_) | Self::Untag(_))
+        match self {
+            Self::Import(_) | Self::Load(_) | Self::Prune(_) | Self::Pull(_) => true,
+            Self::Rm(_) | Self::Tag(_) | Self::Untag(_) => true,
+            _ => false,
+        }
     }
 
     /// Runs the command.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::format::text::warn;
 use super::pull::unpack_worker;
-use super::{Context, say, sweep_abandoned};
+use super::{Context, say};
 use crate::sandbox::userns;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
@@ -57,7 +57,6 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         bail!("cowardly refusing to import from a terminal: redirect the archive to standard input");
     }
     let store = context.store()?;
-    sweep_abandoned(context)?;
     // Before anything is opened that the unpacking process must not inherit.
     let mut worker = unpack_worker(store)?;
     let default = format!("Imported from {}", if download::is_url(&args.source) { &args.source } else { "-" });
@@ -72,9 +71,6 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     };
     let imported = open(&args.source).and_then(|input| archive::import(store, input, &request, &mut worker));
     drop(worker);
-    if imported.is_err() {
-        let _ = sweep_abandoned(context);
-    }
     let imported = imported.with_context(|| format!("import {}", args.source))?;
     if imported.skipped_devices > 0 {
         let count = imported.skipped_devices;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::format::text::warn;
 use super::pull::unpack_worker;
-use super::{Context, say, sweep_abandoned};
+use super::{Context, say};
 use crate::sandbox::userns;
 use crate::spec::platform::Platform;
 use crate::store::Store;
@@ -38,7 +38,6 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         bail!("requested load from stdin, but stdin is empty");
     }
     let store = context.store()?;
-    sweep_abandoned(context)?;
     // Before anything is opened that the unpacking process must not inherit.
     let mut worker = unpack_worker(store)?;
     let single_id = userns::is_single(store)?;
@@ -46,10 +45,6 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let loaded = open(store, input.as_ref(), options.limits)
         .and_then(|contents| archive::load(store, &contents, &options, &mut worker));
     drop(worker);
-    if loaded.is_err() {
-        // The load's own error counts; a later sweep finds what this one cannot remove.
-        let _ = sweep_abandoned(context);
-    }
     let shown = input.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
     report(&loaded.with_context(|| format!("load {shown}"))?)
 }

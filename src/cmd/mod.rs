@@ -220,7 +220,8 @@ impl Command {
             Self::Container(command) => command.0.writes(),
             Self::Image(command) => command.0.writes(),
             Self::Network(command) => command.0.writes(),
-            Self::Pull(_) | Self::Rename(_) | Self::Rm(_) | Self::Rmi(_) | Self::Tag(_) | Self::Untag(_) => true,
+            Self::Import(_) | Self::Load(_) | Self::Pull(_) => true,
+            Self::Rename(_) | Self::Rm(_) | Self::Rmi(_) | Self::Tag(_) | Self::Untag(_) => true,
             Self::System(command) => command.0.writes(),
             _ => false,
         }

@@ -152,7 +152,7 @@ fn a_broken_connection_is_gone_on_with() {
     bench.ok(&["tag", &source, &to]);
     proxy.cut_upstream_after(4 << 20);
     let out = bench.ok(&["push", &to]);
-    assert!(out.contains(": Retrying in 1 second"), "{out}");
+    assert!(out.contains(": Retrying in "), "{out}");
     assert_eq!(registry.digest(&registry.reference("to/it:1")), common::registry::registry().digest(&source));
     let received = proxy.received();
     assert!(received < 12 << 20, "the whole blob was sent twice: {received} bytes");

@@ -1,16 +1,12 @@
 //! What push and the other ways to a registry have in common.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 
 use crate::cmd::format::text::warn;
-use crate::cmd::registry_options::RegistryOptions;
+use crate::cmd::registry_options::{RegistryOptions, RetryOptions};
 use crate::cmd::{Context, go_bool};
-use crate::spec::time::parse_duration;
 use crate::store::compress::Codec;
 use crate::store::push::{Format, PushAccess, PushOptions};
-use crate::store::registry::Patience;
 
 /// How an image is sent.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -27,12 +23,8 @@ pub struct TransferOptions {
     /// Kind of manifest: oci or v2s2; by default the image's own
     #[arg(short, long, value_name = "KIND", value_enum)]
     format: Option<Kind>,
-    /// How often a failed request is sent again
-    #[arg(long, value_name = "NUMBER")]
-    retry: Option<u32>,
-    /// How long to wait before that, as in 5s; it doubles each time
-    #[arg(long, value_name = "DURATION", value_parser = parse_delay)]
-    retry_delay: Option<Duration>,
+    #[command(flatten)]
+    retry: RetryOptions,
     #[command(flatten)]
     registry: RegistryOptions,
 }
@@ -82,7 +74,7 @@ impl TransferOptions {
             codec: codec.or(force.then_some(Codec::GZIP)),
             force,
             format: self.format.map(Kind::format).transpose()?,
-            patience: patience(self.retry, self.retry_delay),
+            patience: self.retry.patience(),
         })
     }
 
@@ -103,27 +95,4 @@ pub fn access(options: &RegistryOptions, context: &Context, registry: &str) -> R
         registries: context.settings()?.registries(),
         keyring: Some(options.keyring(registry)?),
     })
-}
-
-/// The waiting limits with what flags say of them.
-pub fn patience(retry: Option<u32>, delay: Option<Duration>) -> Patience {
-    let mut patience = Patience::default();
-    if let Some(retry) = retry {
-        patience.tries = retry.saturating_add(1);
-    }
-    if let Some(delay) = delay {
-        patience.pause = delay;
-        patience.pause_max = patience.pause_max.max(delay);
-    }
-    patience
-}
-
-/// Reads a delay; a number alone is seconds.
-pub fn parse_delay(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    parse_duration(text)
-        .map_err(|error| error.to_string())
-        .and_then(|delay| Duration::try_from(delay).map_err(|_| format!("invalid duration {text:?}: it is negative")))
 }

@@ -1,6 +1,7 @@
 //! Whole pushes to a scripted registry.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -251,4 +252,26 @@ fn what_another_repository_has_is_mounted() {
     let (pushed, recorder) = bench.push(image, plainly());
     pushed.unwrap();
     assert!(recorder.0.contains(&(0, LayerState::Mounted("b".to_owned()))));
+}
+
+#[test]
+fn a_token_that_ends_in_the_middle_is_renewed() {
+    let given = AtomicUsize::new(0);
+    let bench = Bench::new(move |seen, _| {
+        if seen.path.starts_with("/token") {
+            let number = given.fetch_add(1, Ordering::Relaxed) + 1;
+            return Some(Reply::new(200, format!(r#"{{"token":"t{number}"}}"#)));
+        }
+        let number = given.load(Ordering::Relaxed);
+        let proven = seen.header("authorization") == Some(&format!("Bearer t{number}"));
+        let ended = number == 1 && seen.method == "PUT";
+        let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap());
+        (!proven || ended).then(|| Reply::new(401, "").with("WWW-Authenticate", realm))
+    });
+    let image = image(&bench.store, &[noise(300_000, 1)]);
+    known(&bench, image);
+    bench.push(image, plainly()).0.unwrap();
+    let tokens: Vec<String> =
+        bench.server.seen().into_iter().filter(|seen| seen.path.starts_with("/token")).map(|seen| seen.path).collect();
+    assert_eq!(tokens, ["/token?scope=repository%3Aa%3Apull%2Cpush"; 2]);
 }

@@ -80,10 +80,8 @@ impl Repository {
         headers: HeaderMap,
         payload: Payload<'_>,
     ) -> Result<Response, RegistryError> {
-        self.client
-            .session()
-            .send(&Request { headers, ..Request::new(method, url, self.client.scope()).payload(payload) })
-            .await
+        let request = Request { headers, ..Request::new(method, url, self.client.scope()).payload(payload) };
+        self.client.session().send(&request).await.map_err(|error| self.in_words(error))
     }
 
     /// Asks for a blob of another repository here, which needs the right to read there.
@@ -91,7 +89,11 @@ impl Repository {
         let mut url = self.url("blobs/uploads/")?;
         url.query_pairs_mut().append_pair("mount", &blob.to_string()).append_pair("from", from);
         let scope = self.client.scope().clone().and(Scope::pull(from));
-        self.client.session().send(&Request::new(Method::POST, url, &scope).payload(Payload::Bytes(&[]))).await
+        self.client
+            .session()
+            .send(&Request::new(Method::POST, url, &scope).payload(Payload::Bytes(&[])))
+            .await
+            .map_err(|error| self.in_words(error))
     }
 
     /// Whether the repository has a blob.
@@ -123,6 +125,15 @@ impl Repository {
         let url = self.url(&format!("manifests/{key}"))?;
         let response = self.send_with(Method::PUT, url, headers, Payload::Bytes(body)).await?;
         if response.status().is_success() { Ok(()) } else { Err(self.refusal(response).await.error) }
+    }
+
+    fn in_words(&self, error: RegistryError) -> RegistryError {
+        match error {
+            RegistryError::Denied(host) => {
+                RegistryError::PushDenied { repository: self.client.reference().familiar_repository(), host }
+            }
+            other => other,
+        }
     }
 
     /// What an answer of an unwelcome status means for who writes.

@@ -439,7 +439,10 @@ fn unreadable(error: &io::Error) -> String {
 async fn relay(
     (mut body, mut skip, left, flight): (blob::Body, u64, u64, Arc<Flight>),
 ) -> Result<Option<(Vec<u8>, (blob::Body, u64, u64, Arc<Flight>))>, io::Error> {
-    while left > 0 {
+    if left == 0 {
+        return Ok(None);
+    }
+    loop {
         let chunk = body.chunk().await.map_err(io::Error::other)?;
         let Some(chunk) = chunk else { return Err(io::ErrorKind::UnexpectedEof.into()) };
         let bytes = chunk.as_ref();
@@ -453,7 +456,6 @@ async fn relay(
             return Ok(Some((bytes.to_vec(), (body, skip, left, flight))));
         }
     }
-    Ok(None)
 }
 
 /// How many bytes an upload has, by its Range header: `0-END`, END being the last one.

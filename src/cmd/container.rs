@@ -5,17 +5,20 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
-    Context, attach, create, exec, exists, inspect, kill, logs, port, prune, ps, rename, restart, rm, run, start, stop,
-    wait,
+    Context, attach, commit, create, diff, exec, exists, export, inspect, kill, logs, port, prune, ps, rename, restart,
+    rm, run, start, stop, wait,
 };
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
     Attach(attach::Args),
+    Commit(commit::Args),
     Create(Box<create::Args>),
+    Diff(diff::Args),
     Exec(exec::Args),
     Exists(exists::ContainerArgs),
+    Export(export::Args),
     Inspect(inspect::ContainerArgs),
     Kill(kill::Args),
     Logs(logs::Args),
@@ -36,16 +39,19 @@ pub enum Command {
 impl Command {
     /// Whether it changes the store and then ends.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Prune(_) | Self::Rename(_) | Self::Rm(_))
+        matches!(self, Self::Commit(_) | Self::Prune(_) | Self::Rename(_) | Self::Rm(_))
     }
 
     /// Runs the command.
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Attach(args) => attach::run(args, context),
+            Self::Commit(args) => commit::run(args, context),
             Self::Create(args) => create::run(*args, context),
+            Self::Diff(args) => diff::run(args, context),
             Self::Exec(args) => exec::run(args, context),
             Self::Exists(args) => exists::container(args, context),
+            Self::Export(args) => export::run(args, context),
             Self::Inspect(args) => inspect::containers(args, context),
             Self::Kill(args) => kill::run(args, context),
             Self::Logs(args) => logs::run(args, context),

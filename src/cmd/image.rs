@@ -4,12 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{Context, exists, images, import, inspect, load, prune, pull, push, rmi, save, scp, tag, tree, untag};
+use super::{
+    Context, diff, exists, history, images, import, inspect, load, prune, pull, push, rmi, save, scp, tag, tree, untag,
+};
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
+    Diff(diff::ImageArgs),
     Exists(exists::ImageArgs),
+    History(history::Args),
     Import(import::Args),
     Inspect(inspect::ImageArgs),
     Load(load::Args),
@@ -40,7 +44,9 @@ impl Command {
     /// Runs the command.
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
+            Self::Diff(args) => diff::image(args, context),
             Self::Exists(args) => exists::image(args, context),
+            Self::History(args) => history::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Inspect(args) => inspect::images(args, context),
             Self::Load(args) => load::run(args, context),

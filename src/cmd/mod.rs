@@ -2,6 +2,7 @@
 
 mod argv;
 pub mod attach;
+pub mod commit;
 mod complete;
 mod completion;
 pub mod container;
@@ -9,12 +10,15 @@ pub mod context;
 pub mod create;
 mod create_options;
 mod credentials;
+pub mod diff;
 pub mod doctor;
 pub mod error;
 pub mod exec;
 pub mod exists;
+pub mod export;
 pub mod format;
 pub mod help;
+pub mod history;
 pub mod image;
 pub mod images;
 pub mod import;
@@ -29,6 +33,7 @@ pub mod logs;
 pub mod manifest;
 pub mod network;
 mod noun;
+mod packing;
 pub mod port;
 mod progress;
 pub mod prune;
@@ -93,6 +98,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(attach::Args),
+    Commit(commit::Args),
     #[command(name = "__complete", hide = true)]
     Complete(complete::Args),
     Completion(completion::Args),
@@ -100,8 +106,11 @@ enum Command {
     #[command(subcommand)]
     Container(Lazy<container::Command>),
     Create(Box<create::Args>),
+    Diff(diff::Args),
     Doctor(doctor::Args),
     Exec(exec::Args),
+    Export(export::Args),
+    History(history::Args),
     /// Manage images
     #[command(subcommand)]
     Image(Lazy<image::Command>),
@@ -172,12 +181,16 @@ impl Command {
     fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Attach(args) => attach::run(args, context),
+            Self::Commit(args) => commit::run(args, context),
             Self::Complete(args) => complete::run(args, context),
             Self::Completion(args) => completion::run(args, context),
             Self::Container(command) => command.0.run(context),
             Self::Create(args) => create::run(*args, context),
+            Self::Diff(args) => diff::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Exec(args) => exec::run(args, context),
+            Self::Export(args) => export::run(args, context),
+            Self::History(args) => history::run(args, context),
             Self::Image(command) => command.0.run(context),
             Self::Images(args) => images::run(args, context),
             Self::Import(args) => import::run(args, context),
@@ -220,7 +233,7 @@ impl Command {
             Self::Container(command) => command.0.writes(),
             Self::Image(command) => command.0.writes(),
             Self::Network(command) => command.0.writes(),
-            Self::Import(_) | Self::Load(_) | Self::Pull(_) => true,
+            Self::Commit(_) | Self::Import(_) | Self::Load(_) | Self::Pull(_) => true,
             Self::Rename(_) | Self::Rm(_) | Self::Rmi(_) | Self::Tag(_) | Self::Untag(_) => true,
             Self::System(command) => command.0.writes(),
             _ => false,

@@ -14,6 +14,7 @@ mod copy;
 mod devices;
 mod door;
 pub mod exec;
+pub mod halt;
 mod hostview;
 pub mod idmap;
 mod init;

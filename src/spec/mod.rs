@@ -4,6 +4,7 @@
 
 pub mod caps;
 pub mod change;
+pub mod commit;
 pub mod config;
 pub mod create;
 pub mod detach_keys;

@@ -22,6 +22,7 @@ pub mod lists;
 pub mod lock;
 pub mod logs;
 pub mod networks;
+pub mod pack;
 pub mod pull;
 pub mod push;
 pub mod record;

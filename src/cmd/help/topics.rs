@@ -92,6 +92,24 @@ The detach keys (ctrl-p ctrl-q unless changed) leave the container running.",
         see: &["exec", "logs", "run"],
     },
     Topic {
+        command: "commit",
+        text: "Makes an image of what a container changed in its files, on top of the image it was made from. The new \
+image's containers start as this one did: its environment, command, user, working directory, ports, labels and \
+volumes are the image's defaults, but for what --change says. What is in volumes and bind mounts is not taken in. \
+Without a change in the files the image gets no new layer.
+
+The container's processes are stopped meanwhile, unless --no-pause is given. Without a name the image is listed as \
+<none>. With --timestamp, or SOURCE_DATE_EPOCH in the environment, the same files give the same image id.",
+        examples: &[
+            ("An image under a name", "rbox commit web registry.example.com/web:2"),
+            ("With who and why", "rbox commit -a 'Ann <ann@example.com>' -m 'Add the certificates' web web:2"),
+            ("With another command", "rbox commit --change 'CMD [\"nginx\", \"-g\", \"daemon off;\"]' web web:2"),
+            ("The same image each time", "rbox commit --timestamp 0 web web:2"),
+        ],
+        exit: EXIT,
+        see: &["diff", "history", "export", "tag"],
+    },
+    Topic {
         command: "completion",
         text: "Prints the script that teaches a shell to complete rbox's command lines: commands, flags and their \
 values, names of containers and images. The script asks the program at each TAB, so it need not be printed again when \
@@ -151,6 +169,19 @@ rbox ps, rbox container rm is rbox rm.",
         see: &["run", "start", "rm"],
     },
     Topic {
+        command: "diff",
+        text: "Lists what a container changed in its files: A for added, C for changed, D for deleted. A directory is \
+listed as changed when something in it is. For an image it is what its last layer changed; with two names, what \
+the first has and lacks of the second.",
+        examples: &[
+            ("What a container did", "rbox diff web"),
+            ("For a program", "rbox diff --format json web"),
+            ("Against another image", "rbox diff web nginx:1.27"),
+        ],
+        exit: EXIT,
+        see: &["commit", "export"],
+    },
+    Topic {
         command: "doctor",
         text: "Checks what rbox needs of this machine: user namespaces, subordinate ids, overlayfs, cgroups, the file \
 system of the store, limits. For each thing that is amiss it says why that matters and the line that mends it; nothing \
@@ -186,12 +217,46 @@ Flags come before the container's name: what follows the name belongs to the com
         see: &["run", "attach", "ps"],
     },
     Topic {
+        command: "export",
+        text: "Writes a container's whole root as a tar archive: the image's files and the container's changes as one \
+tree, without what is in volumes and bind mounts. It may run meanwhile. A file of --output appears when it is whole.",
+        examples: &[
+            ("Into a file", "rbox export -o web.tar web"),
+            ("Compressed on the way", "rbox export web | gzip > web.tar.gz"),
+        ],
+        exit: EXIT,
+        see: &["commit", "diff"],
+    },
+    Topic {
+        command: "history",
+        text: "Shows the steps in which an image was made, the last first, with the size of each step's layer. Steps \
+whose image is not here are <missing>: those of an image that was pulled, and those whose image was removed.",
+        examples: &[
+            ("The steps", "rbox history alpine"),
+            ("Whole commands", "rbox history --no-trunc --format '{{.CreatedBy}}' alpine"),
+            ("Sizes in bytes and exact dates", "rbox history --human=false alpine"),
+        ],
+        exit: EXIT,
+        see: &["images", "image inspect", "commit"],
+    },
+    Topic {
         command: "image",
         text: "The commands about images by their full names. Most have a short one too: rbox image ls is \
 rbox images, rbox image rm is rbox rmi.",
         examples: &[],
         exit: EXIT,
         see: &["container", "images"],
+    },
+    Topic {
+        command: "image diff",
+        text: "Lists what an image's last layer changed, or what the image has and lacks of another: A for added, C \
+for changed, D for deleted.",
+        examples: &[
+            ("The last layer", "rbox image diff web:2"),
+            ("Since another version", "rbox image diff web:2 web:1"),
+        ],
+        exit: EXIT,
+        see: &["diff", "history"],
     },
     Topic {
         command: "image exists",

@@ -1,0 +1,244 @@
+//! One directory as a stack of layers shows it: the directories that merge, topmost first.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+/// Attributes that make a directory hide what is below, by whoever may have set them.
+const OPAQUE: [&CStr; 2] = [c"user.overlay.opaque", c"trusted.overlay.opaque"];
+const OPAQUE_FUSE: [&CStr; 3] = [c"user.overlay.opaque", c"user.fuseoverlayfs.opaque", c"trusted.overlay.opaque"];
+const FUSE_PREFIX: &[u8] = b".wh.";
+const FUSE_OPAQUE: &CStr = c".wh..wh..opq";
+
+/// Who maintains a layer's whiteouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Kernel,
+    Fuse,
+}
+
+/// One layer's directory.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    directory: Rc<OwnedFd>,
+    dialect: Dialect,
+}
+
+/// What a name of one layer is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen {
+    Whiteout,
+    File(Stat),
+}
+
+/// The directories that merge into one, topmost first; none where nothing is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Level(Vec<Layer>);
+
+/// What a stack of layers shows by a name.
+pub(super) struct Found<'a> {
+    pub stat: Stat,
+    /// The layer that it comes from.
+    pub layer: &'a Layer,
+}
+
+impl Layer {
+    pub fn open(path: &Path, dialect: Dialect) -> Result<Self> {
+        let directory = rustix::fs::openat(CWD, path, directory_flags(), Mode::empty())
+            .with_context(|| format!("open {}", path.display()))?;
+        Ok(Self { directory: Rc::new(directory), dialect })
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Whether the directory hides what lower layers have in it.
+    pub fn is_opaque(&self) -> Result<bool> {
+        let names = if self.dialect == Dialect::Fuse { &OPAQUE_FUSE[..] } else { &OPAQUE[..] };
+        for name in names {
+            let mut value = [0u8; 2];
+            match rustix::fs::fgetxattr(&*self.directory, *name, &mut value[..]) {
+                Ok(1) if value[0] == b'y' => return Ok(true),
+                Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE | Errno::PERM) => {}
+                Err(error) => return Err(error).context("read the mark of an opaque directory"),
+            }
+        }
+        Ok(self.dialect == Dialect::Fuse && stat_at(self.fd(), FUSE_OPAQUE)?.is_some())
+    }
+
+    /// What the layer itself has by this name.
+    pub fn look(&self, name: &CStr) -> Result<Option<Seen>> {
+        let seen = stat_at(self.fd(), name)?;
+        Ok(match seen {
+            Some(stat) if is_whiteout(&stat) => Some(Seen::Whiteout),
+            Some(stat) => Some(Seen::File(stat)),
+            None if self.dialect == Dialect::Fuse && stat_at(self.fd(), &fuse_whiteout(name))?.is_some() => {
+                Some(Seen::Whiteout)
+            }
+            None => None,
+        })
+    }
+
+    /// The directory `name` of this one; None when it is gone or no directory.
+    pub fn descend(&self, name: &CStr) -> Result<Option<Self>> {
+        match rustix::fs::openat(self.fd(), name, directory_flags(), Mode::empty()) {
+            Ok(directory) => Ok(Some(Self { directory: Rc::new(directory), dialect: self.dialect })),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("open directory {}", show(name.to_bytes()))),
+        }
+    }
+
+    /// All names, each with whether it may be a whiteout. A directory that was removed has none.
+    fn list(&self) -> Result<Vec<(CString, bool)>> {
+        let mut names = Vec::new();
+        let directory = match Dir::read_from(&*self.directory) {
+            Err(Errno::NOENT) => return Ok(names),
+            directory => directory.context("list a directory")?,
+        };
+        for entry in directory {
+            let entry = match entry {
+                Err(Errno::NOENT) => break,
+                entry => entry.context("list a directory")?,
+            };
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                let maybe = matches!(entry.file_type(), FileType::CharacterDevice | FileType::Unknown);
+                names.push((name.to_owned(), maybe));
+            }
+        }
+        Ok(names)
+    }
+
+    /// The names that say something, sorted: those of whiteouts in any form are the names they hide.
+    pub fn names(&self) -> Result<Vec<CString>> {
+        let mut names: Vec<CString> = self.list()?.into_iter().filter_map(|(name, _)| self.meant(name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// The name that an entry is about.
+    fn meant(&self, name: CString) -> Option<CString> {
+        match name.to_bytes().strip_prefix(FUSE_PREFIX) {
+            Some(_) if self.dialect == Dialect::Fuse && name.as_c_str() == FUSE_OPAQUE => None,
+            Some(hidden) if self.dialect == Dialect::Fuse => CString::new(hidden).ok(),
+            _ => Some(name),
+        }
+    }
+}
+
+impl Level {
+    /// The root of a stack of layers, topmost first.
+    pub fn open<'p>(layers: impl Iterator<Item = (&'p Path, Dialect)>) -> Result<Self> {
+        Ok(Self(layers.map(|(path, dialect)| Layer::open(path, dialect)).collect::<Result<_>>()?))
+    }
+
+    /// The topmost directory.
+    pub fn top(&self) -> Option<&Layer> {
+        self.0.first()
+    }
+
+    /// Whether no layer has anything here.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What shows by this name.
+    pub fn look(&self, name: &CStr) -> Result<Option<Found<'_>>> {
+        for layer in &self.0 {
+            match layer.look(name)? {
+                Some(Seen::File(stat)) => return Ok(Some(Found { stat, layer })),
+                Some(Seen::Whiteout) => return Ok(None),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The directory that shows by this name; without layers when none does.
+    pub fn descend(&self, name: &CStr) -> Result<Self> {
+        let mut merged = Vec::new();
+        for layer in &self.0 {
+            match layer.look(name)? {
+                None => continue,
+                Some(Seen::Whiteout) => break,
+                Some(Seen::File(stat)) if !is_directory(&stat) => break,
+                Some(Seen::File(_)) => {}
+            }
+            let Some(directory) = layer.descend(name)? else { continue };
+            let opaque = directory.is_opaque()?;
+            merged.push(directory);
+            if opaque {
+                break;
+            }
+        }
+        Ok(Self(merged))
+    }
+
+    /// The names that show, sorted.
+    pub fn names(&self) -> Result<Vec<CString>> {
+        if let [layer] = &self.0[..]
+            && layer.dialect == Dialect::Kernel
+        {
+            let mut names = Vec::new();
+            for (name, maybe_whiteout) in layer.list()? {
+                if !maybe_whiteout || !matches!(layer.look(&name)?, Some(Seen::Whiteout)) {
+                    names.push(name);
+                }
+            }
+            names.sort_unstable();
+            return Ok(names);
+        }
+        let mut shown: BTreeMap<CString, bool> = BTreeMap::new();
+        for layer in &self.0 {
+            for (name, maybe_whiteout) in layer.list()? {
+                let renamed = layer.dialect == Dialect::Fuse && name.to_bytes().starts_with(FUSE_PREFIX);
+                let Some(name) = layer.meant(name) else { continue };
+                if !shown.contains_key(&name) {
+                    let hidden = (maybe_whiteout || renamed) && matches!(layer.look(&name)?, Some(Seen::Whiteout));
+                    shown.insert(name, !hidden);
+                }
+            }
+        }
+        Ok(shown.into_iter().filter_map(|(name, shows)| shows.then_some(name)).collect())
+    }
+}
+
+fn directory_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+fn fuse_whiteout(name: &CStr) -> CString {
+    let bytes = [FUSE_PREFIX, name.to_bytes()].concat();
+    // A name holds no NUL.
+    CString::new(bytes).unwrap_or_default()
+}
+
+/// What is there by this name itself; None when nothing is.
+fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>> {
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::NAMETOOLONG) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("inspect {}", show(name.to_bytes()))),
+    }
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+pub(super) fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// A name as error texts show it.
+pub(super) fn show(name: &[u8]) -> String {
+    name.escape_ascii().to_string()
+}

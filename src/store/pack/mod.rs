@@ -1,0 +1,134 @@
+//! Trees become tar streams: what a container changed as a layer (OCI image-spec, layer.md), its
+//! whole root as one tree, and the list of its changes.
+//!
+//! Runs in a process inside the user namespace, where the ids of files are those the container sees.
+//! A container may change everything underneath meanwhile: files are reached only through descriptors
+//! of their directories, links are never followed, and what vanishes or shrinks during the walk is
+//! left out or padded with zeros, as GNU tar does.
+
+mod archive;
+mod changes;
+mod content;
+mod level;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+pub use changes::{Change, ChangeKind};
+
+use archive::Archive;
+use changes::{Comparison, List};
+use level::{Dialect, Layer, Level};
+use walk::{Rules, Walk};
+
+/// What a container's root consists of.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Its writable directory; None before it was ever started.
+    pub upper: Option<PathBuf>,
+    /// The layers below, lowest first.
+    pub lowers: Vec<PathBuf>,
+    pub form: Form,
+}
+
+/// How the writable directory says what it hides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// overlayfs with `userxattr`: devices 0:0 and `user.overlay.opaque`.
+    Overlay,
+    /// fuse-overlayfs: the same, or names that begin with `.wh.`.
+    FuseOverlay,
+    /// It holds the whole tree: what it lacks is deleted.
+    Copy,
+}
+
+impl Form {
+    /// The form that a driver of root file systems leaves.
+    pub fn of_driver(name: &str) -> Self {
+        match name {
+            "fuse-overlayfs" => Self::FuseOverlay,
+            "copy" => Self::Copy,
+            _ => Self::Overlay,
+        }
+    }
+}
+
+/// How entries are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PackOptions {
+    /// Every entry's time in seconds since the epoch, in place of its own to the nanosecond.
+    pub timestamp: Option<i64>,
+}
+
+/// Bytes of an archive of no entry, all zero.
+pub const EMPTY: u64 = 2 * 512;
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packed {
+    /// Entries of the archive, whiteouts included.
+    pub entries: u64,
+    /// Bytes of the archive.
+    pub bytes: u64,
+    /// Sockets, which no archive holds.
+    pub sockets: u64,
+    /// Some names that mean a deletion in a layer (`.wh.`), left out.
+    pub reserved: Vec<String>,
+}
+
+/// Writes what the container changed as a layer. Without a change it is an archive of no entry.
+pub fn layer(tree: &Tree, options: PackOptions, out: impl Write) -> Result<Packed> {
+    let mut archive = Archive::new(out, options);
+    if let Some(upper) = &tree.upper {
+        let below = Level::open(tree.lowers.iter().rev().map(|path| (path.as_path(), Dialect::Kernel)))?;
+        let rules = Rules { directory_times: true, names_hidden: false };
+        Walk::new(&mut archive, rules, tree.form).run(Layer::open(upper, tree.form.dialect())?, &below)?;
+    }
+    archive.finish()
+}
+
+/// Writes the whole root.
+pub fn whole(tree: &Tree, options: PackOptions, out: impl Write) -> Result<Packed> {
+    let mut archive = Archive::new(out, options);
+    walk::whole(&mut archive, &tree.merged()?)?;
+    archive.finish()
+}
+
+/// Lists what the container changed, in the order of the walk.
+pub fn changes(tree: &Tree) -> Result<Vec<Change>> {
+    let mut list = List::default();
+    if let Some(upper) = &tree.upper {
+        let below = Level::open(tree.lowers.iter().rev().map(|path| (path.as_path(), Dialect::Kernel)))?;
+        let rules = Rules { directory_times: false, names_hidden: true };
+        Walk::new(&mut list, rules, tree.form).run(Layer::open(upper, tree.form.dialect())?, &below)?;
+    }
+    Ok(list.into_changes())
+}
+
+/// Lists what the whole tree `to` has and lacks of `from`.
+pub fn differences(from: &Tree, to: &Tree) -> Result<Vec<Change>> {
+    Comparison::of(&to.merged()?, &from.merged()?)
+}
+
+impl Form {
+    fn dialect(self) -> Dialect {
+        if self == Self::FuseOverlay { Dialect::Fuse } else { Dialect::Kernel }
+    }
+}
+
+impl Tree {
+    fn merged(&self) -> Result<Level> {
+        let upper = self.upper.iter().map(|path| (path.as_path(), self.form.dialect()));
+        let lowers = self.lowers.iter().rev().map(|path| (path.as_path(), Dialect::Kernel));
+        match self.form {
+            Form::Copy if self.upper.is_some() => Level::open(upper),
+            _ => Level::open(upper.chain(lowers)),
+        }
+    }
+}

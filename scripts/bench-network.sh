@@ -36,10 +36,8 @@ finish() {
 }
 trap finish EXIT
 
-say() { printf '\n%s\n' "$*"; }
-now() { echo "${EPOCHREALTIME/[.,]/}"; }
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-wanted() { ((${#ROWS[@]} == 0)) || [[ " ${ROWS[*]} " == *" $1 "* ]]; }
+# shellcheck source=scripts/bench-lib.sh
+. "$(dirname "$0")/bench-lib.sh"
 
 # A command in the background, remembered for the end.
 background() {
@@ -65,29 +63,17 @@ listens() {
 
 # measure TITLE UNIT NAME FUNCTION...: each function prints a number; the first is rbox.
 measure() {
-    local title=$1 unit=$2 rounds=$ROUNDS round index value names=() functions=()
+    local title=$1 unit=$2 round index value
     shift 2
-    while (($#)); do
-        names+=("$1")
-        functions+=("$2")
-        shift 2
-    done
-    rm -f "$WORK"/value.*
-    for ((round = 0; round < rounds; round++)); do
-        for ((index = 0; index < ${#names[@]}; index++)); do
-            value=$("${functions[$index]}" 2>>"$WORK/log") || value=
-            [[ $value =~ ^[0-9.e+]+$ ]] || { echo "bench: $title: ${names[$index]} failed" >&2; tail -n 3 "$WORK/log" >&2; value=0; }
+    ways "$@"
+    for ((round = 0; round < ROUNDS; round++)); do
+        for ((index = 0; index < ${#NAMES[@]}; index++)); do
+            value=$("${FUNCTIONS[$index]}" 2>>"$WORK/log") || value=
+            [[ $value =~ ^[0-9.e+]+$ ]] || { echo "bench: $title: ${NAMES[$index]} failed" >&2; tail -n 3 "$WORK/log" >&2; value=0; }
             echo "$value" >>"$WORK/value.$index"
         done
     done
-    say "$title"
-    local ours theirs
-    ours=$(median <"$WORK/value.0")
-    for ((index = 0; index < ${#names[@]}; index++)); do
-        theirs=$(median <"$WORK/value.$index")
-        awk -v n="${names[$index]}" -v t="$theirs" -v o="$ours" -v u="$unit" \
-            'BEGIN { printf "  %-14s %12.2f %-6s rbox: %.2fx of it\n", n, t, u, t ? o / t : 0 }'
-    done
+    report "$title" "$unit"
 }
 
 # --- places: each is a command prefix under which a client or server runs there, and addresses

@@ -6,8 +6,8 @@
 #   scripts/bench.sh [ROUNDS]     as an unprivileged user with subordinate ids (default 20 rounds)
 #   RBOX_BIN=PATH                 the program (default: rbox on the PATH; build with --release)
 #
-# `scripts/test.sh prepare` installs the peers; what is missing is left out. Networking is measured
-# last, by bench-network.sh.
+# `scripts/test.sh prepare` installs the peers; what is missing is left out. Images and networking
+# are measured last, by bench-images.sh and bench-network.sh.
 set -euo pipefail
 
 ROUNDS=${1:-20}
@@ -26,39 +26,8 @@ finish() {
 }
 trap finish EXIT
 
-have() { command -v "$1" >/dev/null 2>&1; }
-
-now() { echo "${EPOCHREALTIME/[.,]/}"; }
-
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-
-# row TITLE ROUNDS NAME FUNCTION [NAME FUNCTION]... : the first is rbox. Functions of absent
-# programs are left out by the caller.
-row() {
-    local title=$1 rounds=$2 round index start names=() functions=()
-    shift 2
-    while (($#)); do
-        names+=("$1")
-        functions+=("$2")
-        shift 2
-    done
-    for ((index = 0; index < ${#names[@]}; index++)); do : >"$WORK/times.$index"; done
-    for ((round = 0; round < rounds; round++)); do
-        for ((index = 0; index < ${#names[@]}; index++)); do
-            start=$(now)
-            "${functions[$index]}" >/dev/null 2>"$WORK/error" || { echo "bench: $title: ${names[$index]} failed:" >&2; cat "$WORK/error" >&2; exit 1; }
-            echo $(($(now) - start)) >>"$WORK/times.$index"
-        done
-    done
-    printf '\n%s\n' "$title"
-    local ours theirs
-    ours=$(median <"$WORK/times.0")
-    for ((index = 0; index < ${#names[@]}; index++)); do
-        theirs=$(median <"$WORK/times.$index")
-        awk -v n="${names[$index]}" -v t="$theirs" -v o="$ours" \
-            'BEGIN { printf "  %-14s %9.1f ms   rbox takes %.2fx of it\n", n, t / 1000, o / t }'
-    done
-}
+# shellcheck source=scripts/bench-lib.sh
+. "$(dirname "$0")/bench-lib.sh"
 
 # --- a busybox image in a registry on the loopback interface
 make_image() {
@@ -81,26 +50,6 @@ image() {
     skopeo copy -q --dest-tls-verify=false "oci:$WORK/oci:$1" "docker://$HOST/$1:latest"
 }
 
-start_registry() {
-    local port
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    HOST=127.0.0.1:$port
-    cat >"$WORK/registry.yml" <<YAML
-version: 0.1
-log: {level: error}
-storage: {filesystem: {rootdirectory: $WORK/registry}}
-http: {addr: $HOST}
-YAML
-    docker-registry serve "$WORK/registry.yml" >"$WORK/registry.log" 2>&1 &
-    REGISTRY=$!
-    for _ in {1..100}; do
-        curl -fs "http://$HOST/v2/" >/dev/null && return
-        sleep 0.1
-    done
-    echo "bench: the registry did not start" >&2
-    exit 1
-}
-
 # --- the work, one function a tool
 rbox_run() { "$RBOX" run --rm --network none "$HOST/small" true; }
 bwrap_run() { bwrap --unshare-all --bind "$ROOT" / --proc /proc --dev /dev true; }
@@ -120,19 +69,8 @@ podman_many() {
     "${PODMAN[@]}" rm -f -t 0 peer{1..20}
 }
 
-rbox_pull() { "$RBOX" rmi -f "$HOST/large" || true; "$RBOX" pull -q "$HOST/large"; }
-podman_pull() { "${PODMAN[@]}" rmi -f "$HOST/large" || true; "${PODMAN[@]}" pull -q --tls-verify=false "$HOST/large"; }
-tar_pull() {
-    rm -rf "$WORK/untar"
-    mkdir "$WORK/untar"
-    curl -fs "http://$HOST/v2/large/blobs/$LAYER" | tar -xz -C "$WORK/untar"
-}
-
 rbox_ps() { "$RBOX" ps -a; }
 podman_ps() { "${PODMAN[@]}" ps -a; }
-rbox_images() { "$RBOX" images; }
-podman_images() { "${PODMAN[@]}" images; }
-
 # Proportional memory (KiB) of all processes that run the rbox program.
 rbox_memory() {
     local exe total=0 part
@@ -200,87 +138,21 @@ bench_completion() {
     row "the same, all with descriptions" "$ROUNDS" rbox complete_zsh
 }
 
-bench_pull() {
-    local peers=()
-    python3 - "$WORK/large" <<'PYTHON'
-import os, random, sys
-source = random.Random(1)
-for number in range(10_000):
-    directory = f"{sys.argv[1]}/d{number % 100}"
-    os.makedirs(directory, exist_ok=True)
-    half = source.randbytes(14_000)
-    open(f"{directory}/f{number}", "wb").write(half + half[:7_000].hex().encode())
-PYTHON
-    image large "$WORK/large"
-    LAYER=$(skopeo inspect --tls-verify=false --raw "docker://$HOST/large" | jq -r '.layers[-1].digest')
-    ((${#PODMAN[@]})) && peers+=(podman podman_pull)
-    peers+=("curl | tar xz" tar_pull)
-    row "pull of one large layer (10,000 files)" 3 rbox rbox_pull "${peers[@]}"
-}
-
 # Lists of 1,000. podman needs minutes to make so many and lists a tenth.
 bench_lists() {
-    local ps=(rbox rbox_ps) images=(rbox rbox_images) number
+    local ps=(rbox rbox_ps) number
     for ((number = 0; number < 1000; number++)); do
         "$RBOX" create --label "number=$number" --network none "$HOST/small" sleep 60
     done >/dev/null
-    push_many 1000
-    seq 0 999 | sed "s,.*,$HOST/many/image&:1," | xargs -n 50 "$RBOX" pull -q >/dev/null
     if ((${#PODMAN[@]})); then
         for ((number = 0; number < 100; number++)); do
             "${PODMAN[@]}" create --label "number=$number" --network none --tls-verify=false "$HOST/small" sleep 60
-            "${PODMAN[@]}" pull -q --tls-verify=false "$HOST/many/image$number:1"
         done >/dev/null
         ps+=("podman (100)" podman_ps)
-        images+=("podman (100)" podman_images)
     fi
     row "ps -a with 1,000 containers" "$ROUNDS" "${ps[@]}"
-    row "images with 1,000 images" "$ROUNDS" "${images[@]}"
     "$RBOX" ps -aq | xargs "$RBOX" rm >/dev/null
     ! ((${#PODMAN[@]})) || "${PODMAN[@]}" rm -fa -t 0 >/dev/null
-}
-
-# push_many COUNT: the small image with other labels, as HOST/many/imageN:1
-push_many() {
-    python3 - "$HOST" "$1" <<'PYTHON'
-import hashlib, http.client, json, sys
-host, count = sys.argv[1], int(sys.argv[2])
-manifest_type = "application/vnd.oci.image.manifest.v1+json"
-connection = http.client.HTTPConnection(host)
-
-def call(method, path, body=b"", headers={}):
-    connection.request(method, path, body, headers)
-    answer = connection.getresponse()
-    data = answer.read()
-    if answer.status >= 300:
-        sys.exit(f"bench: {method} {path}: {answer.status}")
-    return answer, data
-
-manifest = json.loads(call("GET", "/v2/small/manifests/latest", headers={"Accept": manifest_type})[1])
-config = json.loads(call("GET", f"/v2/small/blobs/{manifest['config']['digest']}")[1])
-for number in range(count):
-    uploads = f"/v2/many/image{number}/blobs/uploads/"
-    for layer in manifest["layers"]:
-        call("POST", f"{uploads}?mount={layer['digest']}&from=small")
-    config["config"]["Labels"] = {"number": str(number)}
-    text = json.dumps(config).encode()
-    digest = "sha256:" + hashlib.sha256(text).hexdigest()
-    place = call("POST", uploads)[0].getheader("Location").split(host)[-1]
-    place += ("&" if "?" in place else "?") + "digest=" + digest
-    call("PUT", place, text, {"Content-Type": "application/octet-stream"})
-    manifest["config"].update(digest=digest, size=len(text))
-    path = f"/v2/many/image{number}/manifests/1"
-    call("PUT", path, json.dumps(manifest).encode(), {"Content-Type": manifest_type})
-PYTHON
-}
-
-# works NAME COMMAND...: whether a peer can do its work here at all (crun refuses hybrid cgroups).
-works() {
-    local name=$1
-    shift
-    "$@" >/dev/null 2>"$WORK/error" && return
-    echo "bench: leaving out $name: $(tail -n 1 "$WORK/error")" >&2
-    return 1
 }
 
 # Sets PODMAN to a podman command line that can start containers, or to nothing.
@@ -292,7 +164,9 @@ find_podman() {
     works "podman with runc" podman_run || PODMAN=()
 }
 
-start_registry
+PORT=$(free_port)
+start_registry registry "$PORT"
+REGISTRY=$STARTED HOST=127.0.0.1:$PORT
 make_image
 find_podman
 "$RBOX" pull -q "$HOST/small" >/dev/null
@@ -302,5 +176,5 @@ bench_many
 bench_memory
 bench_completion
 bench_lists
-bench_pull
+RBOX_BIN=$RBOX "$(dirname "$0")/bench-images.sh"
 RBOX_BIN=$RBOX "$(dirname "$0")/bench-network.sh"

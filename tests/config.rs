@@ -166,6 +166,8 @@ fn info_shows_every_key_as_text() {
         "  pull: missing (default)".to_owned(),
         "  init: false (default)".to_owned(),
         "  stop-timeout: 10 (default)".to_owned(),
+        "  layer-max-size: 128g (default)".to_owned(),
+        "  layer-max-entries: 2000000 (default)".to_owned(),
         "  seccomp-profile: builtin (default)".to_owned(),
     ] {
         assert!(text.lines().any(|shown| shown.starts_with(&line)), "{line:?} is not in {text}");

@@ -14,6 +14,7 @@ use crate::sandbox::userns::{self, Preparation};
 use crate::spec::reference::{self, ImageRef};
 use crate::spec::settings::Settings;
 use crate::store::Store;
+use crate::store::pull::UnpackLimits;
 use crate::sys::accounts;
 
 /// Options before the command's name.
@@ -50,6 +51,13 @@ impl Context {
     /// The configuration in force.
     pub fn settings(&self) -> Result<&Settings> {
         Ok(&self.loaded()?.settings)
+    }
+
+    /// Where a layer that is unpacked is stopped.
+    pub fn layer_limits(&self) -> Result<UnpackLimits> {
+        let settings = self.settings()?;
+        let (bytes, entries) = (settings.layer_max_size.value, settings.layer_max_entries.value);
+        Ok(UnpackLimits { bytes, entries, ..UnpackLimits::default() })
     }
 
     /// The configuration and the files it was looked for in; read on first use.

@@ -128,6 +128,7 @@ impl RegistryOptions {
             tls_verify: self.tls_verify,
             cert_dir: self.cert_dir.clone(),
             registries: context.settings()?.registries(),
+            limits: context.layer_limits()?,
             keyring: Some(self.keyring(reference.domain())?),
             patience: retry.patience(),
             ..PullOptions::default()

@@ -44,6 +44,10 @@ pub struct Settings {
     pub init: Setting<bool>,
     /// Seconds; -1 waits for ever.
     pub stop_timeout: Setting<i64>,
+    /// Bytes that one layer may unpack to.
+    pub layer_max_size: Setting<u64>,
+    /// Entries that one layer's archive may have.
+    pub layer_max_entries: Setting<u64>,
     /// A value of `--security-opt seccomp=`.
     pub seccomp_profile: Setting<String>,
 }
@@ -76,6 +80,8 @@ impl Default for Settings {
             pull: Setting::default(),
             init: Setting::default(),
             stop_timeout: Setting::builtin(10),
+            layer_max_size: Setting::builtin(128_000_000_000),
+            layer_max_entries: Setting::builtin(2_000_000),
             seccomp_profile: Setting::builtin("builtin".to_owned()),
         }
     }

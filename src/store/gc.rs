@@ -202,6 +202,10 @@ fn add_image(store: &Store, record: &NameRecord, roots: &mut HashSet<Digest>) ->
     roots.extend(record.name.digest());
     roots.extend(unless_lost(store, record.manifest, store.images().layer_blobs(record.manifest))?);
     roots.extend(unless_lost(store, record.config, store.images().layers(record.config))?);
+    // A layer may have come from another blob than the image's own, which then was not fetched.
+    let layers = store.images().layer_sources(record.manifest, record.config).unwrap_or_default();
+    let elsewhere = layers.iter().filter(|layer| !store.blobs().contains(layer.blob));
+    roots.extend(elsewhere.filter_map(|layer| store.layers().get(layer.chain_id).ok()).map(|from| from.blob));
     Ok(())
 }
 

@@ -57,6 +57,11 @@ pub struct PullOptions {
     pub patience: Patience,
     /// The user namespace maps one id only; see [`UnpackJob::single_id`].
     pub single_id: bool,
+    /// Where a layer is stopped.
+    pub limits: UnpackLimits,
+    /// Fetch also blobs of layers that are here from another blob, compressed in another way. What
+    /// gives the image away byte by byte needs them; running it does not.
+    pub every_blob: bool,
 }
 
 /// What a pull brought.
@@ -197,7 +202,7 @@ async fn fetch(
     let digests: Vec<Digest> = layers.iter().map(|layer| layer.blob.digest).collect();
     progress.layers(reference, &digests);
     let (unpacker, progress) = (RefCell::new(unpacker), RefCell::new(progress));
-    let pipeline = Pipeline { store, sources, single_id: options.single_id, unpacker, progress };
+    let pipeline = Pipeline { store, sources, options, unpacker, progress };
     let job = |(index, layer)| LayerJob { pipeline: &pipeline, index, layer };
     let (here, missing): (Vec<_>, Vec<_>) = layers.iter().enumerate().map(job).partition(LayerJob::is_here);
     here.iter().for_each(|job| job.tell(LayerState::AlreadyExists));

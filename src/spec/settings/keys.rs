@@ -146,6 +146,24 @@ pub const KEYS: &[Key] = &[
         show: |all| shown(&all.stop_timeout, json!(all.stop_timeout.value)),
     },
     Key {
+        name: "layer-max-size",
+        allowed: "a size in powers of 1000, as in \"20g\"",
+        assign: |all, given, origin| {
+            let size = size::parse_decimal_bytes(&given.text_or_digits()?).map_err(|_| Refusal::default())?;
+            set(&mut all.layer_max_size, size, origin)
+        },
+        show: |all| shown(&all.layer_max_size, json!(size::short_decimal(all.layer_max_size.value))),
+    },
+    Key {
+        name: "layer-max-entries",
+        allowed: "a whole number",
+        assign: |all, given, origin| {
+            let count = given.digits()?.parse().map_err(|_| Refusal::default())?;
+            set(&mut all.layer_max_entries, count, origin)
+        },
+        show: |all| shown(&all.layer_max_entries, json!(all.layer_max_entries.value)),
+    },
+    Key {
         name: "seccomp-profile",
         allowed: "\"builtin\", \"unconfined\" or the absolute path of a profile",
         assign: |all, given, origin| set(&mut all.seccomp_profile, given.text()?.to_owned(), origin),

@@ -37,6 +37,8 @@ pull = "always"
 init = true
 stop-timeout = -1
 seccomp-profile = "/etc/p.json"
+layer-max-size = "20g"
+layer-max-entries = 5000000
 
 [mirrors]
 "docker.io" = ["mirror.example", "harbor.example/hub"]
@@ -59,7 +61,9 @@ fn every_key_is_read_and_knows_its_line() {
         ("init", "true /c:12"),
         ("stop-timeout", "-1 /c:13"),
         ("seccomp-profile", "\"/etc/p.json\" /c:14"),
-        ("mirrors", "{\"docker.io\":[\"mirror.example\",\"harbor.example/hub\"]} /c:16"),
+        ("layer-max-size", "\"20g\" /c:15"),
+        ("layer-max-entries", "5000000 /c:16"),
+        ("mirrors", "{\"docker.io\":[\"mirror.example\",\"harbor.example/hub\"]} /c:18"),
     ] {
         assert_eq!(show(&settings, name), expected);
     }

@@ -132,7 +132,7 @@ fn check_images(store: &Store, findings: &mut Vec<Finding>) -> Result<BTreeMap<D
         [record.manifest, record.config].into_iter().for_each(&mut require);
         match image_layers(store, record) {
             Ok(layers) => {
-                layers.iter().for_each(|layer| require(layer.blob));
+                layers.iter().filter(|layer| !came_otherwise(store, layer)).for_each(|layer| require(layer.blob));
                 known.extend(layers.iter().map(|layer| (layer.chain_id, *layer)));
                 for layer in layers {
                     check_layer(store, layer.chain_id, &format!("image {image}"), Some(layer), findings);
@@ -144,6 +144,13 @@ fn check_images(store: &Store, findings: &mut Vec<Finding>) -> Result<BTreeMap<D
         }
     }
     Ok(known)
+}
+
+/// Whether the layer was extracted from another blob than this image's, which is here and serves as
+/// well: a pull does not fetch the same content in another compression.
+fn came_otherwise(store: &Store, layer: &ImageLayer) -> bool {
+    let from = store.layers().get(layer.chain_id).ok().filter(|_| store.layers().contains(layer.chain_id));
+    from.is_some_and(|from| store.blobs().contains(from.blob))
 }
 
 enum Unusable {

@@ -49,6 +49,11 @@ impl Feed {
         Ok(Self { input: Some(input), result: Some(result), staging: Some(staging) })
     }
 
+    /// Extracts nothing.
+    pub fn none() -> Self {
+        Self { input: None, result: None, staging: None }
+    }
+
     /// Passes bytes on; waits while the job is slower than we are. A job that ended early is no
     /// error here: its answer tells why, once the bytes themselves are known to be right.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

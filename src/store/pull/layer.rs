@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use super::feed::{Feed, Tree};
-use super::{LayerState, Progress, PullError, UnpackJob, UnpackLimits, Unpacker};
+use super::{LayerState, Progress, PullError, PullOptions, UnpackJob, Unpacker};
 use crate::store::Store;
 use crate::store::blobs::{Claim, Ingest};
 use crate::store::layers::LayerRecord;
@@ -25,7 +25,7 @@ const CLAIM_PAUSE: Duration = Duration::from_millis(100);
 pub struct Pipeline<'a> {
     pub store: &'a Store,
     pub sources: &'a Sources<'a>,
-    pub single_id: bool,
+    pub options: &'a PullOptions,
     pub unpacker: RefCell<&'a mut dyn Unpacker>,
     pub progress: RefCell<&'a mut dyn Progress>,
 }
@@ -57,12 +57,19 @@ impl From<PullError> for Interrupted {
 }
 
 impl LayerJob<'_> {
-    /// Whether the layer is in the store, its record undamaged, and the blob it can be rebuilt from.
-    /// The same layer may have come from another blob, compressed in another way.
+    /// Whether the layer is in the store, its record undamaged, and a blob it can be rebuilt from:
+    /// its own, or the one it came from, compressed in another way.
     pub fn is_here(&self) -> bool {
-        let (layers, chain_id) = (self.store().layers(), self.layer.chain_id);
-        let blob = self.store().blobs().contains(self.layer.blob.digest);
-        blob && layers.contains(chain_id) && layers.get(chain_id).is_ok()
+        let (layers, blobs) = (self.store().layers(), self.store().blobs());
+        let from = layers.get(self.layer.chain_id).ok().filter(|_| self.has_tree());
+        from.is_some_and(|from| {
+            blobs.contains(self.layer.blob.digest) || !self.pipeline.options.every_blob && blobs.contains(from.blob)
+        })
+    }
+
+    /// Whether the layer was extracted, whatever became of its blob.
+    fn has_tree(&self) -> bool {
+        self.store().layers().contains(self.layer.chain_id)
     }
 
     /// Tells the progress display.
@@ -80,6 +87,10 @@ impl LayerJob<'_> {
             return Ok(0);
         }
         let (_claim, feed) = if claim.is_complete() { self.replay(claim).await? } else { self.download(claim).await? };
+        if self.has_tree() {
+            self.tell(LayerState::PullComplete);
+            return Ok(0);
+        }
         self.tell(LayerState::Extracting);
         let tree = feed.finish(self.store(), self.layer.blob.digest).await?;
         let skipped_devices = tree.unpacked.skipped_devices;
@@ -107,12 +118,16 @@ impl LayerJob<'_> {
         }
     }
 
+    /// Where the bytes go beside the blob: nowhere if only the blob is missing.
     fn start_feed(&self) -> Result<Feed, PullError> {
+        if self.has_tree() {
+            return Ok(Feed::none());
+        }
         Feed::start(self.store(), &self.pipeline.unpacker, |staging| UnpackJob {
             compression: self.layer.compression,
             target: staging.path().to_owned(),
-            limits: UnpackLimits::default(),
-            single_id: self.pipeline.single_id,
+            limits: self.pipeline.options.limits,
+            single_id: self.pipeline.options.single_id,
         })
     }
 

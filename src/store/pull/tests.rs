@@ -117,7 +117,11 @@ fn honest(fixture: &Fixture) -> Scripted {
 }
 
 fn one_layer(content: &[u8]) -> Fixture {
-    Fixture::new(&[(content, Compression::None)], false)
+    one_layer_in(content, Compression::None)
+}
+
+fn one_layer_in(content: &[u8], compression: Compression) -> Fixture {
+    Fixture::new(&[(content, compression)], false)
 }
 
 #[test]
@@ -372,4 +376,45 @@ fn a_failure_stops_the_other_layers_and_cleans_up() {
     let error = bench.pull(&server, "a").0.unwrap_err();
     assert!(error.to_string().contains("is missing from registry 127.0.0.1:"), "{error}");
     assert_eq!((bench.count("images"), bench.count("staging"), bench.count("layers")), (0, 0, 0));
+}
+
+#[test]
+fn the_same_content_in_another_compression_is_not_fetched() {
+    let content = noise(200_000, 5);
+    let (zipped, packed) = (one_layer_in(&content, Compression::Gzip), one_layer_in(&content, Compression::Zstd));
+    let (first, second, bench) = (honest(&zipped), honest(&packed), Bench::new());
+    bench.pull(&first, "a:latest").0.unwrap();
+    let (pulled, progress) = bench.pull(&second, "b:latest");
+    let pulled = pulled.unwrap();
+    assert!(progress.has(LayerState::AlreadyExists) && !progress.has(LayerState::Extracting));
+    let layers = bench.store.images().layer_sources(pulled.manifest, pulled.config).unwrap();
+    assert!(!bench.store.blobs().contains(layers[0].blob));
+    // Nothing is wrong with that, and what serves instead is kept.
+    let reference = format!("{}/a:latest", first.address);
+    for name in [reference.clone(), format!("{}/a@{}", first.address, Digest::of(&zipped.manifest))] {
+        let _ = bench.store.images().untag(&name.parse().unwrap());
+    }
+    let _ = crate::store::gc::collect(&bench.store).unwrap();
+    assert_eq!(crate::store::check::check(&bench.store).unwrap(), []);
+    // Who has to hand the image on gets its very bytes, but nothing is extracted.
+    let options =
+        PullOptions { platform: Some("linux/amd64".parse().unwrap()), every_blob: true, ..PullOptions::default() };
+    let (name, mut progress) = (format!("{}/b:latest", second.address).parse().unwrap(), Recorder::default());
+    pull_patiently(&bench.store, &name, &options, &mut Hasher, &mut progress, &impatient()).unwrap();
+    assert!(bench.store.blobs().contains(layers[0].blob) && !progress.has(LayerState::Extracting));
+}
+
+#[test]
+fn a_lost_blob_is_fetched_and_not_extracted() {
+    let fixture = one_layer(&noise(50_000, 6));
+    let (server, bench) = (honest(&fixture), Bench::new());
+    let pulled = bench.pull(&server, "a:latest").0.unwrap();
+    let layers = bench.store.images().layer_sources(pulled.manifest, pulled.config).unwrap();
+    std::fs::remove_file(bench.store.blobs().path(layers[0].blob)).unwrap();
+    assert_eq!(crate::store::check::check(&bench.store).unwrap().len(), 1);
+    let (again, progress) = bench.pull(&server, "a:latest");
+    again.unwrap();
+    assert!(progress.has(LayerState::PullComplete) && !progress.has(LayerState::Extracting));
+    assert_eq!(crate::store::check::check(&bench.store).unwrap(), []);
+    assert_eq!(bench.count("staging"), 0);
 }

@@ -141,10 +141,12 @@ fn produce(
 
 /// What `input` holds.
 pub(in crate::store) fn decoder<'a>(
-    input: impl BufRead + 'a,
-    compression: Compression,
+    mut input: impl BufRead + 'a,
+    declared: Compression,
 ) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match compression {
+    // Media types are wrong in the field, and other tools go by the first bytes, too. What comes out
+    // is held against the image's config in any case.
+    Ok(match Compression::of(input.fill_buf()?).unwrap_or(declared) {
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;

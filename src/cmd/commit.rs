@@ -99,8 +99,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let mut config = base.config(&container);
     change::apply(&mut config, &args.change)?;
     sweep_abandoned(context)?;
-    let lease = Lease::create(store, &base.digests())?;
-    let layer = take_layer(store, &container, &base, &lease, &args)?;
+    let (layer, lease) = take_layer(store, &container, &base, &args)?;
     if !fs::exists(&container.path("config.json")) {
         bail!("container {} was removed during the commit", container.id().short());
     }
@@ -126,8 +125,9 @@ fn target(context: &Context, text: &str) -> Result<ImageRef> {
     Ok(name)
 }
 
-/// Packs what the container changed and brings it into the store; None when that is nothing.
-fn take_layer(store: &Store, container: &Container, base: &Base, lease: &Lease, args: &Args) -> Result<Option<Taken>> {
+/// Packs what the container changed and brings it into the store; None when that is nothing. The
+/// lease keeps it and the base from collection.
+fn take_layer(store: &Store, container: &Container, base: &Base, args: &Args) -> Result<(Option<Taken>, Lease)> {
     let tree = packing::tree_of(store, container, "commit")?;
     let options = PackOptions { timestamp: args.timestamp };
     let squash = args.squash;
@@ -136,22 +136,25 @@ fn take_layer(store: &Store, container: &Container, base: &Base, lease: &Lease, 
     let mut packing = Packing::start(store, move |out| pack_tree(&tree, squash, options, out))?;
     let mut worker = unpack_worker(store)?;
     let single_id = userns::is_single(store)?;
+    // Not before: a process that outlived this one would hold on to it.
+    let lease = Lease::create(store, &base.digests())?;
+    base.check(store)?;
     let mut head = Vec::new();
     Read::by_ref(&mut packing).take(pack::EMPTY).read_to_end(&mut head).context("pack the container's files")?;
     if head.iter().all(|byte| *byte == 0) && !squash {
         // Nothing but the end of an archive, which is read to see that the packer says so too.
         std::io::copy(&mut packing, &mut std::io::sink()).context("pack the container's files")?;
-        return Ok(None);
+        return Ok((None, lease));
     }
     let mut archive = Thawing { archive: std::io::Cursor::new(head).chain(packing), halt };
     let limits = UnpackLimits { bytes: u64::MAX, entries: u64::MAX, ..UnpackLimits::default() };
-    let mut intake = Intake { store, lease, unpacker: &mut worker, single_id, limits };
+    let mut intake = Intake { store, lease: &lease, unpacker: &mut worker, single_id, limits };
     let keep = Keep::Compressed(Codec::GZIP);
     let taken = intake.take(&mut archive, base.diff_ids(), &Expected::default(), keep, &mut |_| ())?;
     if let Some(packed) = archive.archive.get_ref().1.packed() {
         packing::warn_of_losses(packed);
     }
-    Ok(Some(taken))
+    Ok((Some(taken), lease))
 }
 
 fn pack_tree(tree: &Tree, squash: bool, options: PackOptions, out: &mut dyn Write) -> Result<Packed> {

@@ -1,6 +1,6 @@
 //! The documents of a committed image: those of the image it came from, with one layer more.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -58,6 +58,14 @@ impl Base {
     /// What must not be collected meanwhile.
     pub fn digests(&self) -> Vec<Digest> {
         self.layers.iter().map(|layer| layer.digest).collect()
+    }
+
+    /// Whether its layers' blobs are still there, now that nobody collects them.
+    pub fn check(&self, store: &Store) -> Result<()> {
+        match self.digests().into_iter().find(|digest| !store.blobs().contains(*digest)) {
+            None => Ok(()),
+            Some(missing) => bail!("blob {missing} of the container's image is missing: commit with --squash"),
+        }
     }
 
     /// The layers that the new one comes on top of.

@@ -18,7 +18,7 @@ PACKAGES=(
     # at run time
     uidmap fuse-overlayfs
     # images, registries, and other tools to compare with
-    busybox-static mmdebstrap skopeo umoci docker-registry podman runc crun bubblewrap
+    busybox-static mmdebstrap skopeo umoci docker-registry openssl podman runc crun bubblewrap
     # full-screen programs, and the terminal they run on
     less tmux vim-tiny
     # other readers of what is compressed

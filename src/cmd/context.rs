@@ -5,13 +5,14 @@ use std::cell::{Cell, OnceCell};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::error;
 use super::settings::{self, Loaded};
 use crate::doctor::Places;
 use crate::sandbox::userns::{self, Preparation};
 use crate::spec::reference::{self, ImageRef};
+use crate::spec::registries::{Registries, RegistriesConf};
 use crate::spec::settings::Settings;
 use crate::store::Store;
 use crate::store::pull::UnpackLimits;
@@ -66,13 +67,27 @@ impl Context {
             return Ok(loaded);
         }
         let loaded = settings::load(&self.options)?;
+        if let Ok(conf) = &loaded.registries_conf {
+            reference::set_aliases(conf.aliases.clone());
+        }
         reference::set_default_registry(loaded.settings.registry.value.clone());
         Ok(self.loaded.get_or_init(|| loaded))
     }
 
+    /// What is known about registries: the user's settings, then `registries.conf`.
+    pub fn registries(&self) -> Result<Registries> {
+        let rules = self.registries_conf()?.rules.values().cloned().collect();
+        Ok(Registries { rules, ..self.settings()?.registries() })
+    }
+
+    /// That it cannot be used concerns only who asks a registry.
+    fn registries_conf(&self) -> Result<&RegistriesConf> {
+        self.loaded()?.registries_conf.as_ref().map_err(|why| anyhow!("{why}"))
+    }
+
     /// An image's name as typed, read as the configuration has short names.
     pub fn image_name(&self, text: &str) -> Result<ImageRef> {
-        self.settings()?;
+        self.registries_conf()?;
         Ok(text.parse()?)
     }
 

@@ -113,7 +113,7 @@ impl Reach {
 impl RegistryOptions {
     /// How `registry` is reached. `--creds` counts for it and for no other.
     pub fn reach(&self, context: &Context, registry: &str) -> Result<Reach> {
-        let registries = context.settings()?.registries();
+        let registries = context.registries()?;
         Ok(Reach {
             tls_verify: self.tls_verify.or_else(|| registries.is_insecure(registry).then_some(false)),
             cert_dir: self.cert_dir.clone(),
@@ -127,7 +127,7 @@ impl RegistryOptions {
         Ok(PullOptions {
             tls_verify: self.tls_verify,
             cert_dir: self.cert_dir.clone(),
-            registries: context.settings()?.registries(),
+            registries: context.registries()?,
             limits: context.layer_limits()?,
             keyring: Some(self.keyring(reference.domain())?),
             patience: retry.patience(),

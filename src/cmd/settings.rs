@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 
 use super::GlobalOptions;
+use crate::spec::registries::RegistriesConf;
 use crate::spec::settings::{KEYS, Origin, Setting, Settings, Variables};
 use crate::spec::text::printable;
 use crate::sys::accounts;
@@ -18,6 +19,8 @@ use crate::sys::accounts;
 const SYSTEM_FILE: &str = "/etc/rbox/config.toml";
 /// Names the file to read in place of the user's.
 const FILE_VARIABLE: &str = "RBOX_CONFIG";
+/// Names the file to read in place of containers' registries.conf.
+const REGISTRIES_VARIABLE: &str = "CONTAINERS_REGISTRIES_CONF";
 /// A longer file is none that a person wrote.
 const FILE_MAX: u64 = 256 << 10;
 
@@ -27,6 +30,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The files that were looked for, in the order in which they count.
     pub files: Vec<Source>,
+    /// What containers' `registries.conf` says, or why it cannot be used.
+    pub registries_conf: Result<RegistriesConf, String>,
 }
 
 /// A configuration file.
@@ -51,7 +56,52 @@ pub fn load(options: &GlobalOptions) -> Result<Loaded> {
     }
     read_environment(&mut settings)?;
     read_flags(&mut settings, options)?;
-    Ok(Loaded { settings, files })
+    let registries_conf = registries_conf(home.as_deref()).map_err(|error| format!("{error:#}"));
+    // What rbox itself was told comes first.
+    if let (Origin::Default, Ok(conf)) = (&settings.registry.origin, &registries_conf)
+        && let Some(registry) = conf.default_registry()
+    {
+        settings.registry.value = registry.clone();
+    }
+    Ok(Loaded { settings, files, registries_conf })
+}
+
+/// Reads containers' files: the user's or else the system's, then what lies in the directories beside
+/// both.
+fn registries_conf(home: Option<&Path>) -> Result<RegistriesConf> {
+    let mut conf = RegistriesConf::default();
+    let system = Path::new("/etc/containers");
+    let user = config_home(home).map(|base| base.join("containers"));
+    let named = std::env::var_os(REGISTRIES_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let main = match (&named, &user) {
+        (Some(path), _) => vec![(path.clone(), Role::Named)],
+        (None, user) => {
+            let of = |base: &Path, role| (base.join("registries.conf"), role);
+            user.iter().map(|base| of(base, Role::User)).chain([of(system, Role::System)]).collect()
+        }
+    };
+    for (path, role) in main {
+        if take(&mut conf, &path, role)? {
+            break;
+        }
+    }
+    for (base, role) in [(Some(system), Role::System), (user.as_deref(), Role::User)] {
+        let Some(Ok(entries)) = base.map(|base| std::fs::read_dir(base.join("registries.conf.d"))) else { continue };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+        paths.sort();
+        for path in paths {
+            take(&mut conf, &path, role)?;
+        }
+    }
+    Ok(conf)
+}
+
+/// Takes one file's rules; false when there is none.
+fn take(conf: &mut RegistriesConf, path: &Path, role: Role) -> Result<bool> {
+    let Some((shown, text)) = read_text(path, role)? else { return Ok(false) };
+    conf.read(&shown, &text).map_err(|why| anyhow!("cannot use the configuration file {why}"))?;
+    Ok(true)
 }
 
 /// What a file is for, which decides what is asked of it.
@@ -70,9 +120,12 @@ fn user_file(options: &GlobalOptions, home: Option<&Path>) -> Option<(PathBuf, R
         let wanted = !path.as_os_str().is_empty() && path != Path::new("/dev/null");
         return wanted.then_some((path, Role::Named));
     }
+    Some((config_home(home)?.join("rbox/config.toml"), Role::User))
+}
+
+fn config_home(home: Option<&Path>) -> Option<PathBuf> {
     let given = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let base = given.filter(|path| path.is_absolute() && is_ours(path)).or_else(|| Some(home?.join(".config")));
-    Some((base?.join("rbox/config.toml"), Role::User))
+    given.filter(|path| path.is_absolute() && is_ours(path)).or_else(|| Some(home?.join(".config")))
 }
 
 /// The home directory: HOME's, or that of the account.
@@ -90,17 +143,23 @@ fn is_ours(directory: &Path) -> bool {
 
 /// Takes one file's values; false when there is none.
 fn read(settings: &mut Settings, path: &Path, role: Role, variables: Variables<'_>) -> Result<bool> {
+    let Some((shown, text)) = read_text(path, role)? else { return Ok(false) };
+    settings.read_file(&shown, &text, variables)?;
+    Ok(true)
+}
+
+/// A file's path as it is shown, and its text; None when there is no such file and none was named.
+fn read_text(path: &Path, role: Role) -> Result<Option<(String, String)>> {
     let shown = printable(&path.to_string_lossy());
     // Without O_NONBLOCK a FIFO would make us wait for its writer.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path) {
         Ok(file) => file,
-        Err(error) if role != Role::Named && is_absent(&error) => return Ok(false),
+        Err(error) if role != Role::Named && is_absent(&error) => return Ok(None),
         Err(error) => bail!("cannot read the configuration file {shown}: {error}"),
     };
     let text = contents(file, role).map_err(|why| anyhow!("cannot use the configuration file {shown}: {why}"))?;
-    settings.read_file(&shown, &text, variables)?;
-    Ok(true)
+    Ok(Some((shown, text)))
 }
 
 fn is_absent(error: &std::io::Error) -> bool {

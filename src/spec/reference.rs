@@ -3,6 +3,7 @@
 //! Parsed by hand: compiling the reference regular expression costs more than a container start.
 //! A property test holds this parser to `oci_spec::distribution::Reference`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -28,6 +29,19 @@ static DEFAULT_REGISTRY: OnceLock<Domain> = OnceLock::new();
 /// read; later calls change nothing.
 pub fn set_default_registry(domain: Domain) {
     let _ = DEFAULT_REGISTRY.set(domain);
+}
+
+/// Full repositories by short name, as `registries.conf` has them; see [`set_aliases`].
+static ALIASES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+
+/// Makes short names mean other repositories, with their registries. Called as
+/// [`set_default_registry`] is.
+pub fn set_aliases(aliases: BTreeMap<String, String>) {
+    let _ = ALIASES.set(aliases);
+}
+
+fn alias(name: &str) -> Option<&'static str> {
+    ALIASES.get()?.get(name).map(String::as_str)
 }
 
 fn default_registry() -> &'static str {
@@ -104,7 +118,9 @@ impl ImageRef {
         let official = self.path.strip_prefix(OFFICIAL_PREFIX).filter(|name| !name.contains('/'));
         let short = official.filter(|_| self.domain == DEFAULT_DOMAIN).unwrap_or(&self.path);
         let misread = short.split_once('/').is_some_and(|(first, _)| looks_like_host(first));
-        if self.domain != registry || misread { self.repository() } else { short.to_owned() }
+        let elsewhere =
+            alias(short).is_some_and(|meant| split_domain(meant, registry) != (self.domain.clone(), self.path.clone()));
+        if self.domain != registry || misread || elsewhere { self.repository() } else { short.to_owned() }
     }
 
     /// The whole reference as docker shows it.
@@ -168,7 +184,7 @@ impl ImageRef {
         {
             return Err(InvalidReference::Format);
         }
-        let (domain, path) = split_domain(name, registry);
+        let (domain, path) = split_domain(alias(name).unwrap_or(name), registry);
         if domain.len() + 1 + path.len() > REPOSITORY_MAX {
             return Err(InvalidReference::TooLong);
         }

@@ -1,8 +1,12 @@
 //! Registries by name: which mirrors stand before them, and which need no proof of who they are.
 
+mod conf;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+
+pub use conf::{Blocked, InvalidConf, Place, RegistriesConf, Rule};
 
 use super::reference;
 
@@ -25,6 +29,8 @@ pub struct Registries {
     pub mirrors: BTreeMap<Domain, Vec<Mirror>>,
     /// Neither certificate nor https is demanded of them.
     pub insecure: BTreeSet<Domain>,
+    /// What `registries.conf` says; asked after the above.
+    pub rules: Vec<Rule>,
 }
 
 /// Why a text names no registry or mirror.
@@ -45,11 +51,6 @@ impl Registries {
     pub fn mirrors_of(&self, domain: &str) -> impl Iterator<Item = &Mirror> {
         let found = self.mirrors.iter().find(|(of, _)| of.as_str() == domain);
         found.into_iter().flat_map(|(_, mirrors)| mirrors)
-    }
-
-    /// Whether a registry or mirror needs no proof.
-    pub fn is_insecure(&self, domain: &str) -> bool {
-        self.insecure.iter().any(|known| known.as_str() == domain)
     }
 }
 

@@ -102,7 +102,11 @@ impl Settings {
 
     /// Registries by name, for pulls.
     pub fn registries(&self) -> Registries {
-        Registries { mirrors: self.mirrors.value.clone(), insecure: self.insecure_registries.value.clone() }
+        Registries {
+            mirrors: self.mirrors.value.clone(),
+            insecure: self.insecure_registries.value.clone(),
+            ..Registries::default()
+        }
     }
 
     /// How containers log unless told.

@@ -139,7 +139,7 @@ fn pull_patiently(
             cert_dir: options.cert_dir.as_deref(),
             keyring: options.keyring.as_ref(),
         };
-        let sources = Sources::new(reference, demands, patience);
+        let sources = Sources::new(reference, demands, patience)?;
         let resolved = resolve(store, &sources, options, progress).await?;
         let _lease = lease(store, &resolved)?;
         let fetched = fetch(store, reference, &sources, &resolved.layers, options, unpacker, progress).await;
@@ -164,7 +164,7 @@ async fn resolve(
             Ok(resolved) => return Ok(resolved),
             Err(error) => {
                 mirror.fail();
-                progress.passed_over(&mirror.name(), &error.to_string());
+                progress.passed_over(mirror.name(), &error.to_string());
             }
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod command;
+pub mod http;
 pub mod images;
 pub mod machine;
 pub mod proc;

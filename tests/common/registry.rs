@@ -158,6 +158,55 @@ impl Registry {
     }
 }
 
+/// Another registry on the same content, which wants to know who asks.
+pub struct Guarded {
+    port: u16,
+    _keeper: ChildStdin,
+}
+
+impl Registry {
+    /// Starts it; `auth` is the `auth` section of its configuration, and with `tls` it has the
+    /// certificate that the tests' `ca.crt` vouches for.
+    pub fn guarded(&self, auth: &str, tls: bool) -> Guarded {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let directory = self.directory.join(format!("guarded-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        std::fs::create_dir_all(&directory).expect("a directory for the registry");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let tls = if tls {
+            super::write(directory.join("server.crt"), include_bytes!("../../src/store/registry/testdata/server.crt"));
+            super::write(directory.join("server.key"), include_bytes!("../../src/store/registry/testdata/server.key"));
+            let place = directory.display();
+            format!("  tls:\n    certificate: {place}/server.crt\n    key: {place}/server.key\n")
+        } else {
+            String::new()
+        };
+        let config = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}/data\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}\
+             auth:\n{auth}",
+            self.directory.display()
+        );
+        super::write(directory.join("config.yml"), config);
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "registry-keeper"]).arg(&directory).current_dir("/");
+        keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let keeper = keeper.spawn().ok().and_then(|mut keeper| keeper.stdin.take()).expect("a registry");
+        super::wait_until("the guarded registry listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Guarded { port, _keeper: keeper }
+    }
+}
+
+impl Guarded {
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
 fn answers(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut answer = String::new();

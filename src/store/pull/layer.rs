@@ -184,7 +184,7 @@ impl LayerJob<'_> {
                 done => return done,
             };
             if mirror.fail() {
-                self.pipeline.progress.borrow_mut().passed_over(&mirror.name(), &error.to_string());
+                self.pipeline.progress.borrow_mut().passed_over(mirror.name(), &error.to_string());
             }
             if is_wrong(&error) {
                 self.restart(ingest, feed)?;

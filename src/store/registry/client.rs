@@ -13,7 +13,7 @@ use super::scope::Scope;
 use super::session::{Request, Session};
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
-use crate::spec::registries::Mirror;
+use crate::spec::registries::Place;
 
 /// Limit of manifests and configs, in bytes.
 pub const DOCUMENT_MAX: u64 = 4 << 20;
@@ -24,7 +24,7 @@ pub struct Access<'a> {
     pub tls_verify: Option<bool>,
     pub cert_dir: Option<&'a Path>,
     /// Asked in place of the reference's registry.
-    pub mirror: Option<&'a Mirror>,
+    pub mirror: Option<&'a Place>,
     /// Asked when the registry wants to know who we are.
     pub keyring: Option<&'a Arc<dyn Keyring>>,
 }
@@ -32,15 +32,12 @@ pub struct Access<'a> {
 impl Access<'_> {
     /// Whom to ask.
     fn domain<'a>(&'a self, reference: &'a ImageRef) -> &'a str {
-        self.mirror.map_or(reference.domain(), |mirror| mirror.domain.as_str())
+        self.mirror.map_or(reference.domain(), |place| place.domain.as_str())
     }
 
     /// The repository's path there.
     fn path(&self, reference: &ImageRef) -> String {
-        match self.mirror {
-            Some(mirror) if !mirror.prefix.is_empty() => format!("{}/{}", mirror.prefix, reference.path()),
-            _ => reference.path().to_owned(),
-        }
+        self.mirror.map_or(reference.path(), |place| &place.path).to_owned()
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::auth::AuthError;
 use crate::spec::digest::Digest;
+use crate::spec::registries::Blocked;
 use crate::spec::text;
 
 const TEXT_MAX: usize = 300;
@@ -31,6 +32,8 @@ pub enum RegistryError {
     Unauthorized(String),
     #[error("denied: requested access to the resource is denied: by registry {0}")]
     Denied(String),
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
     #[error(transparent)]
     Auth(#[from] AuthError),
     #[error(

@@ -17,7 +17,7 @@ use super::client::{Access, Client};
 use super::error::RegistryError;
 use super::retry::{Patience, patiently};
 use crate::spec::reference::ImageRef;
-use crate::spec::registries::{Mirror, Registries};
+use crate::spec::registries::{Place, Registries};
 
 /// How the user wants registries to be reached.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,7 @@ pub struct Sources<'a> {
 #[derive(Debug)]
 pub struct Source<'a> {
     reference: &'a ImageRef,
+    place: Place,
     access: Access<'a>,
     patience: Patience,
     client: OnceCell<Client>,
@@ -50,30 +51,17 @@ pub struct Source<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// The places of `reference`.
-    pub fn new(reference: &'a ImageRef, demands: Demands<'a>, patience: &Patience) -> Self {
-        let verify = |domain| demands.tls_verify.or_else(|| demands.registries.is_insecure(domain).then_some(false));
-        let source = |access, patience| Source {
-            reference,
-            access,
-            patience,
-            client: OnceCell::new(),
-            failed: Cell::new(false),
+    /// The places of `reference`. An error: it may not be asked for.
+    pub fn new(reference: &'a ImageRef, demands: Demands<'a>, patience: &Patience) -> Result<Self, RegistryError> {
+        let (mirrors, registry) = demands.registries.places(reference)?;
+        let source = |place: Place, tls_verify: Option<bool>, cert_dir, patience| {
+            let tls_verify = tls_verify.or(place.insecure.then_some(false));
+            let access = Access { tls_verify, cert_dir, mirror: None, keyring: demands.keyring };
+            Source { reference, place, access, patience, client: OnceCell::new(), failed: Cell::new(false) }
         };
-        let mirror = |mirror: &'a Mirror| {
-            let insecure = demands.registries.is_insecure(mirror.domain.as_str());
-            let tls_verify = demands.tls_verify.filter(|verify| *verify).or(insecure.then_some(false));
-            let access = Access { tls_verify, cert_dir: None, mirror: Some(mirror), keyring: demands.keyring };
-            source(access, for_mirror(patience))
-        };
-        let itself = Access {
-            tls_verify: verify(reference.domain()),
-            cert_dir: demands.cert_dir,
-            mirror: None,
-            keyring: demands.keyring,
-        };
-        let mirrors = demands.registries.mirrors_of(reference.domain()).map(mirror).collect();
-        Self { mirrors, registry: source(itself, patience.clone()) }
+        let strict = demands.tls_verify.filter(|verify| *verify);
+        let mirrors = mirrors.into_iter().map(|place| source(place, strict, None, for_mirror(patience))).collect();
+        Ok(Self { mirrors, registry: source(registry, demands.tls_verify, demands.cert_dir, patience.clone()) })
     }
 
     /// The mirrors that have not failed yet, in order.
@@ -90,13 +78,14 @@ impl<'a> Sources<'a> {
 impl Source<'_> {
     /// The connection. `notify` hears of pauses while it is made.
     pub async fn client(&self, notify: impl FnMut(Duration, &str)) -> Result<&Client, RegistryError> {
-        let connect = async || Client::connect(self.reference, &self.access, self.patience.clone()).await;
+        let access = Access { mirror: Some(&self.place), ..self.access };
+        let connect = async || Client::connect(self.reference, &access, self.patience.clone()).await;
         self.client.get_or_try_init(|| patiently(&self.patience, notify, connect)).await
     }
 
     /// The place's name, for messages.
-    pub fn name(&self) -> String {
-        self.access.mirror.map_or_else(|| self.reference.domain().to_owned(), Mirror::to_string)
+    pub fn name(&self) -> &str {
+        &self.place.name
     }
 
     /// Marks a mirror as failed; false when it was before.

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::Context;
 use super::credentials::{ask, ask_hidden, auth_files, can_ask, hide_arguments, password_from_stdin, server};
 use super::error::{WithCode, with_code};
-use super::format::text::warn;
 use super::registry_options::{Hidden, RegistryOptions};
 use crate::spec::registries::Domain;
 use crate::store::registry::auth::{AuthFiles, Credentials, Given, Kept, Keyring};
@@ -84,7 +83,7 @@ impl Args {
             }
             (None, true) => Some(password_from_stdin()?),
             (Some(password), false) => {
-                warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+                eprint_line("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
                 Some(password.0.clone())
             }
             (None, false) => None,

@@ -1,15 +1,21 @@
 //! Requests against a scripted registry: tokens, redirects, retries, limits.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
+
+use super::auth::{AuthError, Credentials, Keyring};
 use super::client::{Access, Client, Target};
 use super::error::{Fault, RegistryError};
 use super::manifest;
 use super::resolve::{Resolved, resolve};
 use super::retry::Patience;
 use super::scripted::{Fixture, OCI_INDEX, Reply, Scripted, Seen, impatient};
+use super::session::{Payload, Request};
 use crate::spec::digest::Digest;
 use crate::spec::platform::Platform;
+use crate::spec::registries::Domain;
 use crate::store::unpack::Compression;
 
 const ACCESS: Access<'static> = Access { tls_verify: None, cert_dir: None, mirror: None, keyring: None };
@@ -371,4 +377,162 @@ fn nothing_leads_from_https_to_plain_http() {
     let asking = Scripted::start_tls(move |_, _| Reply::new(401, "").with("WWW-Authenticate", challenge.clone()));
     assert!(matches!(resolve_tls(&asking, access), Err(RegistryError::Realm { .. })));
     assert!(plain.seen().is_empty());
+}
+
+/// Knows one registry, and counts how often it is asked.
+#[derive(Debug)]
+struct Ring {
+    registry: String,
+    credentials: Credentials,
+    asked: std::sync::atomic::AtomicUsize,
+}
+
+impl Keyring for Ring {
+    fn credentials(&self, registry: &Domain, _: &str) -> Result<Option<Credentials>, AuthError> {
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok((registry.as_str() == self.registry).then(|| self.credentials.clone()))
+    }
+}
+
+fn ring(registry: &str, password: &str) -> Arc<Ring> {
+    let credentials = Credentials::Basic { user: "me".to_owned(), password: password.to_owned() };
+    Arc::new(Ring { registry: registry.to_owned(), credentials, asked: Default::default() })
+}
+
+fn resolve_as(server: &Scripted, ring: &Arc<Ring>) -> Result<Resolved, RegistryError> {
+    let keyring: Arc<dyn Keyring> = ring.clone();
+    let reference = format!("{}/a/b", server.address).parse().unwrap();
+    super::block_on(async {
+        let access = Access { keyring: Some(&keyring), ..ACCESS };
+        let client = Client::connect(&reference, &access, impatient()).await?;
+        resolve(&client, None, &|_| None, &mut |_, _| {}).await
+    })
+    .unwrap()
+}
+
+/// `me:hush` in base64.
+const BASIC: &str = "Basic bWU6aHVzaA==";
+
+#[test]
+fn a_password_is_given_when_it_is_asked_for() {
+    let open = Scripted::start({
+        let fixture = fixture();
+        move |seen, _| fixture.reply(seen)
+    });
+    let keys = ring(&open.address, "hush");
+    resolve_as(&open, &keys).unwrap();
+    assert_eq!(keys.asked.load(std::sync::atomic::Ordering::Relaxed), 0);
+
+    let fixture = fixture();
+    let server = Scripted::start(move |seen, _| match seen.header("authorization") {
+        Some(BASIC) => fixture.reply(seen),
+        _ => Reply::new(401, "").with("WWW-Authenticate", r#"Basic realm="x""#),
+    });
+    let keys = ring(&server.address, "hush");
+    resolve_as(&server, &keys).unwrap();
+    assert_eq!(keys.asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+    // Asked once, then sent along.
+    assert_eq!(server.seen().iter().filter(|seen| seen.header("authorization").is_none()).count(), 1);
+    let wrong = resolve_as(&server, &ring(&server.address, "wrong")).unwrap_err();
+    assert!(matches!(wrong, RegistryError::Unauthorized(_)) && !wrong.to_string().contains("wrong "), "{wrong}");
+    let others = resolve_as(&server, &ring("other.example", "hush")).unwrap_err();
+    assert!(matches!(others, RegistryError::AuthenticationRequired(_)), "{others}");
+}
+
+#[test]
+fn a_password_goes_to_the_token_server_of_the_house_only() {
+    let server = guarded(fixture(), "http://HOST/token", |seen, _| match seen.header("authorization") {
+        Some(BASIC) => Reply::new(200, r#"{"token":"good"}"#),
+        Some(_) => Reply::new(401, ""),
+        None => Reply::new(403, ""),
+    });
+    resolve_as(&server, &ring(&server.address, "hush")).unwrap();
+    let token = server.seen().into_iter().find(|seen| seen.path.starts_with("/token")).unwrap();
+    assert_eq!(token.path, "/token?service=tests&account=me&scope=repository%3Aa%2Fb%3Apull");
+    assert!(
+        server.seen().iter().all(|seen| seen.path.starts_with("/token") || seen.header("authorization") != Some(BASIC))
+    );
+    let wrong = resolve_as(&server, &ring(&server.address, "wrong")).unwrap_err();
+    assert!(matches!(wrong, RegistryError::Unauthorized(_)), "{wrong}");
+    assert!(matches!(resolved(&server, "a/b"), Err(RegistryError::AccessDenied(_))));
+
+    let away = guarded(fixture(), "https://auth.example/token", |_, _| Reply::new(500, ""));
+    let refused = resolve_as(&away, &ring(&away.address, "hush")).unwrap_err();
+    assert!(matches!(refused, RegistryError::Realm { .. }) && !refused.to_string().contains("hush"), "{refused}");
+}
+
+#[test]
+fn an_aged_token_is_renewed_before_and_a_refused_one_after() {
+    // What the client is told: that a token is good for long, and for no time at all.
+    for (lifetime, unauthorized) in [("3600", 3), ("1", 1)] {
+        let fixture = fixture();
+        let server = Scripted::start(move |seen, before| {
+            if seen.path.starts_with("/token") {
+                return Reply::new(200, format!(r#"{{"token":"t{before}","expires_in":{lifetime}}}"#));
+            }
+            // Each path takes a token of its own, as if all others had expired.
+            let number = if seen.is_blob() { "t1" } else { "t0" };
+            match seen.header("authorization") {
+                Some(value) if value == format!("Bearer {number}") || lifetime == "1" => fixture.reply(seen),
+                _ => {
+                    let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap());
+                    Reply::new(401, "").with("WWW-Authenticate", realm)
+                }
+            }
+        });
+        let reference = format!("{}/a/b", server.address).parse().unwrap();
+        super::block_on(async {
+            let client = Client::connect(&reference, &ACCESS, impatient()).await.unwrap();
+            let manifest = Target::Manifest("latest".to_owned());
+            client.get(&manifest, manifest::ACCEPT).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            resolve(&client, None, &|_| None, &mut |_, _| {}).await
+        })
+        .unwrap()
+        .map(drop)
+        .unwrap_or_else(|error| panic!("{lifetime}: {error}"));
+        assert_eq!(server.count("/token"), 2, "{lifetime}");
+        let refused = server.seen().iter().filter(|seen| !seen.path.starts_with("/token")).count();
+        assert!(refused >= unauthorized, "{lifetime}: {refused}");
+    }
+}
+
+#[test]
+fn a_body_is_sent_again_with_the_token_and_never_elsewhere() {
+    let elsewhere = Scripted::start(|_, _| Reply::new(201, ""));
+    let to = elsewhere.address.clone();
+    let server = Scripted::start(move |seen, _| match (seen.path.as_str(), seen.header("authorization")) {
+        (path, _) if path.starts_with("/token") => Reply::new(200, r#"{"token":"good"}"#),
+        ("/v2/a/b/away", Some(_)) => Reply::new(307, "").with("Location", format!("http://{to}/x")),
+        (_, Some("Bearer good")) => Reply::new(201, ""),
+        _ => {
+            let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap());
+            Reply::new(401, "").with("WWW-Authenticate", realm)
+        }
+    });
+    let reference = format!("{}/a/b", server.address).parse().unwrap();
+    let opened = std::cell::Cell::new(0);
+    let open = || {
+        opened.set(opened.get() + 1);
+        let pieces = [Ok(b"one ".to_vec()), Ok(b"two".to_vec())];
+        Ok(Box::pin(futures_util::stream::iter(pieces)) as super::session::Chunks)
+    };
+    super::block_on(async {
+        let client = Client::connect_to_push(&reference, &ACCESS, impatient()).await.unwrap();
+        let put = |path: &str| {
+            Request::new(Method::PUT, client.url(path).unwrap(), client.scope())
+                .payload(Payload::Stream { length: 7, open: &open })
+        };
+        let answer = client.session().send(&put("blobs/uploads/1")).await.unwrap();
+        assert_eq!(answer.status(), 201);
+        let refused = client.session().send(&put("away")).await.unwrap_err();
+        assert!(matches!(refused, RegistryError::Redirect { .. }), "{refused}");
+    })
+    .unwrap();
+    assert!(elsewhere.seen().is_empty());
+    assert_eq!(opened.get(), 3);
+    let token = server.seen().into_iter().find(|seen| seen.path.starts_with("/token")).unwrap();
+    assert!(token.path.ends_with("scope=repository%3Aa%2Fb%3Apull%2Cpush"), "{}", token.path);
+    let last = server.seen().into_iter().rfind(|seen| seen.path.ends_with("/1")).unwrap();
+    assert_eq!((last.method.as_str(), &last.body[..]), ("PUT", &b"one two"[..]));
 }

@@ -92,7 +92,7 @@ pub fn access(options: &RegistryOptions, context: &Context, registry: &str) -> R
     Ok(PushAccess {
         tls_verify: options.tls_verify,
         cert_dir: options.cert_dir.clone(),
-        registries: context.settings()?.registries(),
+        registries: context.registries()?,
         keyring: Some(options.keyring(registry)?),
     })
 }

@@ -73,17 +73,17 @@ impl Home {
 }
 
 /// A registry with the small image behind a password.
-fn with_password(home: &Home, tls: bool) -> Guarded {
+fn with_password(home: &Home, tls: Option<&str>) -> Guarded {
     registry().small();
     let file = home.bench.path("htpasswd");
     write(&file, HTPASSWD);
-    registry().guarded(&format!("  htpasswd:\n    realm: tests\n    path: {}\n", file.display()), tls)
+    registry().guarded(&format!("auth:\n  htpasswd:\n    realm: tests\n    path: {}\n", file.display()), tls)
 }
 
 #[test]
 fn a_password_over_tls() {
     let home = Home::new();
-    let guarded = with_password(&home, true);
+    let guarded = with_password(&home, Some(""));
     let (host, trust) = (guarded.host(), home.trust());
     let image = format!("{host}/library/alpine");
     let pull = |more: &[&str]| home.rbox(&[&["pull", "-q", "--cert-dir", &trust][..], more, &[&image]].concat()).run();
@@ -120,9 +120,33 @@ fn a_password_over_tls() {
 }
 
 #[test]
+fn a_certificate_of_our_own() {
+    let home = Home::new();
+    registry().small();
+    let trust = home.trust();
+    let (key, certificate) = (format!("{trust}/client.key"), format!("{trust}/client.cert"));
+    let openssl = common::program("openssl").args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=me"]);
+    openssl.args(["-days", "3650", "-keyout", &key, "-out", &certificate]).run().ok();
+    let guarded = registry().guarded("", Some(&format!("    clientcas:\n      - {certificate}\n")));
+    let image = format!("{}/library/alpine", guarded.host());
+    let pull = |directory: &str| home.rbox(&["pull", "-q", "--cert-dir", directory, &image]).run();
+    pull(&trust).ok();
+    // In the directory of the registry, too.
+    let place = format!(".config/containers/certs.d/{}", guarded.host());
+    for name in ["ca.crt", "client.cert", "client.key"] {
+        home.write(&format!("{place}/{name}"), &read(PathBuf::from(&trust).join(name)));
+    }
+    home.rbox(&["pull", "-q", "--tls-verify", &image]).ok();
+    std::fs::remove_file(home.path(&format!("{place}/client.key"))).unwrap();
+    home.rbox(&["pull", "-q", &image]).run().refused(1, "client.key: No such file or directory");
+    std::fs::remove_file(home.path(&format!("{place}/client.cert"))).unwrap();
+    home.rbox(&["pull", "-q", "--tls-verify", &image]).run().refused(1, "cannot reach registry");
+}
+
+#[test]
 fn helpers_and_unusable_files() {
     let home = Home::new();
-    let guarded = with_password(&home, false);
+    let guarded = with_password(&home, None);
     let host = guarded.host();
     let image = format!("{host}/library/alpine");
     let kept = home.bench.text("kept");
@@ -168,11 +192,11 @@ fn with_tokens(home: &Home, seconds: u64) -> (Server, Guarded) {
         (200, String::new(), format!(r#"{{"{name}":"{token}","expires_in":3600}}"#))
     });
     let auth = format!(
-        "  token:\n    realm: http://{}/token\n    service: tests\n    issuer: issuer\n    rootcertbundle: {}\n",
+        "auth:\n  token:\n    realm: http://{}/token\n    service: tests\n    issuer: issuer\n    rootcertbundle: {}\n",
         server.host(),
         certificate.display()
     );
-    let guarded = registry().guarded(&auth, false);
+    let guarded = registry().guarded(&auth, None);
     (server, guarded)
 }
 
@@ -315,6 +339,10 @@ fn secrets_stay_where_they_belong() {
     home.rbox(&["pull", "--creds", &format!("me:{PASSWORD}"), &format!("{}/a/b", lazy.host())]).run().exits(1);
     none_in(&thief.traffic(), "what others got");
     assert!(!thief.traffic().to_lowercase().contains("authorization:"));
+
+    let (one, two) = (format!("{}/a", lazy.host()), format!("{}/a", thief.host()));
+    let several = home.rbox(&["pull", "--creds", &format!("me:{PASSWORD}"), &one, &two]).run();
+    none_in(&several.refused(1, "--creds is for one registry").report(), "the output");
 
     // While it works, the list of processes says nothing.
     let slow = Server::start(|_| {

@@ -1,6 +1,7 @@
 //! `rbox pull`, and the pull that `run` and `create` begin with when an image is missing.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -72,6 +73,12 @@ enum Output {
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let platform = args.platform()?;
+    if args.registry.creds.is_some() {
+        let named = args.images.iter().map(|name| Ok(context.image_name(name)?.domain().to_owned()));
+        if named.collect::<Result<BTreeSet<String>>>()?.len() > 1 {
+            bail!("conflicting options: --creds is for one registry, and the images are of several");
+        }
+    }
     for name in &args.images {
         let reference = context.image_name(name)?;
         let options =

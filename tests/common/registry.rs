@@ -165,24 +165,24 @@ pub struct Guarded {
 }
 
 impl Registry {
-    /// Starts it; `auth` is the `auth` section of its configuration, and with `tls` it has the
-    /// certificate that the tests' `ca.crt` vouches for.
-    pub fn guarded(&self, auth: &str, tls: bool) -> Guarded {
+    /// Starts it; `guard` is the `auth` section of its configuration, and with `tls` it has the
+    /// certificate that the tests' `ca.crt` vouches for, and further lines of that section.
+    pub fn guarded(&self, guard: &str, tls: Option<&str>) -> Guarded {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let directory = self.directory.join(format!("guarded-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&directory).expect("a directory for the registry");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let tls = if tls {
+        let tls = if let Some(more) = tls {
             super::write(directory.join("server.crt"), include_bytes!("../../src/store/registry/testdata/server.crt"));
             super::write(directory.join("server.key"), include_bytes!("../../src/store/registry/testdata/server.key"));
             let place = directory.display();
-            format!("  tls:\n    certificate: {place}/server.crt\n    key: {place}/server.key\n")
+            format!("  tls:\n    certificate: {place}/server.crt\n    key: {place}/server.key\n{more}")
         } else {
             String::new()
         };
         let config = format!(
             "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}/data\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}\
-             auth:\n{auth}",
+             {guard}",
             self.directory.display()
         );
         super::write(directory.join("config.yml"), config);

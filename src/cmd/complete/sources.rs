@@ -137,7 +137,7 @@ mod tests {
 
     /// What no list can have: it is to be made, or it is a number.
     fn is_new(arg: &Arg) -> bool {
-        ["new_name", "name", "port"].iter().any(|id| arg.get_id() == id)
+        ["new_name", "name", "port", "server", "term"].iter().any(|id| arg.get_id() == id)
     }
 
     #[test]

@@ -115,3 +115,29 @@ fn is_absent(error: &std::io::Error) -> bool {
 fn failed(path: &Path, why: impl std::fmt::Display) -> RegistryError {
     RegistryError::Setup(format!("read certificates {}: {why}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let found = || load("a.example", Some(directory.path()));
+        assert!(found().unwrap().identity.is_none());
+        std::fs::write(path("ca.crt"), include_bytes!("testdata/ca.crt")).unwrap();
+        std::fs::write(path("me.cert"), include_bytes!("testdata/server.crt")).unwrap();
+        let error = found().unwrap_err().to_string();
+        assert!(error.contains("me.key: ") && error.contains("it goes with "), "{error}");
+        std::fs::write(path("me.key"), include_bytes!("testdata/server.key")).unwrap();
+        let both = found().unwrap();
+        assert!(both.identity.is_some() && both.roots.len() == 1);
+        std::fs::write(path("me.key"), "none").unwrap();
+        assert!(found().unwrap_err().to_string().contains("no PEM certificate with a key in "));
+        std::fs::rename(path("me.cert"), path("other")).unwrap();
+        let error = found().unwrap_err().to_string();
+        assert!(error.contains("me.key: its certificate ") && error.ends_with("me.cert is missing"), "{error}");
+        assert!(load("a.example", Some(&path("none"))).is_err());
+    }
+}

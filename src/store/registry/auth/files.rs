@@ -133,7 +133,8 @@ impl AuthFiles {
 
     fn place_to_write(&self, registry: &Domain) -> Result<&Place, AuthError> {
         for place in self.places.iter().filter(|place| place.kind != Kind::Legacy) {
-            if Document::read(&place.path, place.kind)?.is_some_and(|document| document.has(registry)) {
+            let document = Document::read(&place.path, place.kind)?;
+            if document.is_some_and(|document| document.has(registry) || document.helper_of(registry).is_some()) {
                 return Ok(place);
             }
         }

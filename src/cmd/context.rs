@@ -13,7 +13,7 @@ use crate::doctor::Places;
 use crate::sandbox::userns::{self, Preparation};
 use crate::spec::reference::{self, ImageRef};
 use crate::spec::registries::{Registries, RegistriesConf};
-use crate::spec::settings::Settings;
+use crate::spec::settings::{Origin, Settings};
 use crate::store::Store;
 use crate::store::pull::UnpackLimits;
 use crate::sys::accounts;
@@ -67,7 +67,8 @@ impl Context {
             return Ok(loaded);
         }
         let loaded = settings::load(&self.options)?;
-        if let Ok(conf) = &loaded.registries_conf {
+        // Who says what short names mean means all of them.
+        if let (Origin::Default, Ok(conf)) = (&loaded.settings.registry.origin, &loaded.registries_conf) {
             reference::set_aliases(conf.aliases.clone());
         }
         reference::set_default_registry(loaded.settings.registry.value.clone());

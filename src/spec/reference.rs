@@ -40,6 +40,9 @@ pub fn set_aliases(aliases: BTreeMap<String, String>) {
     let _ = ALIASES.set(aliases);
 }
 
+/// What a short name without tag means, if it is an alias.
+type Alias = fn(&str) -> Option<&'static str>;
+
 fn alias(name: &str) -> Option<&'static str> {
     ALIASES.get()?.get(name).map(String::as_str)
 }
@@ -103,18 +106,18 @@ impl ImageRef {
     /// another registry, whole.
     pub fn familiar_repository(&self) -> String {
         match default_registry() {
-            DEFAULT_DOMAIN => self.short_repository(DEFAULT_DOMAIN),
+            DEFAULT_DOMAIN => self.short_repository(DEFAULT_DOMAIN, alias),
             _ => self.repository(),
         }
     }
 
     /// The shortest texts that are read as this repository and this reference.
     pub fn typed(&self) -> [String; 2] {
-        let repository = self.short_repository(default_registry());
+        let repository = self.short_repository(default_registry(), alias);
         [repository.clone(), self.with_suffixes(repository)]
     }
 
-    fn short_repository(&self, registry: &str) -> String {
+    fn short_repository(&self, registry: &str, alias: Alias) -> String {
         let official = self.path.strip_prefix(OFFICIAL_PREFIX).filter(|name| !name.contains('/'));
         let short = official.filter(|_| self.domain == DEFAULT_DOMAIN).unwrap_or(&self.path);
         let misread = short.split_once('/').is_some_and(|(first, _)| looks_like_host(first));
@@ -164,13 +167,13 @@ impl FromStr for ImageRef {
     type Err = InvalidReference;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text, default_registry())
+        Self::parse(text, default_registry(), alias)
     }
 }
 
 impl ImageRef {
     /// Reads a reference; one that names no registry is of `registry`.
-    fn parse(text: &str, registry: &str) -> Result<Self, InvalidReference> {
+    fn parse(text: &str, registry: &str, alias: Alias) -> Result<Self, InvalidReference> {
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             return Err(InvalidReference::LooksLikeId(text.to_owned()));
         }
@@ -363,10 +366,10 @@ mod tests {
             ("ghcr.io/team/app", "ghcr.io/team/app:latest"),
             ("localhost/a", "localhost/a:latest"),
         ] {
-            let reference = ImageRef::parse(input, "quay.io").unwrap();
+            let reference = ImageRef::parse(input, "quay.io", |_| None).unwrap();
             assert_eq!(reference.to_string(), canonical);
-            let short = reference.with_suffixes(reference.short_repository("quay.io"));
-            assert_eq!(ImageRef::parse(&short, "quay.io").unwrap(), reference, "{short}");
+            let short = reference.with_suffixes(reference.short_repository("quay.io", |_| None));
+            assert_eq!(ImageRef::parse(&short, "quay.io", |_| None).unwrap(), reference, "{short}");
             assert!(!short.starts_with("quay.io/"), "{short}");
         }
     }
@@ -383,6 +386,28 @@ mod tests {
         assert_eq!(parse(&"a".repeat(64)), Err(InvalidReference::LooksLikeId("a".repeat(64))));
         let sha512 = format!("a@sha512:{}", "0".repeat(128));
         assert!(matches!(parse(&sha512), Err(InvalidReference::Digest(_))));
+    }
+
+    #[test]
+    fn an_alias_is_another_name_and_is_never_shown_for_something_else() {
+        let alias: Alias = |name| match name {
+            "web" => Some("quay.io/team/web"),
+            "alpine" => Some("docker.io/library/alpine"),
+            _ => None,
+        };
+        for (typed, expected) in [
+            ("web", "quay.io/team/web:latest"),
+            ("web:1", "quay.io/team/web:1"),
+            ("a/web", "docker.io/a/web:latest"),
+            ("library/web", "docker.io/library/web:latest"),
+            ("alpine:3", "docker.io/library/alpine:3"),
+        ] {
+            let reference = ImageRef::parse(typed, DEFAULT_DOMAIN, alias).unwrap();
+            assert_eq!(reference.to_string(), expected, "{typed}");
+            let short = reference.short_repository(DEFAULT_DOMAIN, alias);
+            let read = ImageRef::parse(&short, DEFAULT_DOMAIN, alias).unwrap();
+            assert_eq!(read.repository(), reference.repository(), "{short}");
+        }
     }
 
     proptest! {
@@ -407,9 +432,9 @@ mod tests {
         #[test]
         fn short_forms_are_read_back(path in "[a-z.]{1,8}(/[a-z.]{1,8}){0,2}", domain in 0..3usize, registry in 0..3usize) {
             let domains = ["docker.io", "quay.io", "localhost:5000"];
-            if let Ok(reference) = ImageRef::parse(&format!("{}/{path}", domains[domain]), "docker.io") {
-                let short = reference.short_repository(domains[registry]);
-                prop_assert_eq!(ImageRef::parse(&short, domains[registry]).unwrap(), reference);
+            if let Ok(reference) = ImageRef::parse(&format!("{}/{path}", domains[domain]), "docker.io", |_| None) {
+                let short = reference.short_repository(domains[registry], |_| None);
+                prop_assert_eq!(ImageRef::parse(&short, domains[registry], |_| None).unwrap(), reference);
             }
         }
 

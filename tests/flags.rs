@@ -372,7 +372,9 @@ fn a_mistyped_value_is_one_clear_line() {
 fn is_typed(arg: &Arg) -> bool {
     let plain = [TypeId::of::<String>(), TypeId::of::<PathBuf>(), TypeId::of::<OsString>()];
     let kind = arg.get_value_parser().type_id();
-    !plain.iter().any(|plain| kind == *plain)
+    // A refusal would quote it.
+    let secret = ["creds", "password"].iter().any(|name| arg.get_id() == name);
+    !secret && !plain.iter().any(|plain| kind == *plain)
 }
 
 fn is_control(c: char) -> bool {

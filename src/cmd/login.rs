@@ -66,6 +66,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
             _ => args.asked(&registry)?,
         },
     };
+    if args.password.is_some() {
+        eprint_line("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+    }
     prove(&args, context, &registry, &repository, &credentials)?;
     let kept = files.put(&registry, &repository, &credentials)?;
     tell(&kept, args.verbose);
@@ -82,10 +85,7 @@ impl Args {
                 bail!("the --password-stdin option requires --username to be set")
             }
             (None, true) => Some(password_from_stdin()?),
-            (Some(password), false) => {
-                eprint_line("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
-                Some(password.0.clone())
-            }
+            (Some(password), false) => Some(password.0.clone()),
             (None, false) => None,
         };
         let Some((user, password)) = self.username.clone().zip(password) else { return Ok(None) };

@@ -27,6 +27,19 @@ struct Place {
     named: bool,
 }
 
+impl Place {
+    /// What is there, if anything; a file that was named must be.
+    fn read(&self) -> Result<Option<Document>, AuthError> {
+        match Document::read(&self.path, self.kind)? {
+            None if self.named => {
+                let why = "No such file or directory".to_owned();
+                Err(AuthError::File { path: self.path.clone(), why })
+            }
+            document => Ok(document),
+        }
+    }
+}
+
 /// Where credentials were put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
@@ -101,7 +114,7 @@ impl AuthFiles {
     pub fn forget(&self, registry: &Domain, repository: &str) -> Result<bool, AuthError> {
         let mut known = false;
         for place in &self.places {
-            let Some(document) = Document::read(&place.path, place.kind)? else { continue };
+            let Some(document) = place.read()? else { continue };
             let helper = document.helper_of(registry).or(document.store()).filter(|_| repository.is_empty());
             if let Some(name) = helper {
                 known |= self.helper(name).erase(helper_key(registry))?;
@@ -117,7 +130,7 @@ impl AuthFiles {
     /// Forgets every registry everywhere.
     pub fn forget_all(&self) -> Result<(), AuthError> {
         for place in &self.places {
-            let Some(document) = Document::read(&place.path, place.kind)? else { continue };
+            let Some(document) = place.read()? else { continue };
             for registry in document.registries() {
                 if let Some(name) = document.helper_of(&registry).or(document.store()) {
                     self.helper(name).erase(helper_key(&registry))?;
@@ -150,13 +163,7 @@ impl AuthFiles {
 impl Keyring for AuthFiles {
     fn credentials(&self, registry: &Domain, repository: &str) -> Result<Option<Credentials>, AuthError> {
         for place in &self.places {
-            let Some(document) = Document::read(&place.path, place.kind)? else {
-                if place.named {
-                    let why = "No such file or directory".to_owned();
-                    return Err(AuthError::File { path: place.path.clone(), why });
-                }
-                continue;
-            };
+            let Some(document) = place.read()? else { continue };
             let found = match document.find(registry, repository)? {
                 Some(Found::Credentials(credentials)) => Some(credentials),
                 Some(Found::Helper { name, server }) => self.helper(&name).get(&server)?,

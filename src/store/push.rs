@@ -41,7 +41,7 @@ use super::unpack::Compression;
 use super::{Store, gc};
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
-use crate::spec::registries::Registries;
+use crate::spec::registries::{Place, Registries};
 
 /// Layers in work at a time, as docker.
 const PARALLEL: usize = 5;
@@ -120,13 +120,18 @@ impl Default for PushOptions {
 }
 
 impl PushAccess {
-    /// How to reach `domain`.
-    pub fn of(&self, domain: &str) -> Access<'_> {
-        let insecure = self.registries.is_insecure(domain).then_some(false);
+    /// Where `reference` is written to or read from: its registry, or where that has moved. Never a
+    /// mirror.
+    pub fn place(&self, reference: &ImageRef) -> Result<Place, RegistryError> {
+        Ok(self.registries.places(reference)?.1)
+    }
+
+    /// How to reach that place.
+    pub fn of<'a>(&'a self, place: &'a Place) -> Access<'a> {
         Access {
-            tls_verify: self.tls_verify.or(insecure),
+            tls_verify: self.tls_verify.or(place.insecure.then_some(false)),
             cert_dir: self.cert_dir.as_deref(),
-            mirror: None,
+            mirror: Some(place),
             keyring: self.keyring.as_ref(),
         }
     }
@@ -169,7 +174,8 @@ async fn connect(
     options: &PushOptions,
     progress: &mut dyn Progress,
 ) -> Result<Repository, RegistryError> {
-    let access = options.access.of(to.domain());
+    let place = options.access.place(to)?;
+    let access = options.access.of(&place);
     let connect = async || Repository::connect(to, &access, options.patience.clone()).await;
     patiently(&options.patience, |pause, reason| progress.retrying(pause, reason), connect).await
 }

@@ -54,7 +54,8 @@ pub fn push_list(
     let work = async {
         let digests: Vec<Digest> = list.index.manifests.iter().map(|entry| entry.digest).collect();
         let _lease = gc::Lease::create(store, &digests).map_err(PushError::store(store))?;
-        let access = options.access.of(to.domain());
+        let place = options.access.place(to)?;
+        let access = options.access.of(&place);
         let connect = async || Repository::connect(to, &access, options.patience.clone()).await;
         let notify = |pause, reason: &str| progress.retrying(pause, reason);
         let repository = patiently(&options.patience, notify, connect).await?;
@@ -128,7 +129,8 @@ impl Copier<'_> {
 
     async fn client(&self, source: Option<&ImageRef>) -> Result<Option<Client>, RegistryError> {
         let Some(source) = source else { return Ok(None) };
-        let access = self.options.access.of(source.domain());
+        let place = self.options.access.place(source)?;
+        let access = self.options.access.of(&place);
         let connect = async || Client::connect(source, &access, self.options.patience.clone()).await;
         let retrying = |pause, reason: &str| self.retrying(pause, reason);
         Ok(Some(patiently(&self.options.patience, retrying, connect).await?))

@@ -98,7 +98,8 @@ pub fn local(store: &Store, text: &str) -> Result<Option<NameRecord>, images::Lo
 }
 
 async fn connect(reference: &ImageRef, options: &PushOptions) -> Result<Client, RegistryError> {
-    let access = options.access.of(reference.domain());
+    let place = options.access.place(reference)?;
+    let access = options.access.of(&place);
     let connect = async || Client::connect(reference, &access, options.patience.clone()).await;
     patiently(&options.patience, |_, _| {}, connect).await
 }

@@ -33,7 +33,9 @@ PACKAGES=(
 )
 TEST_USER=rboxtest
 # Long enough for the slowest test program, so that a hang ends in a count.
-LIMIT=900
+LIMIT=1200
+# The integration tests wait more than they compute.
+WAITING=$(($(nproc) * 3))
 
 passed=0 failed=0 skipped=0
 
@@ -161,7 +163,8 @@ integration() {
     while read -r kind name path; do
         [[ $kind == test ]] || continue
         install -m 755 "$path" "$STAGE/bin/$name"
-        count "Integration tests: $name" as_test_user timeout "$LIMIT" "$STAGE/bin/$name" --show-output "$@"
+        count "Integration tests: $name" as_test_user timeout "$LIMIT" "$STAGE/bin/$name" --show-output \
+            --test-threads "$WAITING" "$@"
         rm -f "$STAGE/bin/$name"
     done <<<"$programs"
 }

@@ -1,0 +1,38 @@
+//! The black-box tests: one program, a module a subject, so that it is linked once and the tests of
+//! all subjects wait side by side.
+
+mod common;
+
+mod archives;
+mod attach;
+mod commit;
+mod completions;
+mod config;
+mod crash;
+mod doctor;
+mod flags;
+mod hardening;
+mod images;
+mod isolation;
+mod lifecycle;
+mod manpages;
+mod many;
+mod network_cli;
+mod network_crash;
+mod network_hostile;
+mod network_modes;
+mod network_names;
+mod network_outbound;
+mod network_ports;
+mod nosubuid;
+mod pull;
+mod push;
+mod registry_auth;
+mod rootfs;
+mod run;
+mod scripts;
+mod spec;
+mod store;
+mod terminal;
+mod tmux;
+mod usage;

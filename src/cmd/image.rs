@@ -34,11 +34,8 @@ pub enum Command {
 impl Command {
     /// Whether it changes the store and then ends.
     pub fn writes(&self) -> bool {
-        match self {
-            Self::Import(_) | Self::Load(_) | Self::Prune(_) | Self::Pull(_) => true,
-            Self::Rm(_) | Self::Tag(_) | Self::Untag(_) => true,
-            _ => false,
-        }
+        let brings = matches!(self, Self::Import(_) | Self::Load(_) | Self::Pull(_));
+        brings || matches!(self, Self::Prune(_) | Self::Rm(_) | Self::Tag(_) | Self::Untag(_))
     }
 
     /// Runs the command.

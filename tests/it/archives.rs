@@ -530,7 +530,7 @@ fn import_of_a_root_file_system() {
         bench.shell(&format!("{packing} < {plain} > {plain}.{suffix}")).ok();
         let id = bench.ok(&["import", &format!("{plain}.{suffix}"), &format!("fs:{suffix}")]);
         assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
-        assert_eq!(facts(&bench, &format!("fs:{suffix}")).layers, [diff_id.clone()]);
+        assert_eq!(facts(&bench, &format!("fs:{suffix}")).layers, std::slice::from_ref(&diff_id));
     }
     assert_eq!(names_in(bench.root().join("layers")).len(), 2, "one layer for all, beside the other image");
     assert_eq!(bench.run_rm(&[], "fs:gz", &["cat", "/file"]).ok().out(), "imported");
@@ -566,7 +566,7 @@ fn import_of_a_root_file_system() {
     let address = serve(std::fs::read(format!("{plain}.xz")).unwrap());
     for path in ["file", "moved"] {
         bench.ok(&["import", "--arch", "arm64", &format!("{address}/{path}"), "web:1"]);
-        assert_eq!(facts(&bench, "web:1").layers, [diff_id.clone()]);
+        assert_eq!(facts(&bench, "web:1").layers, std::slice::from_ref(&diff_id));
     }
     assert_eq!(
         bench.inspect("web:1", "{{.Architecture}} {{.Comment}}"),

@@ -38,8 +38,8 @@ fn ran(bench: &Bench, name: &str, image: &str, script: &str) {
 fn manifest(bench: &Bench, id: &str) -> (String, Value) {
     let images = bench.root().join("images");
     let records = names_in(&images).into_iter().filter(|name| name.ends_with(".json"));
-    let records = records.map(|name| serde_json::from_str::<Value>(&read(images.join(name))).unwrap());
-    let record = records.filter(|record| record["config"] == id).next().unwrap_or_else(|| panic!("no image {id}"));
+    let mut records = records.map(|name| serde_json::from_str::<Value>(&read(images.join(name))).unwrap());
+    let record = records.find(|record| record["config"] == id).unwrap_or_else(|| panic!("no image {id}"));
     let digest = record["manifest"].as_str().unwrap().to_owned();
     (digest.clone(), serde_json::from_slice(&blob(bench, &digest)).unwrap())
 }

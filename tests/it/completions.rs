@@ -137,7 +137,7 @@ fn bash_completes_what_is_typed() {
     shell.check("rbox start \x1b*", "rbox start album alpha web ");
     shell.check("rbox rm web \x1b*", "rbox rm web album alpha runner ");
     shell.check("rbox run alpi\x1b*", "rbox run alpine:3.20 alpine:latest ");
-    shell.check("rbox run --pull \x1b*", "rbox run --pull always missing never ");
+    shell.check("rbox run --pull \x1b*", "rbox run --pull always missing never newer ");
     // With the cursor inside the line only what is before it counts; readline reuses the blank.
     shell.check("rbox rm alp --force\x1bb\x1bb\x1bf\t", "rbox rm alpha --force");
     // Another idea of where words break.

@@ -98,7 +98,7 @@ impl Facts {
 }
 
 fn row(kind: &str, [total, active]: [usize; 2], size: u64, reclaimable: u64) -> Row {
-    let share = if size == 0 { String::new() } else { format!(" ({}%)", reclaimable * 100 / size) };
+    let share = (reclaimable * 100).checked_div(size).map(|share| format!(" ({share}%)")).unwrap_or_default();
     Row::new([
         ("Type", kind.to_owned()),
         ("TotalCount", total.to_string()),

@@ -1,6 +1,7 @@
 //! One directory as a stack of layers shows it: the directories that merge, topmost first.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -201,9 +202,10 @@ impl Level {
             for (name, maybe_whiteout) in layer.list()? {
                 let renamed = layer.dialect == Dialect::Fuse && name.to_bytes().starts_with(FUSE_PREFIX);
                 let Some(name) = layer.meant(name) else { continue };
-                if !shown.contains_key(&name) {
-                    let hidden = (maybe_whiteout || renamed) && matches!(layer.look(&name)?, Some(Seen::Whiteout));
-                    shown.insert(name, !hidden);
+                if let Entry::Vacant(place) = shown.entry(name) {
+                    let hidden =
+                        (maybe_whiteout || renamed) && matches!(layer.look(place.key())?, Some(Seen::Whiteout));
+                    place.insert(!hidden);
                 }
             }
         }

@@ -176,7 +176,8 @@ impl<'v, V: Visitor> Walk<'v, V> {
             length: self.path.len(),
             existed: under.is_some(),
         });
-        if !for_mounts && !like_below && !(hides && self.rules.names_hidden) {
+        let untold = for_mounts || like_below || (hides && self.rules.names_hidden);
+        if !untold {
             self.tell_pending()?;
         }
         let outcome = if hides && !self.rules.names_hidden {

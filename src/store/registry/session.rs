@@ -346,7 +346,8 @@ impl Session {
             }
             let to = self.location(&url, response.headers().get(LOCATION))?;
             let same_method = matches!(response.status().as_u16(), 307 | 308);
-            if !request.only_reads() && !(same_method && endpoint::same_origin(&url, &to)) {
+            let may_follow = request.only_reads() || (same_method && endpoint::same_origin(&url, &to));
+            if !may_follow {
                 let location = printable(&endpoint::authority(&to));
                 return Err(RegistryError::Redirect { host: self.host(), location, why: "a change stays here" });
             }

@@ -18,6 +18,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
         "Proxies for registries, in small letters too; never for loopback.",
     ),
+    ("SOURCE_DATE_EPOCH", "The time, in seconds since 1970, that committed layers and images carry, as --timestamp."),
+    ("DOCKER_CONFIG", "The directory of docker's config.json, for credentials of registries."),
+    ("REGISTRY_AUTH_FILE", "The auth file in place of all others, as --authfile."),
+    ("CONTAINERS_REGISTRIES_CONF", "The registries.conf in place of the user's and the system's."),
     ("SSL_CERT_FILE", "Certificates to verify registries with, in place of the system's."),
 ];
 
@@ -27,7 +31,15 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/subuid, /etc/subgid", "The ids that containers of a user may use."),
     (
         "/etc/containers/certs.d, /etc/docker/certs.d, ~/.config/containers/certs.d",
-        "Certificates of private registries: files HOST:PORT/*.crt.",
+        "Certificates of private registries, HOST:PORT/*.crt, and one's own for them, *.cert with *.key.",
+    ),
+    (
+        "~/.docker/config.json, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json",
+        "Credentials of registries, as docker and podman keep them.",
+    ),
+    (
+        "~/.config/containers/registries.conf, /etc/containers/registries.conf, registries.conf.d",
+        "Mirrors, blocked registries and short names, as podman has them.",
     ),
 ];
 

@@ -141,7 +141,7 @@ fn commands_and_flags_come_from_the_tree() {
     let store = filled();
     check(&store, "rbox sta", &["start"]);
     check(&store, "rbox system ch", &["check"]);
-    check(&store, "rbox help im", &["image", "images"]);
+    check(&store, "rbox help im", &["image", "images", "import"]);
     check(&store, "rbox help container st", &["start", "stop"]);
     check(&store, "rbox container rm we", &["web"]);
     check(&store, "rbox image rm alpine:3", &["alpine:3.20"]);

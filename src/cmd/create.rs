@@ -13,6 +13,7 @@ use rustix::fs::Access;
 use super::Context;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
+use super::format::text::{clean_line, warn};
 use super::{pull, rm};
 use crate::explain;
 use crate::spec::config::{ContainerId, NetworkMode, RootSource};
@@ -20,6 +21,7 @@ use crate::spec::create::{self, Base, PullPolicy};
 use crate::spec::image::ImageConfig;
 use crate::spec::mount::{Mount, MountKind};
 use crate::spec::names;
+use crate::spec::platform::Platform;
 use crate::store::containers::{Container, CreateError};
 use crate::store::images::Image;
 use crate::store::{self, Store};
@@ -198,6 +200,9 @@ fn base(
     };
     let layers = store.images().layers(found.id)?;
     let config = image_config(store, &found)?;
+    if options.platform.is_none() {
+        warn_of_platform(&config);
+    }
     Ok((RootSource::Image { id: found.id, layers }, Some(config)))
 }
 
@@ -206,6 +211,17 @@ fn is_wanted(store: &Store, image: &Image, options: &CreateOptions) -> bool {
     match (&options.platform, image_config(store, image)) {
         (Some(wanted), Ok(config)) => config.platform().satisfies(wanted),
         _ => true,
+    }
+}
+
+/// In docker's words. An image that does not say what it is for is for any platform.
+fn warn_of_platform(config: &ImageConfig) {
+    let (image, host) = (config.platform(), Platform::host());
+    if !config.architecture.is_empty() && !image.satisfies(&host) {
+        warn(&clean_line(&format!(
+            "the requested image's platform ({image}) does not match the detected host platform ({host}) and no \
+             specific platform was requested"
+        )));
     }
 }
 

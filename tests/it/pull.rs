@@ -115,6 +115,9 @@ fn an_index_is_read_by_platform() {
     assert_eq!(layers(&bench).len(), 2, "only this platform's layers");
     let other = Bench::new();
     other.ok(&["pull", "-q", "--platform", "linux/s390x", &image]);
+    let output = other.rbox(&["create", &image]).run();
+    let expected = "rbox: the requested image's platform (linux/s390x) does not match the detected host platform";
+    assert!(output.err().starts_with(expected), "{}", output.report());
     assert_eq!(other.inspect(&image, "{{.Os}}/{{.Architecture}}"), "linux/s390x");
     let output = Bench::new().rbox(&["pull", "--platform", "linux/riscv64", &image]).run().exits(1);
     assert!(output.err().contains("riscv64"), "{}", output.report());

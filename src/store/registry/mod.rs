@@ -2,7 +2,8 @@
 //!
 //! Requests are our own over reqwest, the transport of the registry crate, because every foreign
 //! byte here has a limit, redirects and realms have rules, and retries need status and headers.
-//! The registry crate gives the document types. Async code lives here and in `store::pull` only.
+//! The registry crate gives the document types. Async code lives here, in `store::pull` and in
+//! `store::push` only.
 
 pub mod auth;
 pub mod blob;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -19,12 +19,14 @@ use crate::spec::digest::Digest;
 use crate::spec::text::printable;
 use crate::store::Store;
 use crate::store::staging::Staging;
-use crate::store::unpack::UnpackLimits;
+use crate::store::unpack::{self, UnpackLimits};
 
 /// How many links lead from a name to a file, at most.
 const LINKS_MAX: usize = 8;
 /// Bytes of all names together.
 const NAMES_MAX: usize = 32 << 20;
+/// Bytes copied at a time.
+const BUFFER: usize = 256 << 10;
 
 /// Files by their names in an archive.
 #[derive(Debug)]
@@ -196,17 +198,22 @@ fn index<R: Skip>(
 }
 
 fn copy(from: &mut impl Read, mut to: &File, store: &Store) -> Result<u64> {
-    let mut buffer = vec![0; 256 << 10];
+    let mut buffer = Vec::with_capacity(BUFFER);
     let mut total = 0;
     loop {
-        let count = match from.read(&mut buffer) {
-            Ok(0) => return Ok(total),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
-        };
-        to.write_all(&buffer[..count]).with_context(|| format!("write to {}", store.root().display()))?;
+        buffer.clear();
+        from.by_ref().take(BUFFER as u64).read_to_end(&mut buffer)?;
+        let count = buffer.len();
         total += count as u64;
+        // Zeros alone become a hole, unless nothing follows that would end it.
+        let written = match unpack::hole(&buffer) == BUFFER {
+            true => to.seek(SeekFrom::Current(BUFFER as i64)).and_then(|end| to.set_len(end)),
+            false => to.write_all(&buffer),
+        };
+        written.with_context(|| format!("write to {}", store.root().display()))?;
+        if count < BUFFER {
+            return Ok(total);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
-use crate::store::unpack::UnpackLimits;
+use crate::store::unpack::{self, UnpackLimits};
 
 /// Bytes that tell how an archive is compressed.
 const MAGIC: usize = 6;
@@ -64,7 +64,7 @@ pub(super) fn unpacked<'a>(
     let packed = Rc::new(Cell::new(0));
     let input = BufReader::with_capacity(BUFFER, Counted { input, count: Rc::clone(&packed) });
     let inner = decoder(input, packing)?;
-    Ok(Box::new(Bounded { inner, packed, total: 0, limits, compressed: packing != Packing::Plain }))
+    Ok(Box::new(Bounded { inner, packed, total: 0, dense: 0, limits, compressed: packing != Packing::Plain }))
 }
 
 fn decoder<'a>(input: impl BufRead + 'a, packing: Packing) -> io::Result<Box<dyn Read + 'a>> {
@@ -116,6 +116,8 @@ struct Bounded<'a> {
     inner: Box<dyn Read + 'a>,
     packed: Rc<Cell<u64>>,
     total: u64,
+    /// Bytes outside long runs of zeros, which cost neither memory nor disk.
+    dense: u64,
     limits: UnpackLimits,
     compressed: bool,
 }
@@ -129,11 +131,14 @@ impl Read for Bounded<'_> {
             read => read?,
         };
         self.total += count as u64;
+        if self.compressed {
+            self.dense += unpack::dense(&buffer[..count]);
+        }
         let UnpackLimits { bytes, ratio, ratio_floor, .. } = self.limits;
         if self.total > bytes {
             return Err(io::Error::other(format!("the archive holds more than the limit of {bytes} bytes")));
         }
-        if self.compressed && self.total > ratio_floor && self.total / ratio.max(1) > self.packed.get() {
+        if self.compressed && self.dense > ratio_floor && self.dense / ratio.max(1) > self.packed.get() {
             return Err(io::Error::other(format!(
                 "the archive unpacks to more than the limit of {ratio} times its compressed size"
             )));

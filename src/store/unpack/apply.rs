@@ -13,7 +13,7 @@ use super::job::Unpacked;
 use super::meta::{self, Owners};
 use super::path::{EntryPath, show};
 use super::reader::{Entry, Kind, Meta, Reader};
-use super::sparse::SparseMap;
+use super::sparse::{self, SparseMap};
 use super::whiteout::Whiteout;
 use crate::store::remove;
 
@@ -163,16 +163,28 @@ impl Applier {
         meta::set_times(file.as_fd(), meta.mtime).context("set times")
     }
 
+    /// Writes what follows. Long runs of zeros become holes, as the disk knows them.
     fn write(&mut self, file: &OwnedFd) -> Result<()> {
+        let (mut offset, mut written) = (0, 0);
         loop {
             let piece = self.reader.content(u64::MAX)?;
             if piece.is_empty() {
-                return Ok(());
+                break;
             }
-            let count = rustix::io::retry_on_intr(|| rustix::io::write(file, piece)).context("write")?;
+            let mut count = sparse::hole(piece);
+            if count == 0 {
+                let solid = &piece[..sparse::solid(piece)];
+                count = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, solid, offset)).context("write")?;
+                written = offset + count as u64;
+            }
             self.reader.used(count);
-            self.size += count as u64;
+            offset += count as u64;
         }
+        if written < offset {
+            rustix::fs::ftruncate(file, offset).with_context(|| format!("make a file of {offset} bytes"))?;
+        }
+        self.size += offset;
+        Ok(())
     }
 
     /// Writes the regions where they belong; what lies between stays a hole.

@@ -54,7 +54,8 @@ pub struct UnpackLimits {
     pub bytes: u64,
     /// Entries of the tar stream.
     pub entries: u64,
-    /// Decompressed bytes per compressed byte, once `ratio_floor` decompressed bytes were seen.
+    /// Decompressed bytes per compressed byte, once `ratio_floor` decompressed bytes were seen. Long
+    /// runs of zeros do not count, as in sparse files: they become holes.
     pub ratio: u64,
     /// Decompressed bytes below which `ratio` is not looked at.
     pub ratio_floor: u64,
@@ -62,6 +63,18 @@ pub struct UnpackLimits {
     pub path: u32,
     /// Bytes of extended headers (PAX records, GNU long names) of one entry.
     pub extensions: u32,
+}
+
+impl UnpackLimits {
+    /// For what is known.
+    pub const NONE: Self = Self {
+        bytes: u64::MAX,
+        entries: u64::MAX,
+        ratio: u64::MAX,
+        ratio_floor: u64::MAX,
+        path: u32::MAX,
+        extensions: u32::MAX,
+    };
 }
 
 impl Default for UnpackLimits {

@@ -30,6 +30,7 @@ use apply::Applier;
 pub use job::{Compression, UnpackJob, UnpackLimits, UnpackStream, Unpacked};
 use meta::Owners;
 use reader::Reader;
+pub(in crate::store) use sparse::{dense, hole};
 use stream::Stream;
 pub(in crate::store) use stream::decoder;
 pub use worker::{Worker, serve};

@@ -4,6 +4,31 @@ use anyhow::{Context, Result, bail};
 
 use super::header::{BLOCK, block, number};
 
+/// Zeros of this many bytes become a hole.
+const HOLE: usize = 64 << 10;
+
+/// Bytes at the start of `piece` that can be left out of a file: whole holes.
+pub(in crate::store) fn hole(piece: &[u8]) -> usize {
+    piece.chunks_exact(HOLE).take_while(|chunk| is_zero(chunk)).count() * HOLE
+}
+
+/// Bytes at the start of `piece` up to the next hole.
+pub(super) fn solid(piece: &[u8]) -> usize {
+    let holes = piece.chunks_exact(HOLE).position(is_zero);
+    holes.map_or(piece.len(), |index| index * HOLE)
+}
+
+/// Bytes of `piece` outside holes.
+pub(in crate::store) fn dense(piece: &[u8]) -> u64 {
+    let holes = piece.chunks_exact(HOLE).filter(|chunk| is_zero(chunk)).count();
+    (piece.len() - holes * HOLE) as u64
+}
+
+/// Ends at the first byte that is not, so that it costs nothing where there are none.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0) && bytes[1..] == bytes[..bytes.len() - 1]
+}
+
 /// One stretch of data in a sparse file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Region {

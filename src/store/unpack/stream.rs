@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
 use super::job::{Compression, UnpackLimits};
+use super::sparse;
 use crate::spec::digest::Digest;
 
 /// Decompressed bytes that travel at once.
@@ -124,12 +125,13 @@ fn produce(
         Ok(output) => output,
         Err(error) => return drop(chunks.send(Err(error))),
     };
-    let mut total = 0;
+    let (mut total, mut dense) = (0, 0);
     loop {
         let bytes = reusable.try_recv().unwrap_or_else(|_| vec![0; HEADROOM + CHUNK]);
         let message = read_chunk(&mut output, bytes).and_then(|chunk| {
             total += (chunk.end - HEADROOM) as u64;
-            within(limits, compressed.get(), total).map(|()| chunk)
+            dense += sparse::dense(&chunk.bytes[HEADROOM..chunk.end]);
+            within(limits, compressed.get(), total, dense).map(|()| chunk)
         });
         let last = message.as_ref().map_or(true, |chunk| chunk.end == HEADROOM);
         // The applier is gone when it failed: nothing is left to do.
@@ -171,11 +173,14 @@ fn read_chunk(output: &mut dyn Read, mut bytes: Vec<u8>) -> io::Result<Chunk> {
     Ok(Chunk { bytes, end })
 }
 
-fn within(limits: &UnpackLimits, compressed: u64, total: u64) -> io::Result<()> {
+fn within(limits: &UnpackLimits, compressed: u64, total: u64, dense: u64) -> io::Result<()> {
     if total > limits.bytes {
-        return Err(io::Error::other(format!("the layer holds more than the limit of {} bytes", limits.bytes)));
+        return Err(io::Error::other(format!(
+            "the layer holds more than the limit of {} bytes (layer-max-size)",
+            limits.bytes
+        )));
     }
-    if total > limits.ratio_floor && total / limits.ratio.max(1) > compressed {
+    if dense > limits.ratio_floor && dense / limits.ratio.max(1) > compressed {
         let UnpackLimits { ratio, ratio_floor, .. } = limits;
         return Err(io::Error::other(format!(
             "the layer unpacks to more than the limit of {ratio} times its compressed size (and {ratio_floor} bytes)"

@@ -39,19 +39,35 @@ fn resident() -> u64 {
 }
 
 #[test]
-fn ten_gigabytes_of_zeros_in_ten_megabytes_are_cut_early() {
-    // One member of 64 MiB of zeros, repeated: 10 GiB behind a header that announces them.
-    let zeros = gzip(&vec![0; 64 << 20]);
-    let head = gzip(&Header { name: b"zeros", size: 8_589_934_591, ..Header::default() }.block());
+fn ten_gigabytes_of_ones_in_ten_megabytes_are_cut_early() {
+    // One member of 64 MiB of ones, repeated: 10 GiB behind a header that announces them.
+    let ones = gzip(&vec![1; 64 << 20]);
+    let head = gzip(&Header { name: b"ones", size: 8_589_934_591, ..Header::default() }.block());
     let mut bench = Bench::new();
     bench.job.compression = Compression::Gzip;
     bench.job.limits.ratio_floor = 96 << 20;
     let before = resident();
     let started = Instant::now();
-    let why = bench.unpack_from(Repeat { head, block: zeros, times: 160, at: 0 }).unwrap_err();
-    assert!(why.contains("200 times") && why.contains("'zeros'"), "{why}");
+    let why = bench.unpack_from(Repeat { head, block: ones, times: 160, at: 0 }).unwrap_err();
+    assert!(why.contains("200 times") && why.contains("'ones'"), "{why}");
     assert!(started.elapsed() < Duration::from_secs(20));
     assert!(resident() - before < 128 << 20);
+}
+
+#[test]
+fn long_runs_of_zeros_are_holes_and_have_no_ratio() {
+    let mut content = vec![0; 48 << 20];
+    content[20_000_000] = 1;
+    let mut bench = Bench::new();
+    bench.job.compression = Compression::Gzip;
+    bench.job.limits.ratio_floor = 1 << 20;
+    let ends_in_zeros = Archive::new().file("first", b"x").file("sparse", &content).file("last", b"y").end();
+    let unpacked = bench.unpack(gzip(&ends_in_zeros)).unwrap();
+    assert_eq!(unpacked.size, content.len() as u64 + 2);
+    let path = bench.job.target.join("diff/sparse");
+    assert!(std::fs::read(&path).unwrap() == content);
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&path).unwrap());
+    assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
 }
 
 #[test]

@@ -52,6 +52,16 @@ pub fn driver(name: &str) -> Option<&'static dyn Driver> {
 /// Mounts with the driver remembered in `memory`, or with the first that works, which is then
 /// remembered. A container made with one driver keeps it: a copied upper is no overlay.
 pub fn mount(layout: &Layout<'_>, memory: &Path) -> io::Result<()> {
+    if !layout.lowers.is_empty() {
+        return mount_layers(layout, memory);
+    }
+    // An overlay needs something below.
+    let empty = layout.upper.with_file_name("empty");
+    std::fs::create_dir_all(&empty)?;
+    mount_layers(&Layout { lowers: &[empty], ..*layout }, memory)
+}
+
+fn mount_layers(layout: &Layout<'_>, memory: &Path) -> io::Result<()> {
     let remembered = std::fs::read_to_string(memory).unwrap_or_default();
     if let Some(driver) = driver(remembered.trim()) {
         return driver.mount(layout);

@@ -8,9 +8,7 @@ use super::{Found, FoundLayer, add_name, check_lengths, parse_config, parse_name
 use crate::spec::digest::Digest;
 use crate::spec::text::printable;
 use crate::store::archive::{Contents, MANIFEST};
-
-/// The kernel's limit of lower directories of one overlay.
-const LAYERS_MAX: usize = 500;
+use crate::store::registry::manifest::LAYERS_MAX;
 
 /// An entry of the list. Null lists are empty.
 #[derive(Deserialize)]
@@ -71,8 +69,9 @@ fn image(config: Vec<u8>, members: Vec<String>) -> Result<Found> {
     let parsed = parse_config(&config)?;
     let diff_ids = &parsed.rootfs.diff_ids;
     check_lengths(diff_ids.len(), members.len())?;
-    if !(1..=LAYERS_MAX).contains(&members.len()) {
-        bail!("image {} has {} layers: 1 to {LAYERS_MAX} can be mounted", Digest::of(&config).short(), members.len());
+    let count = members.len();
+    if count > LAYERS_MAX {
+        bail!("image {} has {count} layers, at most {LAYERS_MAX} can be mounted", Digest::of(&config).short());
     }
     let layer = |(member, diff_id): (String, &Digest)| FoundLayer { member, blob: None, diff_id: *diff_id };
     let layers = members.into_iter().zip(diff_ids).map(layer).collect();

@@ -15,9 +15,9 @@ use super::{Found, FoundLayer, add_name, parse_config, parse_name};
 use crate::spec::digest::Digest;
 use crate::spec::text::printable;
 use crate::store::archive::{Contents, REPOSITORIES, decode};
+use crate::store::registry::manifest::LAYERS_MAX;
 use crate::store::unpack::UnpackLimits;
 
-const LAYERS_MAX: usize = 500;
 /// What is about the layer and not about the image.
 const LAYER_FIELDS: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "throwaway"];
 

@@ -31,6 +31,7 @@ pub mod login;
 pub mod logout;
 pub mod logs;
 pub mod manifest;
+mod missing;
 pub mod network;
 mod noun;
 mod packing;

@@ -61,7 +61,7 @@ pub struct Args {
 
 /// Where a pull shows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Output {
+pub(super) enum Output {
     /// Lines on stdout; bars on stderr when both are terminals.
     Stdout,
     /// Everything on stderr, for commands whose stdout is not their own.
@@ -236,7 +236,8 @@ pub fn names_version(name: &str) -> bool {
     name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
-fn display(output: Output) -> Box<dyn Progress> {
+/// The display of a pull.
+pub(super) fn display(output: Output) -> Box<dyn Progress> {
     // A dumb terminal cannot draw a line anew.
     let watched = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
     match output {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::{Context, say, sweep_abandoned};
+use super::{Context, missing, say, sweep_abandoned};
 pub use options::{Kind, TransferOptions, access};
 pub use progress::ListLines;
 
@@ -19,7 +19,7 @@ use crate::spec::reference::ImageRef;
 use crate::store::Store;
 use crate::store::images::LookupError;
 use crate::store::lists::{List, ListError};
-use crate::store::push::{self, PushOptions, Pushed};
+use crate::store::push::{self, PushError, PushOptions, Pushed};
 
 /// Send an image, or all tags of a repository, to a registry
 #[derive(clap::Args, Debug)]
@@ -78,7 +78,13 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         say(&format!("The push refers to repository [{}]", first.to.repository()))?;
     }
     for job in &jobs {
-        let pushed = job.run(store, &options, args.quiet)?;
+        let pushed = match job.run(store, &options, args.quiet) {
+            Err(error) if matches!(error.downcast_ref(), Some(PushError::Missing(_))) => {
+                job.fetch_missing(context, &args)?;
+                job.run(store, &options, args.quiet)?
+            }
+            pushed => pushed?,
+        };
         let name = if args.quiet {
             job.to.to_string()
         } else {
@@ -98,6 +104,12 @@ pub fn write_digest(path: &Path, digest: Digest) -> Result<()> {
 }
 
 impl Job {
+    fn fetch_missing(&self, context: &Context, args: &Args) -> Result<()> {
+        let What::Image(manifest) = &self.what else { return Ok(()) };
+        let options = |from: &ImageRef| args.transfer.source(context, from, &self.to);
+        missing::fetch(context, *manifest, options, args.quiet)
+    }
+
     fn run(&self, store: &Store, options: &PushOptions, quiet: bool) -> Result<Pushed> {
         Ok(match &self.what {
             What::Image(manifest) => {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::Context;
+use super::{Context, missing};
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::archive::{self, Format, Output, SaveOptions, Selected};
@@ -35,7 +35,7 @@ pub struct Args {
     /// Save only images for this platform, as in linux/arm64
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
     platform: Vec<Platform>,
-    /// Accepted for compatibility: nothing is printed anyway
+    /// Show nothing of layers that are downloaded first
     #[arg(short, long)]
     quiet: bool,
     /// Accepted for compatibility: layers are written as they are
@@ -62,6 +62,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     for text in &args.images {
         select(context, text, &args.platform, &mut selected)?;
     }
+    for image in &selected {
+        missing::fetch(context, image.manifest, |from| missing::usual(context, from), args.quiet)?;
+    }
     let options = SaveOptions { format, compress: args.compress };
     archive::save(context.store()?, &selected, &options, output)?;
     Ok(ExitCode::SUCCESS)
@@ -80,7 +83,7 @@ fn select(context: &Context, text: &str, platforms: &[Platform], selected: &mut 
     let by_id = found.iter().any(|image| !image.tags.iter().chain(&image.digests).any(named));
     let images = if whole && !by_id { of_repository(context, &named)? } else { found };
     if images.is_empty() {
-        return Err(LookupError::NotFound(missing(text, reference.as_ref())).into());
+        return Err(LookupError::NotFound(unknown(text, reference.as_ref())).into());
     }
     for image in images {
         let names: Vec<ImageRef> = match &reference {
@@ -102,7 +105,7 @@ fn of_repository(context: &Context, named: &dyn Fn(&ImageRef) -> bool) -> Result
     Ok(images)
 }
 
-fn missing(text: &str, reference: Option<&ImageRef>) -> String {
+fn unknown(text: &str, reference: Option<&ImageRef>) -> String {
     reference.map_or_else(|| text.to_owned(), ImageRef::familiar)
 }
 

@@ -124,6 +124,43 @@ pub fn pull(
     pull_patiently(store, reference, options, unpacker, progress, &options.patience)
 }
 
+/// Fetches the `wanted` blobs of an image that is here, from where `from` is. Nothing is extracted or
+/// named.
+pub fn fetch_blobs(
+    store: &Store,
+    from: &ImageRef,
+    manifest: Digest,
+    wanted: &[Digest],
+    options: &PullOptions,
+    progress: &mut dyn Progress,
+) -> Result<(), PullError> {
+    let reference = from.at_digest(manifest);
+    let options = PullOptions { every_blob: true, ..options.clone() };
+    let work = async {
+        let demands = Demands {
+            registries: &options.registries,
+            tls_verify: options.tls_verify,
+            cert_dir: options.cert_dir.as_deref(),
+            keyring: options.keyring.as_ref(),
+        };
+        let sources = Sources::new(&reference, demands, &options.patience)?;
+        let mut resolved = resolve(store, &sources, &options, progress).await?;
+        resolved.layers.retain(|layer| wanted.contains(&layer.blob.digest));
+        let _lease = lease(store, &resolved)?;
+        fetch(store, &reference, &sources, &resolved.layers, &options, &mut Idle, progress).await.map(drop)
+    };
+    registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
+}
+
+/// For blobs whose layers are extracted.
+struct Idle;
+
+impl Unpacker for Idle {
+    fn start(&mut self, _: &UnpackJob) -> io::Result<UnpackStream> {
+        Err(io::Error::other("the layer itself is missing: pull the image again"))
+    }
+}
+
 fn pull_patiently(
     store: &Store,
     reference: &ImageRef,

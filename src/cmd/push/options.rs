@@ -5,7 +5,9 @@ use anyhow::{Result, bail};
 use crate::cmd::format::text::warn;
 use crate::cmd::registry_options::{RegistryOptions, RetryOptions};
 use crate::cmd::{Context, go_bool};
+use crate::spec::reference::ImageRef;
 use crate::store::compress::Codec;
+use crate::store::pull::PullOptions;
 use crate::store::push::{Format, PushAccess, PushOptions};
 
 /// How an image is sent.
@@ -76,6 +78,14 @@ impl TransferOptions {
             format: self.format.map(Kind::format).transpose()?,
             patience: self.retry.patience(),
         })
+    }
+
+    /// How to fetch what is missing here, when pushing to `to`, from where it came.
+    pub fn source(&self, context: &Context, from: &ImageRef, to: &ImageRef) -> Result<PullOptions> {
+        // The flags are about one registry.
+        let other = RegistryOptions { authfile: self.registry.authfile.clone(), ..RegistryOptions::default() };
+        let registry = if from.domain() == to.domain() { &self.registry } else { &other };
+        registry.pull_options(context, from, &self.retry)
     }
 
     /// Says what is done in another way than asked for.

@@ -22,6 +22,9 @@ pub enum PushError {
         "no space left on the file system of {0} to compress a layer: free some space, or push to where the layer is already"
     )]
     NoSpace(String),
+    /// The layer was extracted from a blob of another compression.
+    #[error("blob {0} of the image is not in the store")]
+    Missing(Digest),
     #[error("{0:#}")]
     Store(anyhow::Error),
 }

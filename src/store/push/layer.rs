@@ -50,9 +50,13 @@ impl LayerJob<'_> {
     /// Brings the layer to the registry: how it is compressed there, and its blob.
     pub async fn run(&self) -> Result<(Compression, Descriptor), PushError> {
         let Some(codec) = self.layer.codec else {
-            let path = self.pipeline.store.blobs().path(self.layer.blob.digest);
-            self.upload(self.layer.blob, &path).await?;
-            return Ok((self.layer.compression, self.layer.blob));
+            let blob = self.layer.blob;
+            if self.pipeline.store.blobs().contains(blob.digest) {
+                self.upload(blob).await?;
+            } else if !self.find_there(blob).await? {
+                return Err(PushError::Missing(blob.digest));
+            }
+            return Ok((self.layer.compression, blob));
         };
         if let Some(blob) = self.find_variant(codec).await? {
             return Ok((codec.compression(), blob));
@@ -64,38 +68,47 @@ impl LayerJob<'_> {
             Variant { blob: blob.digest, size: blob.size, media_type: media_type(codec), level: level(codec) };
         // Only a later push would be quicker for it.
         let _ = variants.remember(self.layer.diff_id, variant);
-        self.upload(blob, &squeezed.path()).await?;
+        self.upload_file(blob, &squeezed.path()).await?;
         Ok((codec.compression(), blob))
     }
 
     /// The blob that the layer became in an earlier push, if it is there or can be had without being
     /// sent.
     async fn find_variant(&self, codec: Codec) -> Result<Option<Descriptor>, PushError> {
-        let Pipeline { store, repository, mounts, .. } = self.pipeline;
+        let store = self.pipeline.store;
         let is_it = |known: &Variant| (known.media_type == media_type(codec)) && known.level == level(codec);
         let Some(known) = store.variants().of(self.layer.diff_id).into_iter().find(is_it) else { return Ok(None) };
         let blob = Descriptor { digest: known.blob, size: known.size };
-        let path = store.blobs().path(blob.digest);
         if store.blobs().contains(blob.digest) {
-            self.upload(blob, &path).await?;
+            self.upload(blob).await?;
             return Ok(Some(blob));
         }
+        Ok(self.find_there(blob).await?.then_some(blob))
+    }
+
+    /// Whether a blob that is not here is there, or was mounted there from another repository.
+    async fn find_there(&self, blob: Descriptor) -> Result<bool, PushError> {
+        let Pipeline { store, repository, mounts, .. } = self.pipeline;
         let retrying = |pause, _: &str| self.tell(&LayerState::Retrying { pause });
         let has = async || repository.has_blob(blob.digest).await;
         if patiently(repository.patience(), retrying, has).await? {
             self.tell(&LayerState::AlreadyExists);
-            return Ok(Some(blob));
+            return Ok(true);
         }
-        let candidates = mounts.of(blob.digest, self.layer.diff_id);
+        let (path, candidates) = (store.blobs().path(blob.digest), mounts.of(blob.digest, self.layer.diff_id));
         let upload = Upload { to: repository, blob, content: Content::File(&path), mounts: &candidates };
         let mounted = upload.mount().await?;
-        Ok(mounted.map(|from| {
-            self.tell(&LayerState::Mounted(from));
-            blob
-        }))
+        let Some(from) = mounted else { return Ok(false) };
+        self.tell(&LayerState::Mounted(from));
+        Ok(true)
     }
 
-    async fn upload(&self, blob: Descriptor, path: &Path) -> Result<(), PushError> {
+    async fn upload(&self, blob: Descriptor) -> Result<(), PushError> {
+        let path = self.pipeline.store.blobs().path(blob.digest);
+        self.upload_file(blob, &path).await
+    }
+
+    async fn upload_file(&self, blob: Descriptor, path: &Path) -> Result<(), PushError> {
         let Pipeline { repository, mounts, .. } = self.pipeline;
         let candidates = mounts.of(blob.digest, self.layer.diff_id);
         let upload = Upload { to: repository, blob, content: Content::File(path), mounts: &candidates };
@@ -116,6 +129,9 @@ impl LayerJob<'_> {
         let store = self.pipeline.store;
         let _one = self.pipeline.compressing.lock().await;
         let (blob, total) = (self.layer.blob.digest, self.layer.blob.size);
+        if !store.blobs().contains(blob) {
+            return Err(PushError::Missing(blob));
+        }
         let from = store.blobs().open(blob).map_err(PushError::store(store))?;
         let done = Arc::new(AtomicU64::new(0));
         let (there, counter, compression) = (store.clone(), Arc::clone(&done), self.layer.compression);

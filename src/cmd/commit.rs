@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::format::text::warn;
 use super::packing::{self, Packing};
 use super::pull::unpack_worker;
-use super::{Context, say, sweep_abandoned};
+use super::{Context, missing, say, sweep_abandoned};
 use crate::sandbox::halt::{Halt, Halting};
 use crate::sandbox::userns;
 use crate::spec::change;
@@ -23,6 +23,7 @@ use crate::store::containers::Container;
 use crate::store::gc::Lease;
 use crate::store::intake::{Expected, Intake, Keep, Taken};
 use crate::store::pack::{self, PackOptions, Packed, Tree};
+use crate::store::registry::manifest::LAYERS_MAX;
 use crate::store::unpack::UnpackLimits;
 use crate::store::{Store, fs};
 use image::{Base, Recipe};
@@ -96,10 +97,16 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         None => Timestamp::now(),
     };
     let base = Base::of(store, &container, args.squash)?;
+    if base.diff_ids().len() >= LAYERS_MAX {
+        bail!("the container's image has {LAYERS_MAX} layers already, no more can be mounted: commit with --squash");
+    }
     let mut config = base.config(&container);
     change::apply(&mut config, &args.change)?;
     sweep_abandoned(context)?;
-    let (layer, lease) = take_layer(store, &container, &base, &args)?;
+    if let Some(manifest) = base.manifest {
+        missing::fetch(context, manifest, |from| missing::usual(context, from), false)?;
+    }
+    let (layer, lease) = take_layer(store, &container, &base, &args, context.layer_limits()?)?;
     if !fs::exists(&container.path("config.json")) {
         bail!("container {} was removed during the commit", container.id().short());
     }
@@ -127,7 +134,13 @@ fn target(context: &Context, text: &str) -> Result<ImageRef> {
 
 /// Packs what the container changed and brings it into the store; None when that is nothing. The
 /// lease keeps it and the base from collection.
-fn take_layer(store: &Store, container: &Container, base: &Base, args: &Args) -> Result<(Option<Taken>, Lease)> {
+fn take_layer(
+    store: &Store,
+    container: &Container,
+    base: &Base,
+    args: &Args,
+    limits: UnpackLimits,
+) -> Result<(Option<Taken>, Lease)> {
     let tree = packing::tree_of(store, container, "commit")?;
     let options = PackOptions { timestamp: args.timestamp };
     let squash = args.squash;
@@ -147,7 +160,6 @@ fn take_layer(store: &Store, container: &Container, base: &Base, args: &Args) ->
         return Ok((None, lease));
     }
     let mut archive = Thawing { archive: std::io::Cursor::new(head).chain(packing), halt };
-    let limits = UnpackLimits { bytes: u64::MAX, entries: u64::MAX, ..UnpackLimits::default() };
     let mut intake = Intake { store, lease: &lease, unpacker: &mut worker, single_id, limits };
     let keep = Keep::Compressed(Codec::GZIP);
     let taken = intake.take(&mut archive, base.diff_ids(), &Expected::default(), keep, &mut |_| ())?;

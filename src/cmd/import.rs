@@ -15,7 +15,6 @@ use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::archive::{self, Import};
 use crate::store::registry::{Patience, download};
-use crate::store::unpack::UnpackLimits;
 
 /// Import a root file system as an image of one layer
 #[derive(clap::Args, Debug)]
@@ -67,7 +66,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         message: args.message.as_deref().filter(|text| !text.is_empty()).unwrap_or(&default),
         created: Timestamp::now(),
         single_id: userns::is_single(store)?,
-        limits: UnpackLimits::default(),
+        limits: context.layer_limits()?,
     };
     let imported = open(&args.source).and_then(|input| archive::import(store, input, &request, &mut worker));
     drop(worker);

@@ -41,12 +41,17 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     // Before anything is opened that the unpacking process must not inherit.
     let mut worker = unpack_worker(store)?;
     let single_id = userns::is_single(store)?;
-    let options = LoadOptions { platform: args.platform, single_id, ..LoadOptions::default() };
-    let loaded = open(store, input.as_ref(), options.limits)
+    let options = LoadOptions { platform: args.platform, single_id, limits: context.layer_limits()? };
+    let loaded = open(store, input.as_ref(), of_archive(options.limits))
         .and_then(|contents| archive::load(store, &contents, &options, &mut worker));
     drop(worker);
     let shown = input.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
     report(&loaded.with_context(|| format!("load {shown}"))?)
+}
+
+/// An archive may hold several layers: it is not held to what one of them may have.
+fn of_archive(limits: UnpackLimits) -> UnpackLimits {
+    UnpackLimits { bytes: limits.bytes.max(UnpackLimits::default().bytes), ..limits }
 }
 
 fn open(store: &Store, input: Option<&PathBuf>, limits: UnpackLimits) -> Result<Contents> {

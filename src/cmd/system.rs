@@ -81,7 +81,8 @@ fn check(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
     }
     let mut worker = pull::unpack_worker(store)?;
     let mut failed = false;
-    for repair in check::repair(store, findings, &mut worker, userns::is_single(store)?) {
+    let options = check::RepairOptions { single_id: userns::is_single(store)?, limits: context.layer_limits()? };
+    for repair in check::repair(store, findings, &mut worker, options) {
         let outcome = match &repair.outcome {
             Ok(done) => done.clone(),
             Err(error) => {

@@ -14,6 +14,7 @@ mod flags;
 mod hardening;
 mod images;
 mod isolation;
+mod layers;
 mod lifecycle;
 mod manpages;
 mod many;

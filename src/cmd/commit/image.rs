@@ -28,6 +28,8 @@ const OF_THE_MAKER: [&str; 6] = ["id", "parent", "comment", "container", "contai
 
 /// The image that a container was made from.
 pub struct Base {
+    /// Its manifest, unless its layers are not to be kept.
+    pub manifest: Option<Digest>,
     config: ImageConfig,
     /// Its layers, lowest first; none when they are not to be kept.
     layers: Vec<Descriptor>,
@@ -39,20 +41,20 @@ impl Base {
     pub fn of(store: &Store, container: &Container, squash: bool) -> Result<Self> {
         let id = container.image_id();
         let Some(id) = id else {
-            return Ok(Self { config: ImageConfig::default(), layers: Vec::new(), squash });
+            return Ok(Self { manifest: None, config: ImageConfig::default(), layers: Vec::new(), squash });
         };
         let gone =
             || format!("the image {} that the container was made from was removed: commit with --squash", id.short());
         let record = match store.images().resolve(&id.to_string()) {
             Err(_) if squash => {
                 let config = store.images().config(id).unwrap_or_default();
-                return Ok(Self { config, layers: Vec::new(), squash });
+                return Ok(Self { manifest: None, config, layers: Vec::new(), squash });
             }
             found => found.with_context(gone)?,
         };
         let config = store.images().config(record.config)?;
         let layers = if squash { Vec::new() } else { store.images().manifest(record.manifest)?.layers };
-        Ok(Self { config, layers, squash })
+        Ok(Self { manifest: (!squash).then_some(record.manifest), config, layers, squash })
     }
 
     /// What must not be collected meanwhile.

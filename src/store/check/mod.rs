@@ -9,7 +9,7 @@ use std::fmt;
 
 use anyhow::{Context, Result};
 
-pub use repair::{Repair, repair};
+pub use repair::{Repair, RepairOptions, repair};
 
 use super::Store;
 use super::containers::{self, names};

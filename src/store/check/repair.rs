@@ -28,17 +28,35 @@ pub struct Repair {
     pub outcome: Result<String>,
 }
 
-/// Repairs what it can, in the order of the findings; goes on past what it cannot. `single_id` is
-/// as in [`UnpackJob`].
-pub fn repair(store: &Store, findings: Vec<Finding>, unpacker: &mut dyn Unpacker, single_id: bool) -> Vec<Repair> {
+/// How layers are extracted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RepairOptions {
+    /// As in [`UnpackJob`].
+    pub single_id: bool,
+    /// Where a layer is stopped.
+    pub limits: UnpackLimits,
+}
+
+/// Repairs what it can, in the order of the findings; goes on past what it cannot.
+pub fn repair(
+    store: &Store,
+    findings: Vec<Finding>,
+    unpacker: &mut dyn Unpacker,
+    options: RepairOptions,
+) -> Vec<Repair> {
     let mut repair_one = |finding: Finding| {
-        let outcome = repair_finding(store, &finding, unpacker, single_id);
+        let outcome = repair_finding(store, &finding, unpacker, options);
         Repair { finding, outcome }
     };
     findings.into_iter().map(&mut repair_one).collect()
 }
 
-fn repair_finding(store: &Store, finding: &Finding, unpacker: &mut dyn Unpacker, single_id: bool) -> Result<String> {
+fn repair_finding(
+    store: &Store,
+    finding: &Finding,
+    unpacker: &mut dyn Unpacker,
+    options: RepairOptions,
+) -> Result<String> {
     match finding {
         Finding::BlobCorrupt { digest, .. } => {
             store.blobs().remove(*digest)?;
@@ -49,7 +67,7 @@ fn repair_finding(store: &Store, finding: &Finding, unpacker: &mut dyn Unpacker,
         Finding::ImageRecord(record) => set_aside(store, &store.path("images").join(&record.id), &record.id),
         Finding::Layer { source: None, .. } => bail!("no image in the store has this layer: pull the image again"),
         Finding::Layer { source: Some(layer), .. } => {
-            extract(store, layer, unpacker, single_id)?;
+            extract(store, layer, unpacker, options)?;
             Ok("extracted again".to_owned())
         }
         Finding::ContainerConfig(record) => set_aside_container(store, &record.id.parse()?),
@@ -104,15 +122,15 @@ fn reset_state(store: &Store, id: &ContainerId) -> Result<String> {
 }
 
 /// Extracts a layer from its blob, through the same process as a pull.
-fn extract(store: &Store, layer: &ImageLayer, unpacker: &mut dyn Unpacker, single_id: bool) -> Result<()> {
+fn extract(store: &Store, layer: &ImageLayer, unpacker: &mut dyn Unpacker, options: RepairOptions) -> Result<()> {
     let _lease = Lease::create(store, &[layer.blob, layer.chain_id])?;
     let mut blob = store.blobs().open(layer.blob)?;
     let staged = Staging::create(store).context("make a staging directory")?;
     let job = UnpackJob {
         compression: compression(&store.blobs().path(layer.blob))?,
         target: staged.path().to_owned(),
-        limits: UnpackLimits::default(),
-        single_id,
+        limits: options.limits,
+        single_id: options.single_id,
     };
     let unpacked = unpack(&mut blob, unpacker, &job)?;
     if unpacked.diff_id != layer.diff_id {

@@ -35,7 +35,7 @@ impl Unpacker for FakeUnpacker {
 
 fn repair_all(store: &Store) -> Vec<String> {
     let findings = check(store).unwrap();
-    let repairs = repair(store, findings, &mut FakeUnpacker::default(), false);
+    let repairs = repair(store, findings, &mut FakeUnpacker::default(), RepairOptions::default());
     repairs.into_iter().map(|repair| repair.outcome.unwrap_or_else(|error| format!("error: {error:#}"))).collect()
 }
 
@@ -112,7 +112,7 @@ fn an_unpacker_that_fails_leaves_the_layer_missing() {
         ),
     ] {
         let mut unpacker = FakeUnpacker { answer: Some(answer.to_owned().leak()) };
-        let repairs = repair(&store, check(&store).unwrap(), &mut unpacker, false);
+        let repairs = repair(&store, check(&store).unwrap(), &mut unpacker, RepairOptions::default());
         let error = repairs[0].outcome.as_ref().unwrap_err();
         assert!(format!("{error:#}").contains(expected), "{error:#}");
         assert_eq!(check(&store).unwrap().len(), 1);

@@ -170,7 +170,8 @@ fn write_file(store: &Store, item: Item, target: &NewDirectory) -> Result<()> {
 /// What a layer's blob unpacks to.
 fn unpacked(store: &Store, digest: Digest) -> Result<Box<dyn Read>> {
     let file = store.blobs().open(digest)?;
-    Ok(decode::decoded(file, UnpackLimits::default())?)
+    // What is in the store was measured when it came.
+    Ok(decode::decoded(file, UnpackLimits::NONE)?)
 }
 
 /// Whether a layer's blob is a plain tar.

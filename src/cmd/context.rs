@@ -5,14 +5,14 @@ use std::cell::{Cell, OnceCell};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use super::error;
 use super::settings::{self, Loaded};
 use crate::doctor::Places;
 use crate::sandbox::userns::{self, Preparation};
 use crate::spec::reference::{self, ImageRef};
-use crate::spec::registries::{Registries, RegistriesConf};
+use crate::spec::registries::{Domain, Registries};
 use crate::spec::settings::{Origin, Settings};
 use crate::store::Store;
 use crate::store::pull::UnpackLimits;
@@ -67,9 +67,12 @@ impl Context {
             return Ok(loaded);
         }
         let loaded = settings::load(&self.options)?;
-        // Who says what short names mean means all of them.
-        if let (Origin::Default, Ok(conf)) = (&loaded.settings.registry.origin, &loaded.registries_conf) {
-            reference::set_aliases(conf.aliases.clone());
+        // Who says what short names mean means all of them. Files that cannot be used are the affair
+        // of who asks a registry.
+        if loaded.settings.registry.origin == Origin::Default {
+            let meanings =
+                |name: &str| settings::registries_conf().map_or_else(|_| Vec::new(), |conf| conf.meanings(name));
+            reference::set_other_meanings(meanings);
         }
         reference::set_default_registry(loaded.settings.registry.value.clone());
         Ok(self.loaded.get_or_init(|| loaded))
@@ -77,18 +80,20 @@ impl Context {
 
     /// What is known about registries: the user's settings, then `registries.conf`.
     pub fn registries(&self) -> Result<Registries> {
-        let rules = self.registries_conf()?.rules.values().cloned().collect();
+        let rules = settings::registries_conf()?.rules.values().cloned().collect();
         Ok(Registries { rules, ..self.settings()?.registries() })
     }
 
-    /// That it cannot be used concerns only who asks a registry.
-    fn registries_conf(&self) -> Result<&RegistriesConf> {
-        self.loaded()?.registries_conf.as_ref().map_err(|why| anyhow!("{why}"))
+    /// The registry to ask where none is named.
+    pub fn default_registry(&self) -> Result<Domain> {
+        let own = &self.settings()?.registry;
+        let conf = if own.origin == Origin::Default { settings::registries_conf()?.default_registry() } else { None };
+        Ok(conf.unwrap_or(&own.value).clone())
     }
 
-    /// An image's name as typed, read as the configuration has short names.
+    /// A name for an image, read as the configuration has short names.
     pub fn image_name(&self, text: &str) -> Result<ImageRef> {
-        self.registries_conf()?;
+        self.settings()?;
         Ok(text.parse()?)
     }
 

@@ -22,6 +22,7 @@ use crate::spec::image::ImageConfig;
 use crate::spec::mount::{Mount, MountKind};
 use crate::spec::names;
 use crate::spec::platform::Platform;
+use crate::spec::reference::ImageRef;
 use crate::store::containers::{Container, CreateError};
 use crate::store::images::Image;
 use crate::store::{self, Store};
@@ -83,7 +84,8 @@ pub fn create(
     store.networks().resolve(&mut request.network).or_exit(125)?;
     let donor_name = donor_name(store, &request.network).or_exit(125)?;
     super::sweep_abandoned(context).or_exit(125)?;
-    let (root, config) = base(context, image, options, policy).or_exit(125)?;
+    let (root, config, name) = base(context, image, options, policy).or_exit(125)?;
+    request.image = name;
     if purpose != Purpose::Keep {
         context.prepare_user_namespace().or_exit(125)?;
     }
@@ -170,15 +172,15 @@ fn new_id() -> Result<ContainerId> {
 }
 
 /// What the container is made from: an image of the store, pulled if the policy says so, or a
-/// directory.
+/// directory. And what to call that.
 fn base(
     context: &Context,
     image: &str,
     options: &CreateOptions,
     policy: PullPolicy,
-) -> Result<(RootSource, Option<ImageConfig>)> {
+) -> Result<(RootSource, Option<ImageConfig>, String)> {
     if let Some(directory) = image.strip_prefix(ROOTFS_PREFIX) {
-        return Ok((RootSource::Directory(root_directory(directory)?), None));
+        return Ok((RootSource::Directory(root_directory(directory)?), None, image.to_owned()));
     }
     let store = context.store()?;
     let found = match policy {
@@ -203,7 +205,24 @@ fn base(
     if options.platform.is_none() {
         warn_of_platform(&config);
     }
-    Ok((RootSource::Image { id: found.id, layers }, Some(config)))
+    let name = lasting_name(store, &found, image);
+    Ok((RootSource::Image { id: found.id, layers }, Some(config), name))
+}
+
+/// The name as typed, or in full where it is short for something that the configuration says.
+fn lasting_name(store: &Store, image: &Image, typed: &str) -> String {
+    let by_id = image.id.hex().starts_with(typed.strip_prefix("sha256:").unwrap_or(typed));
+    let has = |name: &ImageRef| {
+        let exact = name.digest().map_or_else(|| name.clone(), |digest| name.at_digest(digest));
+        image.tags.contains(&exact) || image.digests.contains(&exact)
+    };
+    match typed.parse::<ImageRef>() {
+        Ok(name) if !by_id && !has(&name) => match store.images().by_typed_name(typed) {
+            Ok(Some(record)) => record.name.familiar(),
+            _ => typed.to_owned(),
+        },
+        _ => typed.to_owned(),
+    }
 }
 
 /// An image of another platform than asked for is as good as missing.

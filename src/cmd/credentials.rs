@@ -25,7 +25,7 @@ pub fn auth_files(authfile: Option<&Path>) -> AuthFiles {
 /// A registry as typed for `login` and `logout`, and the repository behind it if one was named
 /// (podman). An address's path means nothing.
 pub fn server(context: &Context, typed: Option<&str>) -> Result<(Domain, String)> {
-    let Some(typed) = typed else { return Ok((context.settings()?.registry.value.clone(), String::new())) };
+    let Some(typed) = typed else { return Ok((context.default_registry()?, String::new())) };
     let stripped = typed.strip_prefix("https://").or_else(|| typed.strip_prefix("http://"));
     let (host, path) = match stripped {
         Some(address) => (address.split('/').next().unwrap_or_default(), ""),

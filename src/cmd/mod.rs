@@ -52,6 +52,7 @@ pub mod scp;
 pub mod search;
 mod selection;
 mod settings;
+mod short_names;
 pub mod start;
 pub mod stop;
 mod suggest;

@@ -13,13 +13,12 @@ use super::create_options::CreateOptions;
 use super::format::text::{clean_line, warn};
 use super::progress::{Bars, Lines, Silent};
 use super::registry_options::{RegistryOptions, RetryOptions};
-use super::{Context, error, sweep_abandoned};
+use super::{Context, error, short_names, sweep_abandoned};
 use crate::sandbox::userns;
 use crate::spec::create::PullPolicy;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
-use crate::store::registry::{self, Client, listing};
 use crate::store::{Store, unpack};
 use crate::sys::process::{self, Fork};
 
@@ -73,22 +72,31 @@ pub(super) enum Output {
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let platform = args.platform()?;
+    let meant = args.images.iter().map(|name| short_names::candidates(context, name)).collect::<Result<Vec<_>>>()?;
     if args.registry.creds.is_some() {
-        let named = args.images.iter().map(|name| Ok(context.image_name(name)?.domain().to_owned()));
-        if named.collect::<Result<BTreeSet<String>>>()?.len() > 1 {
-            bail!("conflicting options: --creds is for one registry, and the images are of several");
+        let domains: BTreeSet<&str> = meant.iter().flatten().map(ImageRef::domain).collect();
+        if domains.len() > 1 {
+            bail!("conflicting options: --creds is for one registry, and the images may be of several");
         }
     }
-    for name in &args.images {
-        let reference = context.image_name(name)?;
-        let options =
-            PullOptions { platform: platform.clone(), ..args.registry.pull_options(context, &reference, &args.retry)? };
-        if args.all_tags {
-            pull_all_tags(&args, context, name, &reference, &options)?;
-        } else {
-            pull_one(&args, context, name, &reference, &options)?;
-            super::say(&reference.to_string())?;
+    for (name, candidates) in args.images.iter().zip(&meant) {
+        let pull = |reference: &ImageRef| {
+            let options = PullOptions {
+                platform: platform.clone(),
+                ..args.registry.pull_options(context, reference, &args.retry)?
+            };
+            match args.all_tags {
+                true => pull_all_tags(&args, context, reference, &options),
+                false => pull_one(&args, context, reference, &options).map(|()| reference.to_string()),
+            }
+        };
+        if args.all_tags && names_version(name) {
+            bail!("tag can't be used with --all-tags/-a");
         }
+        if !args.all_tags && !args.quiet && !names_version(name) && args.asks(context, candidates)? {
+            super::say("Using default tag: latest")?;
+        }
+        super::say(&short_names::in_turn(name, candidates, pull)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -96,6 +104,15 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 impl Args {
     fn output(&self) -> Output {
         if self.quiet { Output::Quiet } else { Output::Stdout }
+    }
+
+    /// Whether the registry of one of these images is asked, or that of the one which is here.
+    fn asks(&self, context: &Context, candidates: &[ImageRef]) -> Result<bool> {
+        Ok(match (self.policy, candidates) {
+            (PullPolicy::Never, _) => false,
+            (PullPolicy::Missing, [only]) => !is_here(context, only, self.platform()?.as_ref())?,
+            _ => true,
+        })
     }
 
     /// The platform asked for, in one word or in several.
@@ -113,15 +130,12 @@ impl Args {
     }
 }
 
-fn pull_one(args: &Args, context: &Context, name: &str, reference: &ImageRef, options: &PullOptions) -> Result<()> {
+fn pull_one(args: &Args, context: &Context, reference: &ImageRef, options: &PullOptions) -> Result<()> {
     let here = args.policy != PullPolicy::Always && is_here(context, reference, options.platform.as_ref())?;
     match args.policy {
         PullPolicy::Never if !here => bail!("No such image: {}", reference.familiar()),
         PullPolicy::Never | PullPolicy::Missing if here => return Ok(()),
         _ => {}
-    }
-    if !args.quiet && !names_version(name) {
-        super::say("Using default tag: latest")?;
     }
     match pull_image(context, reference, options, args.output()) {
         Err(error) if here => {
@@ -132,30 +146,16 @@ fn pull_one(args: &Args, context: &Context, name: &str, reference: &ImageRef, op
     }
 }
 
-/// `--all-tags`: one after the other, as the registry lists them.
-fn pull_all_tags(
-    args: &Args,
-    context: &Context,
-    name: &str,
-    reference: &ImageRef,
-    options: &PullOptions,
-) -> Result<()> {
-    if names_version(name) {
-        bail!("tag can't be used with --all-tags/-a");
-    }
+/// `--all-tags`: one after the other, as the registry lists them. Returns the repository.
+fn pull_all_tags(args: &Args, context: &Context, reference: &ImageRef, options: &PullOptions) -> Result<String> {
     let reach = args.registry.reach(context, reference.domain())?;
-    let patience = args.retry.patience();
-    let work = async {
-        let client = Client::connect(reference, &reach.access(), patience).await?;
-        listing::tags(&client).await
-    };
-    for tag in registry::block_on(work)?? {
+    for tag in reach.tags(reference, args.retry.patience())? {
         // A tag that no reference can have is none of ours.
         let named: Result<ImageRef, _> = format!("{}:{tag}", reference.repository()).parse();
         let named = named.map_err(|error| anyhow!("tag {tag:?} of {}: {error}", reference.familiar_repository()))?;
-        pull_one(args, context, &named.to_string(), &named, options)?;
+        pull_one(args, context, &named, options)?;
     }
-    super::say(&reference.repository())
+    Ok(reference.repository())
 }
 
 /// The pull before `run` and `create`; `missing` says first that the image is not here. All on
@@ -182,16 +182,22 @@ pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, mis
 }
 
 fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<Pulled> {
-    let reference = context.image_name(image)?;
+    let candidates = short_names::candidates(context, image)?;
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
-    if missing && !options.quiet {
-        writeln!(io::stderr(), "Unable to find image '{}' locally", reference.familiar())?;
+    if options.registry.creds.is_some() && candidates.iter().any(|other| other.domain() != candidates[0].domain()) {
+        bail!("conflicting options: --creds is for one registry, and {image} may be of several");
     }
-    let options = PullOptions {
-        platform: options.platform.clone(),
-        ..options.registry.pull_options(context, &reference, &options.retry)?
-    };
-    pull_image(context, &reference, &options, output)
+    if missing && !options.quiet {
+        let name = if let [only] = &candidates[..] { only.familiar() } else { image.to_owned() };
+        writeln!(io::stderr(), "Unable to find image '{name}' locally")?;
+    }
+    short_names::in_turn(image, &candidates, |reference| {
+        let options = PullOptions {
+            platform: options.platform.clone(),
+            ..options.registry.pull_options(context, reference, &options.retry)?
+        };
+        pull_image(context, reference, &options, output)
+    })
 }
 
 /// Pulls one image and shows how it goes. The caller has one thread and keeps it.

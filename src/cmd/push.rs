@@ -128,7 +128,7 @@ fn one(args: &Args, context: &Context, store: &Store) -> Result<Job> {
     let named = args.image.parse::<ImageRef>();
     let to = match (&args.destination, &named) {
         (Some(text), _) => destination(text)?,
-        (None, Ok(name)) => name.clone(),
+        (None, Ok(name)) => store.images().by_typed_name(&args.image)?.map_or_else(|| name.clone(), |found| found.name),
         // As it would be said of a name that is not there: an id names no place to push to.
         (None, Err(_)) if store.images().resolve(&args.image).is_ok() => {
             bail!("image {} is pushed by a name: give one as the second argument", args.image)
@@ -158,9 +158,9 @@ fn one(args: &Args, context: &Context, store: &Store) -> Result<Job> {
 
 /// The manifest of an image. Without a destination only a name will do, as it says where to.
 fn find(store: &Store, text: &str, by_name: bool) -> Result<Digest, LookupError> {
-    let record = match text.parse::<ImageRef>() {
-        Ok(name) if by_name => store.images().by_name(&name)?,
-        _ => Some(store.images().resolve(text)?),
+    let record = match by_name {
+        true => store.images().by_typed_name(text)?,
+        false => Some(store.images().resolve(text)?),
     };
     record.map(|record| record.manifest).ok_or_else(|| LookupError::NotFound(text.to_owned()))
 }

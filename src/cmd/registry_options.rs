@@ -11,10 +11,10 @@ use anyhow::{Result, anyhow, bail};
 use super::Context;
 use super::credentials::{ask_hidden, auth_files, can_ask};
 use crate::spec::reference::ImageRef;
-use crate::spec::registries::{Domain, Registries};
+use crate::spec::registries::{Domain, Place, Registries};
 use crate::spec::time::parse_duration;
 use crate::store::pull::PullOptions;
-use crate::store::registry::{Access, Patience};
+use crate::store::registry::{self, Access, Client, Patience, RegistryError, listing};
 
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
 use crate::store::registry::auth::{Credentials, Given, Keyring};
@@ -99,7 +99,7 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// The same for a client.
+    /// The same for a client of the registry.
     pub fn access(&self) -> Access<'_> {
         Access {
             tls_verify: self.tls_verify,
@@ -107,6 +107,23 @@ impl Reach {
             mirror: None,
             keyring: Some(&self.keyring),
         }
+    }
+
+    /// The same for where `registries.conf` says that it is.
+    pub fn access_at<'a>(&'a self, place: &'a Place) -> Access<'a> {
+        let tls_verify = self.tls_verify.or(place.insecure.then_some(false));
+        Access { tls_verify, mirror: Some(place), ..self.access() }
+    }
+
+    /// The tags of a repository, from where `registries.conf` says that it is.
+    pub fn tags(&self, reference: &ImageRef, patience: Patience) -> Result<Vec<String>> {
+        let (_, place) = self.registries.places(reference).map_err(RegistryError::from)?;
+        let access = self.access_at(&place);
+        let work = async {
+            let client = Client::connect(reference, &access, patience).await?;
+            listing::tags(&client).await
+        };
+        Ok(registry::block_on(work)??)
     }
 }
 

@@ -77,7 +77,10 @@ fn select(context: &Context, text: &str, platforms: &[Platform], selected: &mut 
         Err(LookupError::NotFound(_)) => Vec::new(),
         found => vec![found?],
     };
-    let reference: Option<ImageRef> = context.image_name(text).ok();
+    let reference = match context.store()?.images().by_typed_name(text)? {
+        Some(record) => Some(ImageRef::clone(&record.name)),
+        None => context.image_name(text).ok(),
+    };
     let named = |name: &ImageRef| reference.as_ref().is_some_and(|wanted| wanted.repository() == name.repository());
     let whole = reference.as_ref().is_some_and(|wanted| wanted.digest().is_none()) && !has_tag(text);
     let by_id = found.iter().any(|image| !image.tags.iter().chain(&image.digests).any(named));

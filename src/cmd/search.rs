@@ -9,11 +9,11 @@ use super::format::filter::{Filter, FilterError, Filters};
 use super::format::human::ellipsis;
 use super::format::list::{Format, Listing, Row};
 use super::registry_options::{Reach, RegistryOptions};
-use super::{Context, print_bytes};
+use super::{Context, print_bytes, short_names};
 use crate::spec::reference::ImageRef;
 use crate::spec::registries::Domain;
 use crate::store::registry::listing::{self, Hit};
-use crate::store::registry::{self, Client, Patience, RegistryError, Session};
+use crate::store::registry::{self, Patience, RegistryError, Session};
 
 /// Search a registry for images
 #[derive(clap::Args, Clone, Debug)]
@@ -100,23 +100,33 @@ fn place<'a>(context: &Context, term: &'a str) -> Result<(Domain, &'a str)> {
     {
         return Ok((registry, rest));
     }
-    Ok((context.settings()?.registry.value.clone(), term))
+    Ok((context.default_registry()?, term))
 }
 
 /// docker's search, or, where that is unknown, the list of all repositories.
 async fn hits(registry: &Domain, term: &str, reach: &Reach, limit: u16) -> Result<Vec<Hit>, RegistryError> {
+    let place = reach.registries.place_of(registry)?;
+    let below = if place.path.is_empty() { String::new() } else { format!("{}/", place.path) };
+    // What is somewhere else, or not to be used, is none of this registry's.
+    let own = |hit: Hit| {
+        let name = hit.name.strip_prefix(&below)?.to_owned();
+        let reference: Option<ImageRef> = format!("{registry}/{name}").parse().ok();
+        let blocked = reference.is_some_and(|reference| reach.registries.is_blocked(&reference.repository()));
+        (!blocked).then_some(Hit { name, ..hit })
+    };
     let patience = Patience { tries: 3, ..Patience::default() };
-    let session = Session::connect(registry.as_str(), "", &reach.access(), patience).await?;
+    let session = Session::connect(place.domain.as_str(), "", &reach.access_at(&place), patience).await?;
     match listing::search(&session, term, limit).await {
-        Ok(hits) => return Ok(hits),
+        Ok(hits) => return Ok(hits.into_iter().filter_map(own).collect()),
         Err(error) if session.is_hub() => return Err(error),
         Err(error @ (RegistryError::Transport { .. } | RegistryError::Auth(_) | RegistryError::Realm { .. })) => {
             return Err(error);
         }
         Err(_) => {}
     }
-    let names = listing::catalog(&session, |name| name.contains(term)).await?;
-    Ok(names.into_iter().map(|name| Hit { name, ..Hit::default() }).collect())
+    let contains = |name: &str| name.strip_prefix(&below).is_some_and(|name| name.contains(term));
+    let names = listing::catalog(&session, contains).await?;
+    Ok(names.into_iter().filter_map(|name| own(Hit { name, ..Hit::default() })).collect())
 }
 
 fn row(registry: &Domain, hit: &Hit, no_trunc: bool) -> Row {
@@ -148,17 +158,14 @@ fn tags(args: &Args, context: &Context) -> Result<Vec<Row>> {
     if !args.filter.is_empty() {
         bail!("filters are not applicable to list tags result");
     }
-    let reference: ImageRef = context.image_name(&args.term)?;
+    let candidates = short_names::candidates(context, &args.term)?;
     if args.term.contains('@') || args.term.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         return Err(anyhow!("reference {:?} must be a repository name", args.term));
     }
-    let reach = args.registry.reach(context, reference.domain())?;
-    let patience = Patience { tries: 3, ..Patience::default() };
-    let work = async {
-        let client = Client::connect(&reference, &reach.access(), patience).await?;
-        listing::tags(&client).await
-    };
-    let tags = registry::block_on(work)??;
+    let (reference, tags) = short_names::in_turn(&args.term, &candidates, |reference| {
+        let reach = args.registry.reach(context, reference.domain())?;
+        Ok((reference.clone(), reach.tags(reference, Patience { tries: 3, ..Patience::default() })?))
+    })?;
     let name = reference.repository();
     let limit = args.limit.filter(|limit| *limit > 0).map_or(usize::MAX, |limit| limit as usize);
     let rows = tags

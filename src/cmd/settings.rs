@@ -6,6 +6,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, bail};
 
@@ -30,8 +31,6 @@ pub struct Loaded {
     pub settings: Settings,
     /// The files that were looked for, in the order in which they count.
     pub files: Vec<Source>,
-    /// What containers' `registries.conf` says, or why it cannot be used.
-    pub registries_conf: Result<RegistriesConf, String>,
 }
 
 /// A configuration file.
@@ -56,19 +55,20 @@ pub fn load(options: &GlobalOptions) -> Result<Loaded> {
     }
     read_environment(&mut settings)?;
     read_flags(&mut settings, options)?;
-    let registries_conf = registries_conf(home.as_deref()).map_err(|error| format!("{error:#}"));
-    // What rbox itself was told comes first.
-    if let (Origin::Default, Ok(conf)) = (&settings.registry.origin, &registries_conf)
-        && let Some(registry) = conf.default_registry()
-    {
-        settings.registry.value = registry.clone();
-    }
-    Ok(Loaded { settings, files, registries_conf })
+    Ok(Loaded { settings, files })
+}
+
+/// What containers' `registries.conf` says, or why it cannot be used. Read on first use, by who asks
+/// a registry or looks for a short name that is not here; all other commands do without.
+pub fn registries_conf() -> Result<&'static RegistriesConf> {
+    static READ: OnceLock<Result<RegistriesConf, String>> = OnceLock::new();
+    let read = || read_registries_conf(home().as_deref()).map_err(|error| format!("{error:#}"));
+    READ.get_or_init(read).as_ref().map_err(|why| anyhow!("{why}"))
 }
 
 /// Reads containers' files: the user's or else the system's, then what lies in the directories beside
 /// both.
-fn registries_conf(home: Option<&Path>) -> Result<RegistriesConf> {
+fn read_registries_conf(home: Option<&Path>) -> Result<RegistriesConf> {
     let mut conf = RegistriesConf::default();
     let system = Path::new("/etc/containers");
     let user = config_home(home).map(|base| base.join("containers"));

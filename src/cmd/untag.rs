@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 
 use super::Context;
 use crate::spec::reference::ImageRef;
@@ -34,9 +34,12 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 
 fn name_of(image: &Image, text: &str) -> Result<ImageRef> {
     let asked: ImageRef = text.parse()?;
-    let name = asked.digest().map_or_else(|| asked.clone(), |digest| asked.at_digest(digest));
-    if !image.tags.contains(&name) && !image.digests.contains(&name) {
-        bail!("{}: tag not known", name.familiar());
+    let exact = |asked: &ImageRef| asked.digest().map_or_else(|| asked.clone(), |digest| asked.at_digest(digest));
+    let has = |name: &ImageRef| image.tags.contains(name) || image.digests.contains(name);
+    let name = exact(&asked);
+    if has(&name) {
+        return Ok(name);
     }
-    Ok(name)
+    let other = ImageRef::other_meanings(text).iter().map(exact).find(has);
+    other.ok_or_else(|| anyhow!("{}: tag not known", name.familiar()))
 }

@@ -3,7 +3,6 @@
 //! Parsed by hand: compiling the reference regular expression costs more than a container start.
 //! A property test holds this parser to `oci_spec::distribution::Reference`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -31,20 +30,16 @@ pub fn set_default_registry(domain: Domain) {
     let _ = DEFAULT_REGISTRY.set(domain);
 }
 
-/// Full repositories by short name, as `registries.conf` has them; see [`set_aliases`].
-static ALIASES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+/// The full repositories that a short name without tag means, best first.
+pub type Meanings = fn(&str) -> Vec<String>;
 
-/// Makes short names mean other repositories, with their registries. Called as
-/// [`set_default_registry`] is.
-pub fn set_aliases(aliases: BTreeMap<String, String>) {
-    let _ = ALIASES.set(aliases);
-}
+/// Asked for what is not here under the default registry; see [`set_other_meanings`].
+static OTHER_MEANINGS: OnceLock<Meanings> = OnceLock::new();
 
-/// What a short name without tag means, if it is an alias.
-type Alias = fn(&str) -> Option<&'static str>;
-
-fn alias(name: &str) -> Option<&'static str> {
-    ALIASES.get()?.get(name).map(String::as_str)
+/// Makes short names mean other repositories where nothing is here under the default registry.
+/// Called as [`set_default_registry`] is; the function only when there is need.
+pub fn set_other_meanings(meanings: Meanings) {
+    let _ = OTHER_MEANINGS.set(meanings);
 }
 
 fn default_registry() -> &'static str {
@@ -106,24 +101,22 @@ impl ImageRef {
     /// another registry, whole.
     pub fn familiar_repository(&self) -> String {
         match default_registry() {
-            DEFAULT_DOMAIN => self.short_repository(DEFAULT_DOMAIN, alias),
+            DEFAULT_DOMAIN => self.short_repository(DEFAULT_DOMAIN),
             _ => self.repository(),
         }
     }
 
     /// The shortest texts that are read as this repository and this reference.
     pub fn typed(&self) -> [String; 2] {
-        let repository = self.short_repository(default_registry(), alias);
+        let repository = self.short_repository(default_registry());
         [repository.clone(), self.with_suffixes(repository)]
     }
 
-    fn short_repository(&self, registry: &str, alias: Alias) -> String {
+    fn short_repository(&self, registry: &str) -> String {
         let official = self.path.strip_prefix(OFFICIAL_PREFIX).filter(|name| !name.contains('/'));
         let short = official.filter(|_| self.domain == DEFAULT_DOMAIN).unwrap_or(&self.path);
         let misread = short.split_once('/').is_some_and(|(first, _)| looks_like_host(first));
-        let elsewhere =
-            alias(short).is_some_and(|meant| split_domain(meant, registry) != (self.domain.clone(), self.path.clone()));
-        if self.domain != registry || misread || elsewhere { self.repository() } else { short.to_owned() }
+        if self.domain != registry || misread { self.repository() } else { short.to_owned() }
     }
 
     /// The whole reference as docker shows it.
@@ -167,13 +160,29 @@ impl FromStr for ImageRef {
     type Err = InvalidReference;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text, default_registry(), alias)
+        Self::parse(text, default_registry())
     }
 }
 
 impl ImageRef {
+    /// What a short name may mean besides an image of the default registry, best first; nothing where
+    /// `text` names a registry or is no reference.
+    pub fn other_meanings(text: &str) -> Vec<Self> {
+        OTHER_MEANINGS.get().map_or_else(Vec::new, |meanings| Self::meant(text, *meanings))
+    }
+
+    fn meant(text: &str, meanings: Meanings) -> Vec<Self> {
+        let name = split_tag(text.split('@').next().unwrap_or_default()).0;
+        let is_short = !name.split_once('/').is_some_and(|(first, _)| looks_like_host(first));
+        if !is_short || text.parse::<Self>().is_err() {
+            return Vec::new();
+        }
+        let suffixes = &text[name.len()..];
+        meanings(name).iter().filter_map(|repository| format!("{repository}{suffixes}").parse().ok()).collect()
+    }
+
     /// Reads a reference; one that names no registry is of `registry`.
-    fn parse(text: &str, registry: &str, alias: Alias) -> Result<Self, InvalidReference> {
+    fn parse(text: &str, registry: &str) -> Result<Self, InvalidReference> {
         if text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             return Err(InvalidReference::LooksLikeId(text.to_owned()));
         }
@@ -187,7 +196,7 @@ impl ImageRef {
         {
             return Err(InvalidReference::Format);
         }
-        let (domain, path) = split_domain(alias(name).unwrap_or(name), registry);
+        let (domain, path) = split_domain(name, registry);
         if domain.len() + 1 + path.len() > REPOSITORY_MAX {
             return Err(InvalidReference::TooLong);
         }
@@ -366,10 +375,10 @@ mod tests {
             ("ghcr.io/team/app", "ghcr.io/team/app:latest"),
             ("localhost/a", "localhost/a:latest"),
         ] {
-            let reference = ImageRef::parse(input, "quay.io", |_| None).unwrap();
+            let reference = ImageRef::parse(input, "quay.io").unwrap();
             assert_eq!(reference.to_string(), canonical);
-            let short = reference.with_suffixes(reference.short_repository("quay.io", |_| None));
-            assert_eq!(ImageRef::parse(&short, "quay.io", |_| None).unwrap(), reference, "{short}");
+            let short = reference.with_suffixes(reference.short_repository("quay.io"));
+            assert_eq!(ImageRef::parse(&short, "quay.io").unwrap(), reference, "{short}");
             assert!(!short.starts_with("quay.io/"), "{short}");
         }
     }
@@ -389,24 +398,26 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_is_another_name_and_is_never_shown_for_something_else() {
-        let alias: Alias = |name| match name {
-            "web" => Some("quay.io/team/web"),
-            "alpine" => Some("docker.io/library/alpine"),
-            _ => None,
+    fn other_meanings_are_of_short_names() {
+        let meanings: Meanings = |name| match name {
+            "web" => vec!["quay.io/team/web".to_owned()],
+            "a/b" => vec!["one.example/a/b".to_owned(), "docker.io/a/b".to_owned()],
+            _ => Vec::new(),
         };
+        let digest = format!("@sha256:{}", "0".repeat(64));
         for (typed, expected) in [
-            ("web", "quay.io/team/web:latest"),
-            ("web:1", "quay.io/team/web:1"),
-            ("a/web", "docker.io/a/web:latest"),
-            ("library/web", "docker.io/library/web:latest"),
-            ("alpine:3", "docker.io/library/alpine:3"),
+            ("web", vec!["quay.io/team/web:latest".to_owned()]),
+            ("web:1", vec!["quay.io/team/web:1".to_owned()]),
+            (&format!("web{digest}"), vec![format!("quay.io/team/web{digest}")]),
+            ("a/b:2", vec!["one.example/a/b:2".to_owned(), "docker.io/a/b:2".to_owned()]),
+            ("library/web", vec![]),
+            ("localhost/web", vec![]),
+            ("docker.io/web", vec![]),
+            ("WEB", vec![]),
+            ("web:", vec![]),
         ] {
-            let reference = ImageRef::parse(typed, DEFAULT_DOMAIN, alias).unwrap();
-            assert_eq!(reference.to_string(), expected, "{typed}");
-            let short = reference.short_repository(DEFAULT_DOMAIN, alias);
-            let read = ImageRef::parse(&short, DEFAULT_DOMAIN, alias).unwrap();
-            assert_eq!(read.repository(), reference.repository(), "{short}");
+            let shown: Vec<String> = ImageRef::meant(typed, meanings).iter().map(ToString::to_string).collect();
+            assert_eq!(shown, expected, "{typed}");
         }
     }
 
@@ -432,9 +443,9 @@ mod tests {
         #[test]
         fn short_forms_are_read_back(path in "[a-z.]{1,8}(/[a-z.]{1,8}){0,2}", domain in 0..3usize, registry in 0..3usize) {
             let domains = ["docker.io", "quay.io", "localhost:5000"];
-            if let Ok(reference) = ImageRef::parse(&format!("{}/{path}", domains[domain]), "docker.io", |_| None) {
-                let short = reference.short_repository(domains[registry], |_| None);
-                prop_assert_eq!(ImageRef::parse(&short, domains[registry], |_| None).unwrap(), reference);
+            if let Ok(reference) = ImageRef::parse(&format!("{}/{path}", domains[domain]), "docker.io") {
+                let short = reference.short_repository(domains[registry]);
+                prop_assert_eq!(ImageRef::parse(&short, domains[registry]).unwrap(), reference);
             }
         }
 

@@ -40,7 +40,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let mut found = Vec::new();
     for image in &args.images {
         let options = |reference: &ImageRef| asking(&args.registry, false, context, reference.domain());
-        found.extend(entries(store, image, args.all, options)?);
+        found.extend(entries(context, image, args.all, options)?);
     }
     for entry in &mut found {
         args.platform.apply(&mut entry.descriptor);

@@ -50,7 +50,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         let options = |reference: &crate::spec::reference::ImageRef| {
             asking(&args.registry, args.insecure, context, reference.domain())
         };
-        found.extend(entries(store, image, args.all, options)?);
+        found.extend(entries(context, image, args.all, options)?);
     }
     let fill = |list: &mut List| {
         put(list, found);

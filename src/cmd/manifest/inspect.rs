@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{annotate, asking};
 use crate::cmd::format::json::indented;
 use crate::cmd::registry_options::RegistryOptions;
-use crate::cmd::{Context, print_line};
+use crate::cmd::{Context, print_line, short_names};
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
@@ -61,7 +61,10 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
             Value::Array(shown)
         }
         (Ok(list), None) => parse(&document(&list.index, None)?.1)?,
-        (Err(ListError::NotFound(_)), None) => of_registry(&name, args.verbose, ask(&name, args.verbose)?)?,
+        (Err(ListError::NotFound(_)), None) => {
+            let candidates = short_names::candidates(context, text)?;
+            short_names::in_turn(text, &candidates, |name| of_registry(name, args.verbose, ask(name, args.verbose)?))?
+        }
         (Err(error), _) => return Err(error.into()),
     };
     print_line(&indented(&shown, INDENT))?;

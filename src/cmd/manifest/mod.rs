@@ -14,11 +14,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::Context;
 use super::push::access;
 use super::registry_options::RegistryOptions;
+use super::{Context, short_names};
 use crate::spec::reference::ImageRef;
-use crate::store::Store;
 use crate::store::lists::List;
 use crate::store::push::{self as store_push, Found, PushOptions};
 
@@ -63,19 +62,22 @@ fn asking(registry: &RegistryOptions, insecure: bool, context: &Context, domain:
 /// The entries for what was typed: an image of the store, else what a registry has under that name.
 /// `docker://` goes past the store.
 fn entries(
-    store: &Store,
+    context: &Context,
     text: &str,
     all: bool,
-    options: impl FnOnce(&ImageRef) -> Result<PushOptions>,
+    options: impl Fn(&ImageRef) -> Result<PushOptions>,
 ) -> Result<Vec<Found>> {
+    let store = context.store()?;
     let name = text.strip_prefix("docker://");
     if name.is_none()
         && let Some(record) = store_push::local(store, text)?
     {
         return Ok(vec![store_push::describe_local(store, &record)?]);
     }
-    let reference: ImageRef = name.unwrap_or(text).parse()?;
-    Ok(store_push::describe_remote(store, &reference, &options(&reference)?, all)?)
+    let text = name.unwrap_or(text);
+    short_names::in_turn(text, &short_names::candidates(context, text)?, |reference| {
+        Ok(store_push::describe_remote(store, reference, &options(reference)?, all)?)
+    })
 }
 
 /// Puts entries into a list; one that is there already is replaced in its place.

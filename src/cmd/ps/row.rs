@@ -159,7 +159,7 @@ impl<'a> ImageNames<'a> {
         match self.known.entry(typed.to_owned()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                let image = self.store.images().resolve(typed).ok().map(|record| record.config);
+                let image = self.store.images().resolve_plainly(typed).ok().map(|record| record.config);
                 unknown.insert(Meaning { image, familiar: familiar_as_typed(typed) })
             }
         }

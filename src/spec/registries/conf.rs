@@ -18,6 +18,20 @@ pub struct RegistriesConf {
     pub search: Vec<Domain>,
     /// Repositories by short name.
     pub aliases: BTreeMap<String, String>,
+    pub mode: ShortNameMode,
+}
+
+/// What is done about a short name that may be of several registries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShortNameMode {
+    /// The user is asked.
+    Enforcing,
+    /// Each is tried.
+    #[default]
+    Permissive,
+    /// The same.
+    Disabled,
 }
 
 /// What is said of the images whose names begin with a prefix.
@@ -83,6 +97,7 @@ pub struct InvalidConf {
 #[serde(rename_all = "kebab-case")]
 struct Text {
     unqualified_search_registries: Option<Vec<String>>,
+    short_name_mode: Option<ShortNameMode>,
     #[serde(default)]
     registry: Vec<RegistryText>,
     #[serde(default)]
@@ -133,6 +148,7 @@ impl RegistriesConf {
             };
             self.search = search.iter().map(domain).collect::<Result<_, _>>()?;
         }
+        self.mode = text.short_name_mode.unwrap_or(self.mode);
         for registry in text.registry {
             let rule = rule(file, registry).map_err(failed)?;
             self.rules.insert(rule.prefix.clone(), rule);
@@ -151,8 +167,17 @@ impl RegistriesConf {
         Ok(())
     }
 
-    /// The registry of short names, if the files name one: the only one, or docker.io where it is
-    /// one of several, as a name must mean one thing.
+    /// The full repositories that a short name without tag means: its alias, else one of each of the
+    /// registries that are searched.
+    pub fn meanings(&self, name: &str) -> Vec<String> {
+        match self.aliases.get(name) {
+            Some(repository) => vec![repository.clone()],
+            None => self.search.iter().map(|registry| format!("{registry}/{name}")).collect(),
+        }
+    }
+
+    /// The registry to be asked for something without a name, if the files say so: the only one, or
+    /// docker.io where it is one of several, or the first.
     pub fn default_registry(&self) -> Option<&Domain> {
         let hub = Domain::default();
         self.search.iter().find(|domain| **domain == hub && self.search.len() > 1).or(self.search.first())
@@ -257,6 +282,34 @@ impl Registries {
         Ok((mirrors, moved.unwrap_or_else(itself)))
     }
 
+    /// Where a registry as a whole is asked; all its repositories are below the place's path there,
+    /// which may be empty.
+    pub fn place_of(&self, registry: &Domain) -> Result<Place, Blocked> {
+        let name = registry.as_str();
+        let rule = self.rule(name).map(|(rule, _)| rule);
+        if let Some(Rule { blocked: true, prefix, file, .. }) = rule {
+            return Err(Blocked { prefix: prefix.clone(), file: file.clone() });
+        }
+        let moved = rule.and_then(|rule| {
+            let location = rule.location.as_deref()?;
+            let (host, path) = location.split_once('/').unwrap_or((location, ""));
+            let domain: Domain = host.parse().ok()?;
+            let insecure = rule.insecure || self.insecure.contains(&domain);
+            Some(Place { domain, path: path.to_owned(), insecure, name: location.to_owned() })
+        });
+        Ok(moved.unwrap_or_else(|| Place {
+            domain: registry.clone(),
+            path: String::new(),
+            insecure: self.is_insecure(name),
+            name: name.to_owned(),
+        }))
+    }
+
+    /// Whether the repository of this full name is not to be used.
+    pub fn is_blocked(&self, name: &str) -> bool {
+        self.rule(name).is_some_and(|(rule, _)| rule.blocked)
+    }
+
     fn at(&self, mirror: &super::Mirror, reference: &ImageRef) -> Place {
         let path = match mirror.prefix.as_str() {
             "" => reference.path().to_owned(),
@@ -355,6 +408,29 @@ mod tests {
     }
 
     #[test]
+    fn registries_as_a_whole_follow_their_own_rules() {
+        let all = registries(
+            r#"
+            registry = [
+                { location = "a.example", blocked = true },
+                { prefix = "b.example/team", blocked = true },
+                { prefix = "c.example", location = "d.example:5000/all/of", insecure = true },
+                { prefix = "*.w.example", insecure = true },
+            ]
+            "#,
+        );
+        let shown = |name: &str| match all.place_of(&name.parse().unwrap()) {
+            Ok(place) => format!("{}/{}{}", place.domain, place.path, if place.insecure { "!" } else { "" }),
+            Err(blocked) => blocked.to_string(),
+        };
+        assert_eq!(shown("a.example"), "registry a.example is blocked in /c");
+        assert_eq!(shown("b.example"), "b.example/");
+        assert_eq!(shown("c.example"), "d.example:5000/all/of!");
+        assert_eq!(shown("x.w.example"), "x.w.example/!");
+        assert!(all.is_blocked("b.example/team/x") && !all.is_blocked("b.example/teams"));
+    }
+
+    #[test]
     fn later_files_replace_what_they_name() {
         let mut conf = RegistriesConf::default();
         conf.read(
@@ -366,6 +442,10 @@ mod tests {
         conf.read("/2", "unqualified-search-registries = ['b.example']\nshort-name-mode = 'enforcing'\n[aliases]\nx = ''\ny = 'r.io/z'").unwrap();
         assert_eq!(conf.default_registry().map(Domain::as_str), Some("b.example"));
         assert_eq!(conf.aliases, [("y".to_owned(), "r.io/z".to_owned())].into());
+        assert_eq!(conf.mode, ShortNameMode::Enforcing);
+        assert_eq!(conf.meanings("y"), ["r.io/z"]);
+        conf.read("/3", "unqualified-search-registries = ['a.example', 'docker.io']").unwrap();
+        assert_eq!(conf.meanings("team/x"), ["a.example/team/x", "docker.io/team/x"]);
         assert_eq!(RegistriesConf::default().default_registry(), None);
     }
 
@@ -381,6 +461,7 @@ mod tests {
             ("[[registry]]\nprefix = 'a.io'\nmirror = [{ location = 'b' }]", "invalid mirror \"b\""),
             ("[[registry]]\nprefix = 'a.io'\n[[registry.mirror]]\nlocation = 'b.io'\npull-from-mirror = 'x'", "/c: "),
             ("unqualified-search-registries = ['a b']", "unqualified-search-registries: a b: "),
+            ("short-name-mode = 'strict'", "/c: "),
             ("[aliases]\nx = 'y'", "alias x: y is no repository"),
             ("[aliases]\nx = 'q.io/y:1'", "alias x: q.io/y:1 is no repository"),
             ("x = [", "/c: "),

@@ -213,6 +213,14 @@ impl Images<'_> {
 
     /// Like [`Self::find`] with one record, which for an exact reference costs one read.
     pub fn resolve(&self, text: &str) -> Result<NameRecord, LookupError> {
+        match self.resolve_plainly(text) {
+            Err(error @ LookupError::NotFound(_)) => self.by_other_meaning(text)?.ok_or(error),
+            found => found,
+        }
+    }
+
+    /// The same where a short name is one of the default registry and nothing else.
+    pub fn resolve_plainly(&self, text: &str) -> Result<NameRecord, LookupError> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         if let Ok(id) = Digest::from_hex(hex) {
             return self.names()?.0.into_iter().find(|record| record.config == id).ok_or_else(|| not_found(text));
@@ -235,6 +243,25 @@ impl Images<'_> {
             Err(error @ RecordError::Read { .. }) => Err(LookupError::Other(error.into())),
             Err(error) => Err(LookupError::Damaged { name: name.familiar(), why: error.to_string() }),
         }
+    }
+
+    /// The image that is here under the reference `text`, or under what else it means.
+    pub fn by_typed_name(&self, text: &str) -> Result<Option<NameRecord>, LookupError> {
+        let Ok(reference) = text.parse::<ImageRef>() else { return Ok(None) };
+        match self.by_name(&reference)?.filter(|record| !record.is_untagged()) {
+            None => self.by_other_meaning(text),
+            found => Ok(found),
+        }
+    }
+
+    /// The image that is here under what else a short name means.
+    fn by_other_meaning(&self, text: &str) -> Result<Option<NameRecord>, LookupError> {
+        for reference in ImageRef::other_meanings(text) {
+            if let Some(record) = self.by_name(&reference)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
     fn by_prefix(&self, text: &str, hex: &str) -> Result<NameRecord, LookupError> {

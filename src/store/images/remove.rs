@@ -168,21 +168,34 @@ impl Remover<'_> {
     }
 
     /// The image that `text` names, and the name if it is one: full id, exact reference, unique id
-    /// prefix, in this order.
+    /// prefix, what else a short name means, in this order.
     fn find(&self, text: &str) -> Result<(usize, Option<ImageRef>), LookupError> {
+        let found = self.find_plainly(text);
+        if !matches!(found, Err(LookupError::NotFound(_))) {
+            return found;
+        }
+        let others = ImageRef::other_meanings(text);
+        others.iter().find_map(|name| self.by_name(name)).map_or(found, Ok)
+    }
+
+    fn by_name(&self, asked: &ImageRef) -> Option<(usize, Option<ImageRef>)> {
+        let name = asked.digest().map_or_else(|| asked.clone(), |digest| asked.at_digest(digest));
+        let has = |image: &Image| image.tags.contains(&name) || image.digests.contains(&name);
+        self.all.iter().position(has).map(|index| (index, Some(name.clone())))
+    }
+
+    fn find_plainly(&self, text: &str) -> Result<(usize, Option<ImageRef>), LookupError> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         let missing = || not_found(text);
         if let Ok(id) = Digest::from_hex(hex) {
             return self.all.iter().position(|image| image.id == id).map(|index| (index, None)).ok_or_else(missing);
         }
         if let Ok(asked) = text.parse::<ImageRef>() {
-            let name = asked.digest().map_or_else(|| asked.clone(), |digest| asked.at_digest(digest));
-            let has = |image: &Image| image.tags.contains(&name) || image.digests.contains(&name);
-            if let Some(index) = self.all.iter().position(has) {
-                return Ok((index, Some(name)));
+            if let Some(found) = self.by_name(&asked) {
+                return Ok(found);
             }
             // Damage is worth more than absence.
-            self.images.by_name(&name)?;
+            self.images.by_name(&asked)?;
         }
         let mut matching = self.all.iter().enumerate().filter(|(_, image)| image.id.hex().starts_with(hex));
         let is_prefix = !hex.is_empty() && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

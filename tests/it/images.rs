@@ -58,7 +58,7 @@ fn listed(bench: &Bench, flags: &[&str]) -> String {
 }
 
 /// What `du` says of the store, by somebody who may look into every directory.
-fn du(bench: &Bench) -> u64 {
+pub fn du(bench: &Bench) -> u64 {
     let du = program("unshare").args(["--user", "--map-auto", "--map-root-user", "du", "-s", "--block-size=1"]);
     let out = du.arg(bench.root()).ok();
     out.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).expect("a number")
@@ -71,7 +71,7 @@ fn bytes_of(bench: &Bench, kind: &str, field: &str) -> u64 {
 }
 
 /// The sum that `system df -v` ends with, in bytes.
-fn all_bytes(bench: &Bench) -> u64 {
+pub fn all_bytes(bench: &Bench) -> u64 {
     let document: Value = serde_json::from_str(&bench.ok(&["system", "df", "-v", "--format", "json"])).expect("JSON");
     let parts = document["Store"].as_array().expect("the parts");
     let bytes = |part: &Value| part["RawSize"].as_str().expect("text").parse::<u64>().expect("a number");

@@ -245,6 +245,40 @@ fn a_killed_pull_goes_on_where_it_was() {
     bench.no_staging();
 }
 
+/// RBOX_TEST_KILLS says how often; 100 in the long run.
+#[test]
+fn a_pull_killed_at_any_moment_is_gone_on_with() {
+    let kills = std::env::var("RBOX_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4_u64);
+    registry().push_once("t/large:1", large);
+    let proxy = Proxy::before(registry().port());
+    let image = format!("{}/t/large:1", proxy.host());
+    let bench = Bench::new();
+    bench.ok(&["pull", "-q", &image]);
+    let whole = proxy.sent();
+    for round in 0..kills {
+        bench.ok(&["rmi", "-af"]);
+        bench.ok(&["image", "prune", "-af"]);
+        let running = bench.rbox(&["pull", "-q", &image]).spawn();
+        std::thread::sleep(Duration::from_micros(u64::from(noise(round, 1)[0]) * 2000));
+        running.signal(Signal::KILL);
+        running.wait();
+        let checked = bench.rbox(&["system", "check"]).run();
+        assert_eq!((checked.code, checked.out()), (0, String::new()), "round {round}: {}", checked.report());
+        assert_eq!(super::images::all_bytes(&bench), super::images::du(&bench), "round {round}");
+        let complete = blobs(&bench);
+        let before = proxy.sent();
+        proxy.take_requests();
+        bench.rbox(&["pull", "-q", &image]).run().ok();
+        assert!(proxy.sent() - before <= whole + (1 << 20), "round {round}: {} of {whole}", proxy.sent() - before);
+        let asked = proxy.take_requests();
+        let again =
+            complete.iter().find(|hex| asked.iter().any(|request| request.contains(&format!("/blobs/sha256:{hex}"))));
+        assert_eq!(again, None, "round {round}: {asked:#?}");
+    }
+    bench.rbox(&["system", "check"]).run().ok();
+    bench.no_staging();
+}
+
 #[test]
 fn an_interrupted_pull_leaves_a_clean_store() {
     let bench = Bench::new();

@@ -106,6 +106,7 @@ impl Reach {
             cert_dir: self.cert_dir.as_deref(),
             mirror: None,
             keyring: Some(&self.keyring),
+            registries: Some(&self.registries),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Registries {
     pub mirrors: BTreeMap<Domain, Vec<Mirror>>,
     /// Neither certificate nor https is demanded of them.
     pub insecure: BTreeSet<Domain>,
+    /// Token servers of another house that may have a registry's credentials.
+    pub token_servers: BTreeMap<Domain, Vec<Domain>>,
     /// What `registries.conf` says; asked after the above.
     pub rules: Vec<Rule>,
 }
@@ -51,6 +53,13 @@ impl Registries {
     pub fn mirrors_of(&self, domain: &str) -> impl Iterator<Item = &Mirror> {
         let found = self.mirrors.iter().find(|(of, _)| of.as_str() == domain);
         found.into_iter().flat_map(|(_, mirrors)| mirrors)
+    }
+}
+
+impl Registries {
+    /// Whether a token server, by host and port, was named as one of the registry's.
+    pub fn permits_token_server(&self, registry: &Domain, server: &str) -> bool {
+        self.token_servers.get(registry).is_some_and(|named| named.iter().any(|domain| domain.as_str() == server))
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Settings {
     pub registry: Setting<Domain>,
     pub mirrors: Setting<Mirrors>,
     pub insecure_registries: Setting<Insecure>,
+    /// Besides those of the registry's own house.
+    pub token_servers: Setting<TokenServers>,
     pub log_driver: Setting<LogDriver>,
     /// Bytes; None is no limit.
     pub log_max_size: Setting<Option<u64>>,
@@ -54,6 +56,8 @@ pub struct Settings {
 
 /// The value of `mirrors`.
 pub type Mirrors = std::collections::BTreeMap<Domain, Vec<super::registries::Mirror>>;
+/// The value of `token-servers`.
+pub type TokenServers = std::collections::BTreeMap<Domain, Vec<Domain>>;
 /// The value of `insecure-registries`.
 pub type Insecure = std::collections::BTreeSet<Domain>;
 
@@ -72,6 +76,7 @@ impl Default for Settings {
             registry: Setting::default(),
             mirrors: Setting::default(),
             insecure_registries: Setting::default(),
+            token_servers: Setting::default(),
             log_driver: Setting::default(),
             log_max_size: Setting::default(),
             log_max_file: Setting::builtin(LogConfig::default().max_file),
@@ -105,6 +110,7 @@ impl Settings {
         Registries {
             mirrors: self.mirrors.value.clone(),
             insecure: self.insecure_registries.value.clone(),
+            token_servers: self.token_servers.value.clone(),
             ..Registries::default()
         }
     }

@@ -133,6 +133,7 @@ impl PushAccess {
             cert_dir: self.cert_dir.as_deref(),
             mirror: Some(place),
             keyring: self.keyring.as_ref(),
+            registries: Some(&self.registries),
         }
     }
 }

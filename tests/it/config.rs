@@ -156,6 +156,7 @@ fn info_shows_every_key_as_text() {
         "  registry: docker.io (default)".to_owned(),
         format!("  mirrors: docker.io=mirror.example,docker.io=harbor.example:5000/hub ({})", it.line(1)),
         "  insecure-registries: (default)".to_owned(),
+        "  token-servers: (default)".to_owned(),
         "  log-driver: json-file (default)".to_owned(),
         "  log-max-size: -1 (default)".to_owned(),
         "  log-max-file: 1 (default)".to_owned(),

@@ -64,6 +64,22 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "token-servers",
+        allowed: "lists of hosts by registry, as in \"registry.example\" = [\"auth.example\"]",
+        assign: |all, given, origin| {
+            let mut servers = super::TokenServers::new();
+            for (of, list) in given.lists(str::parse::<Domain>, str::parse::<Domain>)? {
+                servers.entry(of).or_default().extend(list);
+            }
+            set(&mut all.token_servers, servers, origin)
+        },
+        show: |all| {
+            let list = |servers: &[Domain]| servers.iter().map(Domain::as_str).collect::<Value>();
+            let servers = all.token_servers.value.iter().map(|(of, servers)| (of.to_string(), list(servers)));
+            shown(&all.token_servers, Value::Object(servers.collect()))
+        },
+    },
+    Key {
         name: "log-driver",
         allowed: "\"json-file\" or \"none\"",
         assign: |all, given, origin| {

@@ -42,6 +42,9 @@ layer-max-entries = 5000000
 
 [mirrors]
 "docker.io" = ["mirror.example", "harbor.example/hub"]
+
+[token-servers]
+"registry.example" = ["auth.example:5001"]
 "#;
 
 #[test]
@@ -64,6 +67,7 @@ fn every_key_is_read_and_knows_its_line() {
         ("layer-max-size", "\"20g\" /c:15"),
         ("layer-max-entries", "5000000 /c:16"),
         ("mirrors", "{\"docker.io\":[\"mirror.example\",\"harbor.example/hub\"]} /c:18"),
+        ("token-servers", "{\"registry.example\":[\"auth.example:5001\"]} /c:21"),
     ] {
         assert_eq!(show(&settings, name), expected);
     }

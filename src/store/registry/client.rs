@@ -13,7 +13,7 @@ use super::scope::Scope;
 use super::session::{Request, Session};
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
-use crate::spec::registries::Place;
+use crate::spec::registries::{Place, Registries};
 
 /// Limit of manifests and configs, in bytes.
 pub const DOCUMENT_MAX: u64 = 4 << 20;
@@ -27,6 +27,8 @@ pub struct Access<'a> {
     pub mirror: Option<&'a Place>,
     /// Asked when the registry wants to know who we are.
     pub keyring: Option<&'a Arc<dyn Keyring>>,
+    /// Knows which token servers were permitted.
+    pub registries: Option<&'a Registries>,
 }
 
 impl Access<'_> {

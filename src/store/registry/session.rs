@@ -24,7 +24,7 @@ use super::retry::{Patience, parse_retry_after};
 use super::scope::Scope;
 use super::token::{self, Challenge, Grant};
 use super::{endpoint, trust};
-use crate::spec::registries::Domain;
+use crate::spec::registries::{Domain, Registries};
 
 const TOKEN_MAX: u64 = 1 << 20;
 const ERROR_MAX: u64 = 64 << 10;
@@ -94,6 +94,7 @@ pub struct Session {
     plain_allowed: bool,
     patience: Patience,
     keyring: Option<Arc<dyn Keyring>>,
+    registries: Registries,
     credentials: RefCell<Option<Option<Credentials>>>,
     challenge: RefCell<Option<Challenge>>,
     grants: RefCell<HashMap<Scope, Grant>>,
@@ -122,6 +123,7 @@ impl Session {
             plain_allowed: access.tls_verify == Some(false),
             patience,
             keyring: access.keyring.cloned(),
+            registries: access.registries.cloned().unwrap_or_default(),
             credentials: RefCell::default(),
             challenge: RefCell::default(),
             grants: RefCell::default(),
@@ -280,9 +282,11 @@ impl Session {
         credentials: Option<&Credentials>,
     ) -> Result<Grant, RegistryError> {
         let realm = endpoint::realm(&self.base, realm, self.plain_allowed)?;
-        if credentials.is_some() && !endpoint::is_related(&self.base, &realm) {
+        let permitted = || self.registries.permits_token_server(&self.registry, &endpoint::authority(&realm));
+        if credentials.is_some() && !endpoint::is_related(&self.base, &realm) && !permitted() {
             let (host, realm) = (self.host(), printable(&endpoint::authority(&realm)));
-            let why = "the credentials are for the registry, and this is somebody else's";
+            let why = "the credentials are for the registry, and this is somebody else's: if you trust it with them, \
+                       name it in token-servers of rbox's configuration";
             return Err(RegistryError::Realm { host, realm, why });
         }
         endpoint::check_resolver(&realm, Path::new(RESOLV_CONF))?;

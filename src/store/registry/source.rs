@@ -56,7 +56,13 @@ impl<'a> Sources<'a> {
         let (mirrors, registry) = demands.registries.places(reference)?;
         let source = |place: Place, tls_verify: Option<bool>, cert_dir, patience| {
             let tls_verify = tls_verify.or(place.insecure.then_some(false));
-            let access = Access { tls_verify, cert_dir, mirror: None, keyring: demands.keyring };
+            let access = Access {
+                tls_verify,
+                cert_dir,
+                mirror: None,
+                keyring: demands.keyring,
+                registries: Some(demands.registries),
+            };
             Source { reference, place, access, patience, client: OnceCell::new(), failed: Cell::new(false) }
         };
         let strict = demands.tls_verify.filter(|verify| *verify);

@@ -18,7 +18,8 @@ use crate::spec::platform::Platform;
 use crate::spec::registries::Domain;
 use crate::store::unpack::Compression;
 
-const ACCESS: Access<'static> = Access { tls_verify: None, cert_dir: None, mirror: None, keyring: None };
+const ACCESS: Access<'static> =
+    Access { tls_verify: None, cert_dir: None, mirror: None, keyring: None, registries: None };
 
 fn fixture() -> Fixture {
     Fixture::new(&[(b"one", Compression::Gzip)], false)
@@ -317,7 +318,7 @@ fn plain_http_is_not_tried_when_verification_is_asked_for() {
     let fixture = fixture();
     let server = Scripted::start(move |seen, _| fixture.reply(seen));
     let reference = format!("{}/a", server.address).parse().unwrap();
-    let access = Access { tls_verify: Some(true), cert_dir: None, mirror: None, keyring: None };
+    let access = Access { tls_verify: Some(true), ..ACCESS };
     let patience = Patience { connect: Duration::from_millis(500), answer: Duration::from_millis(500), ..impatient() };
     let answer = super::block_on(async {
         let client = Client::connect(&reference, &access, patience).await?;
@@ -459,6 +460,7 @@ fn a_password_goes_to_the_token_server_of_the_house_only() {
     let away = guarded(fixture(), "https://auth.example/token", |_, _| Reply::new(500, ""));
     let refused = resolve_as(&away, &ring(&away.address, "hush")).unwrap_err();
     assert!(matches!(refused, RegistryError::Realm { .. }) && !refused.to_string().contains("hush"), "{refused}");
+    assert!(refused.to_string().contains("token-servers"), "{refused}");
 }
 
 #[test]

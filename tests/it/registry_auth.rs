@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::common::http::{Server, Signer};
 use crate::common::images::{Image, Layer};
 use crate::common::proxy::Proxy;
+use crate::common::pty::Terminal;
 use crate::common::registry::{Guarded, registry};
 use crate::common::{Bench, Cmd, comes_true, noise, read, write};
 
@@ -301,6 +302,130 @@ fn registries_conf_rules() {
     home.write(".config/containers/registries.conf.d/bad.conf", "[[registry]]\nprefix = 'x y'\n");
     home.rbox(&["pull", "-q", "shorty"]).run().refused(1, "bad.conf: registry \"x y\": its prefix is no host");
     home.rbox(&["ps"]).ok();
+}
+
+#[test]
+fn short_names_are_looked_for_in_turn() {
+    let home = Home::new();
+    registry().small();
+    let (own, conf) = (registry().host(), ".config/containers/registries.conf");
+    let other = crate::common::registry::Registry::start();
+    let empty = other.host();
+    let search = |more: &str| format!("unqualified-search-registries = [\"{empty}\", \"{own}\"]\n{more}");
+    let name = "library/alpine";
+    home.write(conf, &search("short-name-mode = 'enforcing'"));
+    let refused = home.rbox(&["pull", "-q", name]).run().refused(1, "give the whole name");
+    assert!(refused.err().contains(&format!("{empty}/{name}:latest, {own}/{name}:latest")), "{}", refused.report());
+
+    home.write(conf, &search(""));
+    let lost = home.rbox(&["pull", "-q", "--retry", "0", "lost"]).run().refused(1, "none of the registries that are");
+    assert!(lost.err().contains(&format!("{empty}/lost:latest: ")), "{}", lost.report());
+    assert!(lost.err().contains(&format!("{own}/lost:latest: ")), "{}", lost.report());
+    let missing = home.rbox(&["run", "--rm", "lost"]).run().exits(125);
+    assert!(missing.err().contains("none of the registries that are searched has lost"), "{}", missing.report());
+    home.rbox(&["pull", "--creds", "me:x", name]).run().refused(1, "--creds is for one registry");
+    let tags = home.rbox(&["search", "--list-tags", "--format", "{{.Name}}", name]).ok();
+    assert!(tags.starts_with(&format!("{own}/{name}")), "{tags}");
+    home.rbox(&["manifest", "inspect", name]).ok();
+
+    let ran = home.rbox(&["run", "--name", "c", name, "echo", "ran"]).run().ok();
+    assert_eq!(ran.out(), "ran", "{}", ran.report());
+    let image = format!("{own}/{name}");
+    assert!(home.rbox(&["ps", "-a", "--format", "{{.Image}}"]).ok().starts_with(&image));
+    home.rbox(&["rm", "c"]).ok();
+    assert_eq!(home.rbox(&["pull", "-q", name]).ok(), format!("{image}:latest"));
+    home.rbox(&["image", "exists", name]).ok();
+
+    // What is here under the default registry is meant first, and the files are not even looked at.
+    home.rbox(&["tag", name, "docker.io/library/here"]).ok();
+    home.write(conf, "[");
+    assert_eq!(home.rbox(&["run", "--rm", "here", "echo", "ran"]).ok(), "ran");
+    home.rbox(&["images"]).ok();
+    home.write(conf, &search(""));
+    home.rbox(&["rmi", "here"]).ok();
+    home.rbox(&["rmi", name]).ok();
+    home.rbox(&["image", "exists", name]).run().exits(1);
+}
+
+#[test]
+fn blocked_and_moved_registries_for_lists() {
+    let home = Home::new();
+    registry().small();
+    let (own, conf) = (registry().host(), ".config/containers/registries.conf");
+    home.write(
+        conf,
+        &format!(
+            "[[registry]]\nprefix = 'moved.example/team'\nlocation = '{own}/library'\n\
+             [[registry]]\nprefix = 'whole.example'\nlocation = '{own}/library'\n\
+             [[registry]]\nprefix = 'shut.example'\nblocked = true\n"
+        ),
+    );
+    let tags = |name: &str| home.rbox(&["search", "--list-tags", "--format", "{{.Name}}:{{.Tag}}", name]).run();
+    assert!(tags("moved.example/team/alpine").ok().out().contains("moved.example/team/alpine:latest"));
+    tags("shut.example/x").refused(1, "registry shut.example is blocked in ");
+    for command in [
+        &["search", "shut.example/x"][..],
+        &["pull", "-a", "shut.example/x"],
+        &["manifest", "inspect", "shut.example/x"],
+    ] {
+        home.rbox(command).run().refused(1, "registry shut.example is blocked in ");
+    }
+    let found = home.rbox(&["search", "--format", "{{.Name}}", "whole.example/alpine"]).ok();
+    assert!(found.lines().any(|line| line == "whole.example/alpine"), "{found}");
+    home.rbox(&["manifest", "inspect", "moved.example/team/alpine"]).ok();
+}
+
+#[test]
+fn a_token_server_of_another_house_must_be_permitted() {
+    let home = Home::new();
+    let gate = Server::start(|_| {
+        let challenge = "WWW-Authenticate: Bearer realm=\"https://auth.elsewhere.example/token\",service=\"x\"\r\n";
+        (401, challenge.to_owned(), String::new())
+    });
+    let login = |servers: &str| {
+        let login = home.rbox(&["login", "-u", "me", "--password-stdin", &gate.host()]).stdin(PASSWORD);
+        login.env("RBOX_TOKEN_SERVERS", servers).limit(60).run()
+    };
+    let other = format!("{}=auth.other.example", gate.host());
+    for servers in ["", &other] {
+        let refused = login(servers).refused(1, "refused token server auth.elsewhere.example of registry ");
+        assert!(refused.err().contains("name it in token-servers"), "{}", refused.report());
+    }
+    // Asked now, and nowhere to be found.
+    let asked = login(&format!("{}=auth.elsewhere.example", gate.host())).exits(1);
+    assert!(!asked.err().contains("refused token server"), "{}", asked.report());
+    assert!(asked.err().contains("auth.elsewhere.example"), "{}", asked.report());
+}
+
+#[test]
+fn passwords_are_typed_unseen() {
+    let home = Home::new();
+    let guarded = with_password(&home, None);
+    let host = guarded.host();
+    let script = format!(
+        "export HOME={} RBOX_CONFIG=; unset XDG_CONFIG_HOME DOCKER_CONFIG REGISTRY_AUTH_FILE\n\
+         log() {{ rbox login -u me {host}; echo \"code $?\"; }}\nlog; log; log; stty -a; read -r line",
+        home.bench.path("home").display()
+    );
+    let mut terminal = Terminal::shell(&home.bench, &script);
+    terminal.expect("Password: ");
+    terminal.line("hush-wrong");
+    terminal.expect("incorrect username or password");
+    terminal.expect("code 1");
+    terminal.expect("Password: ");
+    terminal.send("hush-half\x03");
+    terminal.expect("code 130");
+    terminal.expect("Password: ");
+    terminal.line(PASSWORD);
+    terminal.expect("Login Succeeded");
+    terminal.expect("code 0");
+    // As it was before.
+    terminal.expect(" icanon ");
+    terminal.expect(" echo ");
+    terminal.line("seen");
+    let shown = terminal.screen();
+    assert!(!shown.contains("hush"), "{shown}");
+    assert!(read(home.path(".docker/config.json")).contains(ENCODED));
 }
 
 #[test]

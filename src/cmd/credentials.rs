@@ -63,8 +63,9 @@ pub fn ask(question: &str) -> Result<String> {
 
 /// Asks for a line that is not shown. An interrupt ends the program as it would without us.
 pub fn ask_hidden(question: &str) -> Result<String> {
-    prompt(question)?;
+    // Hidden before it is asked for: fast typists, and programs, answer at once.
     let raw = RawMode::enter().context("hide what is typed")?;
+    prompt(question)?;
     let typed = read_hidden(&mut io::stdin().lock());
     drop(raw);
     // The line break was not shown either.

@@ -1,17 +1,16 @@
 //! Content-addressed blobs: `blobs/sha256/HEX`, immutable, verified before they are named.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use sha2::{Digest as _, Sha256};
-
 use super::lock::FileLock;
+use super::metered::Digested;
 use super::{Store, fs};
 use crate::spec::digest::Digest;
+use anyhow::{Context, Result, bail};
 
 /// The blobs of a store.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +43,8 @@ impl Blobs<'_> {
 
     /// Hashes a blob of any size: the digest of what is there.
     pub fn verify(&self, digest: Digest) -> Result<Digest> {
-        let (hasher, _) = hash(&mut self.open(digest)?).with_context(|| format!("read blob {digest}"))?;
-        Ok(Digest::from_sha256(hasher.finalize().into()))
+        let read = Digested::resume(self.open(digest)?).with_context(|| format!("read blob {digest}"))?;
+        Ok(read.digest())
     }
 
     /// Removes a blob; returns the bytes of its blocks, None when it was absent.
@@ -142,9 +141,8 @@ impl Claim {
         let context = || format!("open the partial download of blob {}", self.digest);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(&self.partial).with_context(context)?;
-        let (hasher, written) = hash(&mut file).with_context(context)?;
-        Ok(Ingest { claim: self, file, hasher, written })
+        let file = options.open(&self.partial).and_then(Digested::resume).with_context(context)?;
+        Ok(Ingest { claim: self, file })
     }
 }
 
@@ -170,39 +168,17 @@ fn remove_partial(partial: &Path) -> io::Result<()> {
     }
 }
 
-/// The digest of a file, from its position to its end.
-pub(super) fn digest_of(file: &mut File) -> io::Result<Digest> {
-    Ok(Digest::from_sha256(hash(file)?.0.finalize().into()))
-}
-
-/// Hashes a file from its position to its end: the running sum and the bytes seen.
-fn hash(file: &mut File) -> io::Result<(Sha256, u64)> {
-    let (mut hasher, mut total) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((hasher, total)),
-            count => {
-                hasher.update(&buffer[..count]);
-                total += count as u64;
-            }
-        }
-    }
-}
-
 /// A blob being written. Dropping it keeps the partial file for a later resume.
 #[derive(Debug)]
 pub struct Ingest {
     claim: Claim,
-    file: File,
-    hasher: Sha256,
-    written: u64,
+    file: Digested,
 }
 
 impl Ingest {
     /// Bytes already in the partial file.
     pub fn offset(&self) -> u64 {
-        self.written
+        self.file.size()
     }
 
     /// A second handle to read back what was written so far, from the start.
@@ -212,16 +188,12 @@ impl Ingest {
 
     /// Throws away what is there, as after a corrupt or non-resumable download.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        self.hasher = Sha256::new();
-        self.written = 0;
-        Ok(())
+        self.file.restart()
     }
 
     /// The digest of what was written so far.
     pub fn digest(&self) -> Digest {
-        Digest::from_sha256(self.hasher.clone().finalize().into())
+        self.file.digest()
     }
 
     /// Removes the partial file, as after a wrong digest.
@@ -231,12 +203,12 @@ impl Ingest {
 
     /// Verifies size and digest, syncs, and names the blob. The claim is still held.
     pub fn commit(self, size: u64) -> Result<Claim> {
-        let (digest, found, written) = (self.claim.digest, self.digest(), self.written);
+        let (digest, found, written) = (self.claim.digest, self.digest(), self.file.size());
         if written != size || found != digest {
             self.discard()?;
             bail!("blob {digest} arrived wrong: got {written} bytes with digest {found}, expected {size} bytes");
         }
-        self.file.sync_all().with_context(|| format!("write blob {digest}"))?;
+        self.file.sync().with_context(|| format!("write blob {digest}"))?;
         fs::rename_durable(&self.claim.partial, &self.claim.destination)
             .with_context(|| format!("name blob {digest}"))?;
         Ok(self.claim)
@@ -245,10 +217,7 @@ impl Ingest {
 
 impl Write for Ingest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.written += count as u64;
-        Ok(count)
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -21,6 +21,7 @@ pub mod layers;
 pub mod lists;
 pub mod lock;
 pub mod logs;
+pub mod metered;
 pub mod networks;
 pub mod pack;
 pub mod pull;

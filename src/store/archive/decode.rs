@@ -9,6 +9,7 @@ use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
+use crate::store::metered::Counted;
 use crate::store::unpack::{self, UnpackLimits};
 
 /// Bytes that tell how an archive is compressed.
@@ -94,20 +95,6 @@ pub(super) fn pump(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// Counts the bytes that were read.
-struct Counted<R> {
-    input: R,
-    count: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.count.set(self.count.get() + count as u64);
-        Ok(count)
     }
 }
 

@@ -1,23 +1,20 @@
 //! A blob whose digest is known only once it is written.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use sha2::{Digest as _, Sha256};
-
 use super::IntakeError;
 use crate::spec::digest::Digest;
+use crate::store::metered::Digested;
 use crate::store::staging::Staging;
 use crate::store::{Store, fs};
 
 /// A blob being written in a staging entry, which goes away with it.
 pub(super) struct NewBlob {
     path: PathBuf,
-    file: File,
-    hasher: Sha256,
-    size: u64,
+    file: Digested,
     _staging: Staging,
 }
 
@@ -26,17 +23,17 @@ impl NewBlob {
         let staging = Staging::create(store)?;
         let path = staging.path().join("blob");
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self { path, file, hasher: Sha256::new(), size: 0, _staging: staging })
+        Ok(Self { path, file: Digested::new(file), _staging: staging })
     }
 
     /// The digest of what was written so far.
     pub fn digest(&self) -> Digest {
-        Digest::from_sha256(self.hasher.clone().finalize().into())
+        self.file.digest()
     }
 
     /// Bytes written so far.
     pub fn size(&self) -> u64 {
-        self.size
+        self.file.size()
     }
 
     pub fn check(&self, expected: Digest) -> Result<(), IntakeError> {
@@ -47,7 +44,7 @@ impl NewBlob {
     }
 
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        self.file.sync()
     }
 
     /// Puts it among the blobs, unless it is there. It must be on disk.
@@ -62,10 +59,7 @@ impl NewBlob {
 
 impl Write for NewBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

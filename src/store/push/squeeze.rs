@@ -5,11 +5,10 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::spec::digest::Digest;
 use crate::store::Store;
 use crate::store::compress::{Codec, Compressor};
+use crate::store::metered::Digested;
 use crate::store::staging::Staging;
 use crate::store::unpack::Compression;
 
@@ -56,8 +55,7 @@ pub fn squeeze(
             Box::new(decoder)
         }
     };
-    let hashing = Hashing { file, hasher: Sha256::new(), size: 0 };
-    let mut compressor = Compressor::new(codec, BufWriter::with_capacity(COPY_BYTES, hashing))?;
+    let mut compressor = Compressor::new(codec, BufWriter::with_capacity(COPY_BYTES, Digested::new(file)))?;
     let mut buffer = vec![0; COPY_BYTES];
     loop {
         match input.read(&mut buffer) {
@@ -67,8 +65,8 @@ pub fn squeeze(
             Err(error) => return Err(error),
         }
     }
-    let Hashing { hasher, size, .. } = compressor.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-    Ok(Squeezed { digest: Digest::from_sha256(hasher.finalize().into()), size, staging })
+    let written = compressor.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(Squeezed { digest: written.digest(), size: written.size(), staging })
 }
 
 struct Counted<'a> {
@@ -81,24 +79,5 @@ impl Read for Counted<'_> {
         let count = self.from.read(buffer)?;
         self.done.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
-    }
-}
-
-struct Hashing {
-    file: File,
-    hasher: Sha256,
-    size: u64,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }

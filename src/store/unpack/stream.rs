@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::job::{Compression, UnpackLimits};
 use super::sparse;
 use crate::spec::digest::Digest;
+use crate::store::metered::Counted;
 
 /// Decompressed bytes that travel at once.
 const CHUNK: usize = 256 << 10;
@@ -187,18 +188,4 @@ fn within(limits: &UnpackLimits, compressed: u64, total: u64, dense: u64) -> io:
         )));
     }
     Ok(())
-}
-
-/// Counts the compressed bytes that were read.
-struct Counted<R> {
-    input: R,
-    count: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.count.set(self.count.get() + count as u64);
-        Ok(count)
-    }
 }

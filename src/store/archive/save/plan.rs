@@ -17,6 +17,7 @@ use crate::store::archive::{
     DOCUMENT_MAX, INDEX, LAYOUT, MANIFEST, NAME_ANNOTATION, REF_ANNOTATION, blob_name, decode,
 };
 use crate::store::compress::{Codec, Compressor};
+use crate::store::metered::Digested;
 use oci_distribution::manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
 
 const LAYOUT_VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -166,12 +167,10 @@ pub(super) fn docker_dir(store: &Store, images: &[Selected], compress: bool, sta
 
 fn compressed(store: &Store, digest: Digest, path: &Path) -> Result<(Digest, u64)> {
     let context = || format!("compress layer {digest}");
-    let mut out = Compressor::new(Codec::GZIP, File::create(path)?).with_context(context)?;
+    let mut out = Compressor::new(Codec::GZIP, Digested::new(File::create(path)?)).with_context(context)?;
     decode::pump(&mut store.blobs().open(digest)?, &mut out).with_context(context)?;
-    out.finish().with_context(context)?;
-    let mut made = File::open(path)?;
-    let size = made.metadata()?.len();
-    Ok((crate::store::blobs::digest_of(&mut made)?, size))
+    let made = out.finish().with_context(context)?;
+    Ok((made.digest(), made.size()))
 }
 
 fn read_manifest(store: &Store, digest: Digest) -> Result<(Vec<u8>, Manifest)> {

@@ -295,9 +295,9 @@ fn killed_at_any_moment() {
         std::thread::sleep(took.mul_f64((round as f64 + 0.5) / kills() as f64));
         push.signal(Signal::KILL);
         push.wait();
+        bench.ok(&["system", "check"]);
         bench.rbox(&flags).args([&source, &to]).run().ok();
         assert_eq!(other.digest(&to), registry.digest(&whole), "round {round}");
         bench.no_staging();
     }
-    bench.ok(&["system", "check"]);
 }

@@ -101,9 +101,10 @@ build() {
 
 # A place that the test user can read and write: the programs, the tests' files, a disk-backed TMPDIR.
 make_stage() {
-    STAGE=$(mktemp -d /var/tmp/rbox-test.XXXXXX)
+    # In small letters: podman takes the path of an OCI layout for an image's name, too.
+    STAGE=/var/tmp/rbox-test.$$-$EPOCHSECONDS
+    mkdir -m 755 "$STAGE"
     trap remove_stage EXIT
-    chmod 755 "$STAGE"
     mkdir "$STAGE/bin" "$STAGE/tree" "$STAGE/tmp"
     install -m 755 "$RBOX" "$STAGE/bin/rbox"
     tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$STAGE/tree" --no-same-owner

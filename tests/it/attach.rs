@@ -398,7 +398,7 @@ fn keys_leave_and_come_back() {
 
     let mut terminal = Terminal::rbox(&bench, &["attach", "--detach-keys=a,b", "k"]);
     wait_until("it is attached", || clients(&bench, "k") == 1);
-    std::thread::sleep(Duration::from_millis(300));
+    terminal.until_raw();
     terminal.send("\x03");
     terminal.expect(PROMPT);
     terminal.line("echo again-$((40+1))");
@@ -410,6 +410,7 @@ fn keys_leave_and_come_back() {
     // Without keys nothing detaches.
     let mut terminal = Terminal::rbox(&bench, &["attach", "--detach-keys=", "k"]);
     wait_until("it is attached", || clients(&bench, "k") == 1);
+    terminal.until_raw();
     terminal.send("\x03");
     terminal.expect(PROMPT);
     terminal.line("cat -v");

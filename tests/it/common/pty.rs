@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use super::Bench;
 
@@ -48,6 +48,13 @@ impl Terminal {
             ("TERM", "xterm".into()),
         ];
         Self::spawn(&["bash", "--norc", "-c", script], &environment)
+    }
+
+    /// Waits until keys go through as they are typed: before that, ctrl-c is a signal to the program.
+    #[track_caller]
+    pub fn until_raw(&self) {
+        let raw = || tcgetattr(&self.inner).is_ok_and(|modes| !modes.local_modes.contains(LocalModes::ICANON));
+        super::wait_until("the terminal is raw", raw);
     }
 
     /// Runs `rbox ARGS...` on a terminal.

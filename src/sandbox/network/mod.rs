@@ -85,9 +85,10 @@ fn endpoint(network: &Network, lease: &Lease, default_routes: &[IpAddr]) -> Endp
     }
 }
 
-/// The name in G of a container's veth.
+/// The name in G of a container's veth: of this stay there, for a container that starts again may be
+/// there before what it was has cleared up.
 fn port_name(lease: &Lease) -> String {
-    format!("v{}", lease.container.short())
+    format!("v{:.12}", lease.endpoint_id)
 }
 
 /// The gateways that the default routes of a container on these networks lead to, at most one of

@@ -1,6 +1,6 @@
 //! How a pull shows itself: docker's lines, or a bar a layer for somebody who watches.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,9 +10,9 @@ use crate::spec::reference::ImageRef;
 use crate::store::pull::{LayerState, Progress};
 
 /// A bar's line without a bar.
-pub const WORDS: &str = "{prefix}: {msg}";
+const WORDS: &str = "{prefix}: {msg}";
 /// A bar's line with one.
-pub const BAR: &str = "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}";
+const BAR: &str = "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}";
 
 /// Shows nothing.
 #[derive(Debug)]
@@ -62,24 +62,26 @@ impl<W: Write> Progress for Lines<W> {
     }
 }
 
+/// Whether bars can be seen on stderr: a dumb terminal cannot draw a line anew.
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
+}
+
 /// A bar for each layer, on stderr. Redrawn by the events themselves: no thread.
 #[derive(Debug)]
-pub struct Bars<W> {
-    head: W,
+pub struct LayerBars {
     screen: MultiProgress,
     bars: Vec<ProgressBar>,
 }
 
-impl<W: Write> Bars<W> {
-    /// Writes the headline to `head`, above the bars.
-    pub fn new(head: W) -> Self {
-        Self { head, screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), bars: Vec::new() }
+impl LayerBars {
+    /// None yet.
+    pub fn new() -> Self {
+        Self { screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), bars: Vec::new() }
     }
-}
 
-impl<W: Write> Progress for Bars<W> {
-    fn layers(&mut self, reference: &ImageRef, layers: &[Digest]) {
-        let _ = writeln!(self.head, "{}", headline(reference)).and_then(|()| self.head.flush());
+    /// Begins with these layers.
+    pub fn begin(&mut self, layers: &[Digest]) {
         let bar = |digest: &Digest| {
             let bar = self.screen.add(ProgressBar::no_length());
             bar.set_style(style(WORDS));
@@ -89,41 +91,81 @@ impl<W: Write> Progress for Bars<W> {
         self.bars = layers.iter().map(bar).collect();
     }
 
+    /// The bar of a layer.
+    pub fn get(&self, index: usize) -> Option<&ProgressBar> {
+        self.bars.get(index)
+    }
+
+    /// A line above the bars.
+    pub fn line(&self, line: &str) {
+        let _ = self.screen.println(line);
+    }
+}
+
+/// Draws a bar of `total` bytes, `current` of which are done.
+pub fn advance(bar: &ProgressBar, words: String, current: u64, total: u64) {
+    if bar.length() != Some(total) || bar.message() != words {
+        bar.set_length(total);
+        bar.set_style(style(BAR));
+        bar.set_message(words);
+    }
+    bar.set_position(current);
+}
+
+/// Shows words in place of the bar, for good.
+pub fn finish(bar: &ProgressBar, words: String) {
+    bar.set_style(style(WORDS));
+    bar.finish_with_message(words);
+}
+
+/// Shows words in place of the bar.
+pub fn show(bar: &ProgressBar, words: String) {
+    bar.unset_length();
+    bar.set_style(style(WORDS));
+    bar.set_message(words);
+}
+
+/// A headline, and a bar for each layer.
+#[derive(Debug)]
+pub struct Bars<W> {
+    head: W,
+    bars: LayerBars,
+}
+
+impl<W: Write> Bars<W> {
+    /// Writes the headline to `head`, above the bars.
+    pub fn new(head: W) -> Self {
+        Self { head, bars: LayerBars::new() }
+    }
+}
+
+impl<W: Write> Progress for Bars<W> {
+    fn layers(&mut self, reference: &ImageRef, layers: &[Digest]) {
+        let _ = writeln!(self.head, "{}", headline(reference)).and_then(|()| self.head.flush());
+        self.bars.begin(layers);
+    }
+
     fn layer(&mut self, index: usize, state: LayerState) {
         let Some(bar) = self.bars.get(index) else { return };
         match state {
-            LayerState::Downloading { current, total } => {
-                if bar.length() != Some(total) {
-                    bar.set_length(total);
-                    bar.set_style(style(BAR));
-                    bar.set_message(words(state));
-                }
-                bar.set_position(current);
-            }
-            LayerState::PullComplete | LayerState::AlreadyExists => {
-                bar.set_style(style(WORDS));
-                bar.finish_with_message(words(state));
-            }
+            LayerState::Downloading { current, total } => advance(bar, words(state), current, total),
+            LayerState::PullComplete | LayerState::AlreadyExists => finish(bar, words(state)),
             LayerState::Extracting => bar.set_message(words(state)),
-            _ => {
-                bar.unset_length();
-                bar.set_style(style(WORDS));
-                bar.set_message(words(state));
-            }
+            _ => show(bar, words(state)),
         }
     }
 
     fn retrying(&mut self, pause: Duration, reason: &str) {
-        let _ = self.screen.println(retry_line(pause, reason));
+        self.bars.line(&retry_line(pause, reason));
     }
 
     fn passed_over(&mut self, mirror: &str, reason: &str) {
-        let _ = self.screen.println(mirror_line(mirror, reason));
+        self.bars.line(&mirror_line(mirror, reason));
     }
 }
 
 /// One of the lines above as a style.
-pub fn style(template: &str) -> ProgressStyle {
+fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
@@ -199,8 +241,7 @@ mod tests {
     fn bars_take_any_order_of_events() {
         let mut bars = Bars {
             head: Vec::new(),
-            screen: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
-            bars: Vec::new(),
+            bars: LayerBars { screen: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()), bars: Vec::new() },
         };
         bars.layer(0, LayerState::PullComplete);
         bars.layers(&"busybox".parse().unwrap(), &[Digest::of(b"a")]);
@@ -213,8 +254,8 @@ mod tests {
             LayerState::PullComplete,
         ] {
             bars.layer(0, state);
-            assert_eq!(bars.bars[0].message(), words(state));
+            assert_eq!(bars.bars.bars[0].message(), words(state));
         }
-        assert!(bars.bars[0].is_finished());
+        assert!(bars.bars.bars[0].is_finished());
     }
 }

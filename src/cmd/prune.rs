@@ -19,15 +19,34 @@ use crate::store::images::{Image, Removed};
 use crate::store::staging::Cleanup;
 use crate::store::{gc, usage};
 
+/// The flags of everything that is pruned by age and label.
+#[derive(clap::Args, Debug, Default)]
+pub(super) struct PruneOptions {
+    /// Remove only what matches (until, label, label!)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub filter: Vec<Filter>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+impl PruneOptions {
+    /// What was chosen.
+    pub(super) fn selection(&self) -> Result<Selection> {
+        Selection::new(self.filter.clone(), &["until", "label", "label!"])
+    }
+
+    /// Whether to go on: asks the user if need be.
+    pub(super) fn confirmed(&self, warning: &str) -> Result<bool> {
+        Ok(self.force || confirmed(warning)?)
+    }
+}
+
 /// Remove all stopped containers
 #[derive(clap::Args, Debug)]
 pub struct ContainerArgs {
-    /// Remove only what matches (until, label, label!)
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<Filter>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    options: PruneOptions,
 }
 
 /// Remove unused images
@@ -46,8 +65,8 @@ pub struct ImageArgs {
 
 /// Runs `container prune`.
 pub fn containers(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
-    let selection = Selection::new(args.filter, &["until", "label", "label!"])?;
-    if !args.force && !confirmed("This will remove all stopped containers.")? {
+    let selection = args.options.selection()?;
+    if !args.options.confirmed("This will remove all stopped containers.")? {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();

@@ -11,7 +11,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::create_options::CreateOptions;
 use super::format::text::{clean_line, warn};
-use super::progress::{Bars, Lines, Silent};
+use super::progress::{Bars, Lines, Silent, is_watched};
 use super::registry_options::{RegistryOptions, RetryOptions};
 use super::{Context, error, short_names, sweep_abandoned};
 use crate::sandbox::userns;
@@ -244,8 +244,7 @@ pub fn names_version(name: &str) -> bool {
 
 /// The display of a pull.
 pub(super) fn display(output: Output) -> Box<dyn Progress> {
-    // A dumb terminal cannot draw a line anew.
-    let watched = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
+    let watched = is_watched();
     match output {
         Output::Quiet => Box::new(Silent),
         Output::Stdout if watched && io::stdout().is_terminal() => Box::new(Bars::new(io::stdout())),

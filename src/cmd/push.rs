@@ -3,7 +3,6 @@
 mod options;
 mod progress;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -202,13 +201,6 @@ pub fn destination(text: &str) -> Result<ImageRef> {
 
 fn familiar_repository(text: &str) -> String {
     text.parse::<ImageRef>().map_or_else(|_| text.to_owned(), |name| name.familiar_repository())
-}
-
-/// Whether nobody can watch bars: then lines are written.
-fn is_watched() -> bool {
-    use io::IsTerminal;
-    let dumb = std::env::var_os("TERM").is_some_and(|kind| kind == "dumb");
-    io::stdout().is_terminal() && io::stderr().is_terminal() && !dumb
 }
 
 #[cfg(test)]

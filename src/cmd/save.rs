@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use super::pull::names_version;
 use super::{Context, missing};
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
@@ -82,7 +83,7 @@ fn select(context: &Context, text: &str, platforms: &[Platform], selected: &mut 
         None => context.image_name(text).ok(),
     };
     let named = |name: &ImageRef| reference.as_ref().is_some_and(|wanted| wanted.repository() == name.repository());
-    let whole = reference.as_ref().is_some_and(|wanted| wanted.digest().is_none()) && !has_tag(text);
+    let whole = reference.as_ref().is_some_and(|wanted| wanted.digest().is_none()) && !names_version(text);
     let by_id = found.iter().any(|image| !image.tags.iter().chain(&image.digests).any(named));
     let images = if whole && !by_id { of_repository(context, &named)? } else { found };
     if images.is_empty() {
@@ -110,10 +111,6 @@ fn of_repository(context: &Context, named: &dyn Fn(&ImageRef) -> bool) -> Result
 
 fn unknown(text: &str, reference: Option<&ImageRef>) -> String {
     reference.map_or_else(|| text.to_owned(), ImageRef::familiar)
-}
-
-fn has_tag(text: &str) -> bool {
-    text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']))
 }
 
 /// docker's words.

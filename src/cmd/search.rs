@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use super::format::filter::{Filter, FilterError, Filters};
 use super::format::human::ellipsis;
 use super::format::list::{Format, Listing, Row};
+use super::pull::names_version;
 use super::registry_options::{Reach, RegistryOptions};
 use super::{Context, print_bytes, short_names};
 use crate::spec::reference::ImageRef;
@@ -159,7 +160,7 @@ fn tags(args: &Args, context: &Context) -> Result<Vec<Row>> {
         bail!("filters are not applicable to list tags result");
     }
     let candidates = short_names::candidates(context, &args.term)?;
-    if args.term.contains('@') || args.term.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+    if names_version(&args.term) {
         return Err(anyhow!("reference {:?} must be a repository name", args.term));
     }
     let (reference, tags) = short_names::in_turn(&args.term, &candidates, |reference| {

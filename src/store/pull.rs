@@ -64,6 +64,19 @@ pub struct PullOptions {
     pub every_blob: bool,
 }
 
+impl PullOptions {
+    /// The places of `reference`, as they may be reached.
+    fn sources<'a>(&'a self, reference: &'a ImageRef) -> Result<Sources<'a>, RegistryError> {
+        let demands = Demands {
+            registries: &self.registries,
+            tls_verify: self.tls_verify,
+            cert_dir: self.cert_dir.as_deref(),
+            keyring: self.keyring.as_ref(),
+        };
+        Sources::new(reference, demands, &self.patience)
+    }
+}
+
 /// What a pull brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulled {
@@ -121,7 +134,18 @@ pub fn pull(
     unpacker: &mut dyn Unpacker,
     progress: &mut dyn Progress,
 ) -> Result<Pulled, PullError> {
-    pull_patiently(store, reference, options, unpacker, progress, &options.patience)
+    let work = async {
+        let sources = options.sources(reference)?;
+        let resolved = resolve(store, &sources, options, progress).await?;
+        let _lease = lease(store, &resolved)?;
+        let fetched = fetch(store, reference, &sources, &resolved.layers, options, unpacker, progress).await;
+        if matches!(fetched, Err(PullError::NoSpace(_))) {
+            discard_partials(store, &resolved.layers);
+        }
+        let skipped_devices = fetched?;
+        Ok(Pulled { skipped_devices, ..name(store, reference, &resolved)? })
+    };
+    registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
 }
 
 /// Fetches the `wanted` blobs of an image that is here, from where `from` is. Nothing is extracted or
@@ -137,13 +161,7 @@ pub fn fetch_blobs(
     let reference = from.at_digest(manifest);
     let options = PullOptions { every_blob: true, ..options.clone() };
     let work = async {
-        let demands = Demands {
-            registries: &options.registries,
-            tls_verify: options.tls_verify,
-            cert_dir: options.cert_dir.as_deref(),
-            keyring: options.keyring.as_ref(),
-        };
-        let sources = Sources::new(&reference, demands, &options.patience)?;
+        let sources = options.sources(&reference)?;
         let mut resolved = resolve(store, &sources, &options, progress).await?;
         resolved.layers.retain(|layer| wanted.contains(&layer.blob.digest));
         let _lease = lease(store, &resolved)?;
@@ -159,34 +177,6 @@ impl Unpacker for Idle {
     fn start(&mut self, _: &UnpackJob) -> io::Result<UnpackStream> {
         Err(io::Error::other("the layer itself is missing: pull the image again"))
     }
-}
-
-fn pull_patiently(
-    store: &Store,
-    reference: &ImageRef,
-    options: &PullOptions,
-    unpacker: &mut dyn Unpacker,
-    progress: &mut dyn Progress,
-    patience: &Patience,
-) -> Result<Pulled, PullError> {
-    let work = async {
-        let demands = Demands {
-            registries: &options.registries,
-            tls_verify: options.tls_verify,
-            cert_dir: options.cert_dir.as_deref(),
-            keyring: options.keyring.as_ref(),
-        };
-        let sources = Sources::new(reference, demands, patience)?;
-        let resolved = resolve(store, &sources, options, progress).await?;
-        let _lease = lease(store, &resolved)?;
-        let fetched = fetch(store, reference, &sources, &resolved.layers, options, unpacker, progress).await;
-        if matches!(fetched, Err(PullError::NoSpace(_))) {
-            discard_partials(store, &resolved.layers);
-        }
-        let skipped_devices = fetched?;
-        Ok(Pulled { skipped_devices, ..name(store, reference, &resolved)? })
-    };
-    registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
 }
 
 /// What the reference means at the first place that can tell. A mirror is believed about a tag.

@@ -6,26 +6,21 @@ use anyhow::Result;
 
 use super::is_predefined;
 use crate::cmd::Context;
-use crate::cmd::format::filter::Filter;
-use crate::cmd::prune::{Report, Selection, confirmed};
+use crate::cmd::prune::{PruneOptions, Report, Selection};
 use crate::store::networks::RemoveError;
 
 /// Remove all unused networks
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Remove only what matches (until, label, label!)
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<Filter>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    options: PruneOptions,
 }
 
 /// Runs the command. As docker, it goes by running containers: one that is stopped does not hold its
 /// networks.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let selection = Selection::new(args.filter, &["until", "label", "label!"])?;
-    if !args.force && !confirmed("This will remove all custom networks not used by at least one container.")? {
+    let selection = args.options.selection()?;
+    if !args.options.confirmed("This will remove all custom networks not used by at least one container.")? {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();

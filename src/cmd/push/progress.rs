@@ -1,12 +1,9 @@
 //! How a push shows itself: docker's lines, or a bar a layer for somebody who watches.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
-
-use super::is_watched;
-use crate::cmd::progress::{BAR, WORDS, retry_line, seconds, style};
+use crate::cmd::progress::{LayerBars, advance, finish, is_watched, retry_line, seconds, show};
 use crate::spec::digest::Digest;
 use crate::store::push::{CopyProgress, LayerState, Progress};
 
@@ -14,7 +11,7 @@ use crate::store::push::{CopyProgress, LayerState, Progress};
 pub fn display(quiet: bool) -> Box<dyn Progress> {
     match quiet {
         true => Box::new(Silent),
-        false if is_watched() => Box::new(Bars::new()),
+        false if is_watched() && io::stdout().is_terminal() => Box::new(LayerBars::new()),
         false => Box::new(Lines { out: io::stdout(), names: Vec::new() }),
     }
 }
@@ -52,55 +49,24 @@ impl<W: Write> Progress for Lines<W> {
     }
 }
 
-/// A bar for each layer, on stderr. Redrawn by the events themselves: no thread.
-struct Bars {
-    screen: MultiProgress,
-    bars: Vec<ProgressBar>,
-}
-
-impl Bars {
-    fn new() -> Self {
-        Self { screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), bars: Vec::new() }
-    }
-}
-
-impl Progress for Bars {
+impl Progress for LayerBars {
     fn layers(&mut self, layers: &[Digest]) {
-        let bar = |digest: &Digest| {
-            let bar = self.screen.add(ProgressBar::no_length());
-            bar.set_style(style(WORDS));
-            bar.set_prefix(digest.short());
-            bar
-        };
-        self.bars = layers.iter().map(bar).collect();
+        self.begin(layers);
     }
 
     fn layer(&mut self, index: usize, state: &LayerState) {
-        let Some(bar) = self.bars.get(index) else { return };
+        let Some(bar) = self.get(index) else { return };
         match state {
             LayerState::Pushing { current, total } | LayerState::Compressing { current, total } => {
-                let words = words(state);
-                if bar.length() != Some(*total) || bar.message() != words {
-                    bar.set_length(*total);
-                    bar.set_style(style(BAR));
-                    bar.set_message(words);
-                }
-                bar.set_position(*current);
+                advance(bar, words(state), *current, *total);
             }
-            LayerState::Pushed | LayerState::AlreadyExists | LayerState::Mounted(_) => {
-                bar.set_style(style(WORDS));
-                bar.finish_with_message(words(state));
-            }
-            _ => {
-                bar.unset_length();
-                bar.set_style(style(WORDS));
-                bar.set_message(words(state));
-            }
+            LayerState::Pushed | LayerState::AlreadyExists | LayerState::Mounted(_) => finish(bar, words(state)),
+            _ => show(bar, words(state)),
         }
     }
 
     fn retrying(&mut self, pause: Duration, reason: &str) {
-        let _ = self.screen.println(retry_line(pause, reason));
+        self.line(&retry_line(pause, reason));
     }
 }
 

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::cmd::format::filter::Filter;
-use crate::cmd::prune::{Report, Selection, confirmed, prune_containers, prune_images};
+use crate::cmd::prune::{PruneOptions, Report, prune_containers, prune_images};
 use crate::cmd::{Context, network};
 
 /// Remove stopped containers, unused networks and unused images
@@ -14,12 +13,8 @@ pub struct Args {
     /// Remove all images that no container uses, not just those without a tag
     #[arg(short, long)]
     all: bool,
-    /// Remove only what matches (until, label, label!)
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<Filter>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    options: PruneOptions,
     /// Remove anonymous volumes too: this version makes none
     #[arg(long)]
     volumes: bool,
@@ -27,12 +22,11 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let warning = args.warning();
-    let selection = Selection::new(args.filter, &["until", "label", "label!"])?;
+    let selection = args.options.selection()?;
     if args.volumes && selection.filters.has("until") {
         bail!("The \"until\" filter is not supported with \"--volumes\"");
     }
-    if !args.force && !confirmed(&warning)? {
+    if !args.options.confirmed(&args.warning())? {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
@@ -57,9 +51,12 @@ impl Args {
         items.push(if self.all { "all build cache" } else { "unused build cache" });
         let mut text = String::from("This will remove:\n");
         items.iter().for_each(|item| text.push_str(&format!("  - {item}\n")));
-        if !self.filter.is_empty() {
+        if !self.options.filter.is_empty() {
             text.push_str("\n  Items to be pruned will be filtered with:\n");
-            self.filter.iter().for_each(|filter| text.push_str(&format!("  - {}={}\n", filter.key, filter.value)));
+            self.options
+                .filter
+                .iter()
+                .for_each(|filter| text.push_str(&format!("  - {}={}\n", filter.key, filter.value)));
         }
         text
     }
@@ -71,13 +68,14 @@ mod tests {
 
     #[test]
     fn the_warning_of_docker() {
-        let mut args = Args { all: false, filter: Vec::new(), force: false, volumes: false };
+        let mut args = Args { all: false, options: PruneOptions::default(), volumes: false };
         assert_eq!(
             args.warning(),
             "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
              - all dangling images\n  - unused build cache\n"
         );
-        args = Args { all: true, filter: vec!["label=a=b".parse().unwrap()], force: false, volumes: true };
+        let options = PruneOptions { filter: vec!["label=a=b".parse().unwrap()], force: false };
+        args = Args { all: true, options, volumes: true };
         assert_eq!(
             args.warning(),
             "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \

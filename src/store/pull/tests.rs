@@ -64,6 +64,11 @@ impl Recorder {
     }
 }
 
+fn options() -> PullOptions {
+    let platform = Some("linux/amd64".parse().unwrap());
+    PullOptions { platform, patience: impatient(), ..PullOptions::default() }
+}
+
 struct Bench {
     store: Store,
     _directory: TempDir,
@@ -82,9 +87,9 @@ impl Bench {
 
     fn pull_with(&self, server: &Scripted, name: &str, patience: &Patience) -> (Result<Pulled, PullError>, Recorder) {
         let reference = format!("{}/{name}", server.address).parse().unwrap();
-        let options = PullOptions { platform: Some("linux/amd64".parse().unwrap()), ..PullOptions::default() };
+        let options = PullOptions { patience: patience.clone(), ..options() };
         let mut progress = Recorder::default();
-        let pulled = pull_patiently(&self.store, &reference, &options, &mut Hasher, &mut progress, patience);
+        let pulled = pull(&self.store, &reference, &options, &mut Hasher, &mut progress);
         (pulled, progress)
     }
 
@@ -397,10 +402,9 @@ fn the_same_content_in_another_compression_is_not_fetched() {
     let _ = crate::store::gc::collect(&bench.store).unwrap();
     assert_eq!(crate::store::check::check(&bench.store).unwrap(), []);
     // Who has to hand the image on gets its very bytes, but nothing is extracted.
-    let options =
-        PullOptions { platform: Some("linux/amd64".parse().unwrap()), every_blob: true, ..PullOptions::default() };
+    let options = PullOptions { every_blob: true, ..options() };
     let (name, mut progress) = (format!("{}/b:latest", second.address).parse().unwrap(), Recorder::default());
-    pull_patiently(&bench.store, &name, &options, &mut Hasher, &mut progress, &impatient()).unwrap();
+    pull(&bench.store, &name, &options, &mut Hasher, &mut progress).unwrap();
     assert!(bench.store.blobs().contains(layers[0].blob) && !progress.has(LayerState::Extracting));
 }
 

@@ -111,33 +111,38 @@ impl Upload<'_> {
     }
 
     async fn begin_or_mount(&self) -> Result<Begun, RegistryError> {
+        match self.try_mounts().await? {
+            Some(begun) => Ok(begun),
+            None => self.begin(None).await,
+        }
+    }
+
+    /// Asks the repositories in turn. The last one that does not have the blob leaves an upload to go
+    /// on with.
+    async fn try_mounts(&self) -> Result<Option<Begun>, RegistryError> {
         let candidates = &self.mounts[..self.mounts.len().min(MOUNTS_MAX)];
         for (index, from) in candidates.iter().enumerate() {
             match self.begin(Some(from)).await {
-                // The last one that does not have it leaves us an upload to go on with.
-                Ok(Begun::Session(session)) if index + 1 < candidates.len() => {
-                    self.abandon(session).await;
-                }
-                Ok(begun) => return Ok(begun),
+                Ok(Begun::Session(session)) if index + 1 < candidates.len() => self.abandon(session).await,
+                Ok(begun) => return Ok(Some(begun)),
                 // Somebody else's repository, perhaps: then there is nothing to mount.
                 Err(RegistryError::PushDenied { .. } | RegistryError::Status { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.begin(None).await
+        Ok(None)
     }
 
     /// Mounts the blob from another repository, and tells from which; sends nothing.
     pub async fn mount(&self) -> Result<Option<String>, RegistryError> {
-        for from in self.mounts.iter().take(MOUNTS_MAX) {
-            match self.begin(Some(from)).await {
-                Ok(Begun::Mounted(from)) => return Ok(Some(from)),
-                Ok(Begun::Session(session)) => self.abandon(session).await,
-                Err(RegistryError::PushDenied { .. } | RegistryError::Status { .. }) => {}
-                Err(error) => return Err(error),
+        match self.try_mounts().await? {
+            Some(Begun::Mounted(from)) => Ok(Some(from)),
+            Some(Begun::Session(session)) => {
+                self.abandon(session).await;
+                Ok(None)
             }
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     /// A registry that does not forget an upload when told does it later by itself.

@@ -38,11 +38,11 @@ impl Bench {
     /// Pulls from `server`, before which stand `mirrors`.
     fn pull_over(&self, mirrors: &[&str], server: &Scripted, name: &str) -> (Result<Pulled, PullError>, Recorder) {
         let reference: ImageRef = format!("{}/{name}", server.address).parse().unwrap();
-        let mut options = PullOptions { platform: Some("linux/amd64".parse().unwrap()), ..PullOptions::default() };
+        let mut options = options();
         let mirrors = mirrors.iter().map(|mirror| mirror.parse().unwrap()).collect();
         options.registries.mirrors.insert(server.address.parse().unwrap(), mirrors);
         let mut progress = Recorder::default();
-        let pulled = pull_patiently(&self.store, &reference, &options, &mut Hasher, &mut progress, &impatient());
+        let pulled = pull(&self.store, &reference, &options, &mut Hasher, &mut progress);
         (pulled, progress)
     }
 }

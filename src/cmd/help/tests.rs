@@ -76,7 +76,7 @@ fn flags_of_run_are_under_headings() {
 fn every_command_has_text_and_examples_that_parse() {
     each_page(&mut |words, page| {
         assert!(!page.contains("  # ") || page.contains("\nExamples:\n"), "{words}");
-        let (topic, base) = topics::find(words).unwrap_or_else(|| panic!("topics.rs lacks a topic for {words:?}"));
+        let (topic, base) = topics::find(words).unwrap_or_else(|| panic!("topics/ lacks a topic for {words:?}"));
         assert!(!topic.text.is_empty(), "no description of {words:?}");
         if page.contains("COMMAND --help' for more") {
             return;

@@ -57,7 +57,7 @@ pub fn page(path: &[&Command]) -> String {
     let command = path[path.len() - 1];
     let name = page_name(path);
     let (topic, base) =
-        topics::find(&words(path)).unwrap_or_else(|| panic!("src/cmd/help/topics.rs has no topic for {name}"));
+        topics::find(&words(path)).unwrap_or_else(|| panic!("src/cmd/help/topics/ has no topic for {name}"));
     let mut roff = Roff::new();
     let version = format!("rbox {}", env!("CARGO_PKG_VERSION"));
     // The empty date, which Roff would leave out.

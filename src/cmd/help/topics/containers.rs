@@ -1,0 +1,243 @@
+//! Containers: their life, what is seen of them, what is run in them.
+
+use super::{EXIT, EXIT_OF_RUN, Topic};
+
+/// One row a command, in the order of their names.
+#[rustfmt::skip]
+pub const TOPICS: &[Topic] = &[
+    Topic {
+        command: "attach",
+        text: "Connects the terminal to the first process of a container that runs. Several can be attached at once: \
+all see the same and all can type. What was written before is not shown; see rbox logs.
+
+The detach keys (ctrl-p ctrl-q unless changed) leave the container running.",
+        examples: &[
+            ("Return to a container that was left by ctrl-p ctrl-q", "rbox attach web"),
+            ("Look on without typing or stopping it by ctrl-c", "rbox attach --no-stdin --sig-proxy=false web"),
+        ],
+        exit: &[("0 to 255", "That of the container."), ("1", "The container does not run, or was detached from.")],
+        see: &["exec", "logs", "run"],
+    },
+    Topic {
+        command: "container",
+        text: "The commands about containers by their full names. Most have a short one too: rbox container ls is \
+rbox ps, rbox container rm is rbox rm.",
+        examples: &[],
+        exit: EXIT,
+        see: &["image", "ps"],
+    },
+    Topic {
+        command: "container exists",
+        text: "Prints nothing; the exit code is the answer.",
+        examples: &[("Make a container unless it is there", "rbox container exists web || rbox create --name web alpine")],
+        exit: &[("0", "The container exists."), ("1", "It does not."), ("125", "That could not be found out.")],
+        see: &["ps", "inspect"],
+    },
+    Topic {
+        command: "container inspect",
+        text: "Shows everything that is known about containers, as docker's JSON or by a template.",
+        examples: &[
+            ("Everything", "rbox container inspect web"),
+            ("Its first process, as the host counts", "rbox container inspect -f '{{.State.Pid}}' web"),
+        ],
+        exit: EXIT,
+        see: &["ps", "inspect"],
+    },
+    Topic {
+        command: "container prune",
+        text: "Removes every container that does not run, with what it wrote. Asks first, unless --force is given.",
+        examples: &[
+            ("Without a question", "rbox container prune -f"),
+            ("Only those made more than a day ago", "rbox container prune --filter until=24h"),
+        ],
+        exit: EXIT,
+        see: &["rm", "ps"],
+    },
+    Topic {
+        command: "create",
+        text: "Makes a container as rbox run does, with the same flags, prints its id, and does not start it.",
+        examples: &[
+            ("Make a container now, start it later", "rbox create --name web -v \"$PWD:/srv:ro\" debian sleep 600"),
+            ("Keep its id in a file", "rbox create --cidfile web.cid alpine true"),
+        ],
+        exit: &[("0", "The container is made."), ("1", "No image was named."), EXIT_OF_RUN[1]],
+        see: &["run", "start", "rm"],
+    },
+    Topic {
+        command: "diff",
+        text: "Lists what a container changed in its files: A for added, C for changed, D for deleted. A directory is \
+listed as changed when something in it is. For an image it is what its last layer changed; with two names, what \
+the first has and lacks of the second.",
+        examples: &[
+            ("What a container did", "rbox diff web"),
+            ("For a program", "rbox diff --format json web"),
+            ("Against another image", "rbox diff web nginx:1.27"),
+        ],
+        exit: EXIT,
+        see: &["commit", "export"],
+    },
+    Topic {
+        command: "exec",
+        text: "Runs a further command in a container that runs, in all its namespaces and with its environment. It \
+ends with the container, and when this invocation ends, unless it was started in the background.
+
+Flags come before the container's name: what follows the name belongs to the command.",
+        examples: &[
+            ("A shell in a container", "rbox exec -it web sh"),
+            ("As another user, in another directory", "rbox exec -u nobody -w /tmp web id"),
+            ("With one more variable", "rbox exec -e DEBUG=1 web env"),
+        ],
+        exit: &[
+            ("0 to 255", "That of the command; 128+N if signal N killed it."),
+            ("1", "The container does not exist or does not run."),
+            EXIT_OF_RUN[1], EXIT_OF_RUN[2], EXIT_OF_RUN[3],
+        ],
+        see: &["run", "attach", "ps"],
+    },
+    Topic {
+        command: "export",
+        text: "Writes a container's whole root as a tar archive: the image's files and the container's changes as one \
+tree, without what is in volumes and bind mounts. It may run meanwhile. A file of --output appears when it is whole.",
+        examples: &[
+            ("Into a file", "rbox export -o web.tar web"),
+            ("Compressed on the way", "rbox export web | gzip > web.tar.gz"),
+        ],
+        exit: EXIT,
+        see: &["commit", "diff"],
+    },
+    Topic {
+        command: "kill",
+        text: "Sends a signal, SIGKILL unless told, to the first process of running containers. A container that was \
+sent SIGKILL has ended when this command returns.",
+        examples: &[
+            ("End a container at once", "rbox kill web"),
+            ("Have it read its configuration again", "rbox kill -s HUP web"),
+        ],
+        exit: EXIT,
+        see: &["stop", "wait"],
+    },
+    Topic {
+        command: "logs",
+        text: "Shows what a container wrote since it was made: its standard output on standard output, its standard \
+error on standard error. It can run or not.",
+        examples: &[
+            ("The last lines, and what is added", "rbox logs -f --tail 20 web"),
+            ("Ten minutes, with times", "rbox logs -t --since 10m web"),
+        ],
+        exit: EXIT,
+        see: &["attach", "ps"],
+    },
+    Topic {
+        command: "port",
+        text: "Shows at which addresses of this machine the ports of a running container are published, or where one \
+port is.",
+        examples: &[
+            ("All ports", "rbox port web"),
+            ("Where a port is, for a script", "rbox port web 80/tcp"),
+            ("Of all containers that run", "rbox port --all"),
+        ],
+        exit: EXIT,
+        see: &["ps", "run", "inspect"],
+    },
+    Topic {
+        command: "ps",
+        text: "Lists containers, the newest first: those that run, or with --all every one.",
+        examples: &[
+            ("Every container, running or not", "rbox ps -a"),
+            ("Those that failed", "rbox ps -a --filter status=exited --filter exited=1"),
+            ("Names and states, for a script", "rbox ps -a --format '{{.Names}} {{.State}}'"),
+            ("Remove all that do not run", "rbox rm $(rbox ps -aq --filter status=exited)"),
+        ],
+        exit: EXIT,
+        see: &["inspect", "logs", "images"],
+    },
+    Topic {
+        command: "rename",
+        text: "Gives a container another name, whether it runs or not. Its host name stays as it is.",
+        examples: &[("Make room for a successor", "rbox rename web web-old")],
+        exit: EXIT,
+        see: &["ps", "create"],
+    },
+    Topic {
+        command: "restart",
+        text: "Stops containers as rbox stop does, and starts them again in the background. One that does not run is \
+started.",
+        examples: &[
+            ("As gently as the container asks for", "rbox restart web"),
+            ("With no more than two seconds to stop", "rbox restart -t 2 web db"),
+            ("Everything that runs", "rbox restart --running"),
+        ],
+        exit: EXIT,
+        see: &["stop", "start"],
+    },
+    Topic {
+        command: "rm",
+        text: "Removes containers that do not run, with all that they wrote into their own layer. With --force a \
+running one is killed first, and one that does not exist is no failure.",
+        examples: &[
+            ("A container that has ended", "rbox rm web"),
+            ("Whatever its state", "rbox rm -f web db"),
+        ],
+        exit: EXIT,
+        see: &["stop", "ps", "rmi"],
+    },
+    Topic {
+        command: "run",
+        text: "Makes a container from an image, pulls the image if it is not here, and runs a command in it. In the \
+foreground the invocation has the container's streams and exit code, and the container ends when the invocation does; \
+with --detach it prints the container's id and returns. The keys ctrl-p ctrl-q leave a container with a terminal running.
+
+Flags come before the image: what follows the image belongs to the command.
+
+IMAGE can be rootfs:DIRECTORY, any directory of this machine as a read-only base.",
+        examples: &[
+            ("A shell that leaves nothing behind", "rbox run --rm -it alpine sh"),
+            ("In the background, under a name", "rbox run -d --name nap debian sleep 600"),
+            ("Published on port 8080 of this machine", "rbox run -d -p 8080:80 --name web nginx"),
+            ("On a network of one's own, under a further name", "rbox run -it --network front --network-alias db debian bash"),
+            ("Work on this directory", "rbox run --rm -v \"$PWD:/src\" -w /src debian make"),
+            ("Shut off: no network, read-only, one capability",
+             "rbox run --rm --read-only --cap-drop ALL --cap-add CHOWN alpine id"),
+            ("A throw-away view of this machine", "rbox run --rm -it rootfs:/ sh"),
+        ],
+        exit: EXIT_OF_RUN,
+        see: &["create", "exec", "ps", "pull"],
+    },
+    Topic {
+        command: "start",
+        text: "Starts containers that were created or have ended, in the background unless attached.",
+        examples: &[
+            ("In the background", "rbox start web db"),
+            ("With its terminal, as rbox run does", "rbox start -ai shell"),
+        ],
+        exit: &[
+            ("0", "All were started."),
+            ("1", "At least one was not."),
+            ("0 to 255", "With --attach that of the container, 126 and 127 as of rbox run."),
+            EXIT[2],
+        ],
+        see: &["stop", "run", "create"],
+    },
+    Topic {
+        command: "stop",
+        text: "Sends the stop signal (SIGTERM, or what the container or its image asks for) to the first process of \
+containers, waits, and after the time-out sends SIGKILL. One that does not run is stopped already.",
+        examples: &[
+            ("Within the container's own time, 10 seconds unless it says otherwise", "rbox stop web"),
+            ("With a minute to finish", "rbox stop -t 60 db"),
+        ],
+        exit: EXIT,
+        see: &["start", "kill", "rm"],
+    },
+    Topic {
+        command: "wait",
+        text: "Waits until containers have ended and prints the exit code of each on a line. Of one that does not run \
+the code is printed at once.",
+        examples: &[
+            ("The outcome of a job in the background", "rbox wait job"),
+            ("Clean up after it", "rbox wait job && rbox rm job"),
+        ],
+        exit: EXIT,
+        see: &["stop", "logs"],
+    },
+];

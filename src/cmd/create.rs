@@ -19,7 +19,7 @@ use crate::explain;
 use crate::spec::config::{ContainerId, NetworkMode, RootSource};
 use crate::spec::create::{self, Base, PullPolicy};
 use crate::spec::image::ImageConfig;
-use crate::spec::mount::{Mount, MountKind};
+use crate::spec::mount::{Bind, Mount, MountKind};
 use crate::spec::names;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
@@ -78,7 +78,7 @@ pub fn create(
         return Err(anyhow!("cannot replace a container without --name")).or_exit(125);
     }
     options.name.as_deref().map(names::container_name).transpose().or_exit(125)?;
-    check_bind_sources(&request.mounts).or_exit(125)?;
+    check_mount_sources(&request.mounts).or_exit(125)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
     let store = context.store().or_exit(125)?;
     store.networks().resolve(&mut request.network).or_exit(125)?;
@@ -126,20 +126,32 @@ fn donor_name(store: &Store, network: &NetworkMode) -> Result<Option<String>> {
 }
 
 /// docker's words. Asked before an image is pulled for nothing.
-fn check_bind_sources(mounts: &[Mount]) -> Result<()> {
+fn check_mount_sources(mounts: &[Mount]) -> Result<()> {
     for mount in mounts {
-        if let MountKind::Bind(bind) = &mount.kind
-            && let Err(error) = std::fs::metadata(&bind.source)
-        {
-            let source = bind.source.display();
-            if error.kind() == std::io::ErrorKind::NotFound {
-                bail!("invalid mount config for type \"bind\": bind source path does not exist: {source}");
-            }
-            let text = format!("invalid mount config for type \"bind\": cannot use {source}: {error}");
-            bail!(explain::with_cause(text, explain::path::unusable(&bind.source, Access::empty())));
+        match &mount.kind {
+            MountKind::Bind(bind) => check_bind_source(bind)?,
+            MountKind::Volume(_) => bail!("volumes can't be used: this release has only host paths and tmpfs"),
+            _ => {}
         }
     }
     Ok(())
+}
+
+fn check_bind_source(bind: &Bind) -> Result<()> {
+    let source = bind.source.display();
+    match std::fs::metadata(&bind.source) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && bind.create_source => {
+            std::fs::create_dir_all(&bind.source).with_context(|| format!("create the mount's source {source}"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("invalid mount config for type \"bind\": bind source path does not exist: {source}")
+        }
+        Err(error) => {
+            let text = format!("invalid mount config for type \"bind\": cannot use {source}: {error}");
+            bail!(explain::with_cause(text, explain::path::unusable(&bind.source, Access::empty())))
+        }
+    }
 }
 
 /// The asked-for name, or a generated one that is free.

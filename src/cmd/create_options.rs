@@ -1,15 +1,17 @@
 //! The options that `run` and `create` share, and what they mean.
 
+mod storage;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 
+use self::storage::StorageOptions;
 use super::Context;
 use super::registry_options::{RegistryOptions, RetryOptions};
 use crate::spec::config::ContainerId;
 use crate::spec::create::{self, CreateRequest, PullPolicy, StandardStream};
 use crate::spec::env::{self, EnvChange};
-use crate::spec::mount::{Mount, parse_mount, parse_tmpfs, parse_volume};
 use crate::spec::network::{self, NetworkFlags};
 use crate::spec::platform::Platform;
 use crate::spec::port;
@@ -103,9 +105,6 @@ pub struct CreateOptions {
     /// Link layer address on the first network
     #[arg(long, value_name = "MAC")]
     pub mac_address: Option<String>,
-    /// Attach a filesystem mount (type=bind|tmpfs,source=PATH,target=PATH,...)
-    #[arg(long, value_name = "SPEC")]
-    pub mount: Vec<String>,
     /// Assign a name to the container; one is made up by default
     #[arg(long)]
     pub name: Option<String>,
@@ -140,9 +139,6 @@ pub struct CreateOptions {
     /// Suppress the pull output
     #[arg(short, long)]
     pub quiet: bool,
-    /// Mount the container's root file system read-only
-    #[arg(long)]
-    pub read_only: bool,
     /// Remove another container of the same name first
     #[arg(long)]
     pub replace: bool,
@@ -167,9 +163,6 @@ pub struct CreateOptions {
     /// Set a kernel parameter of the container's own namespaces
     #[arg(long, value_name = "KEY=VALUE")]
     pub sysctl: Vec<String>,
-    /// Mount a tmpfs (PATH[:OPTIONS])
-    #[arg(long, value_name = "PATH")]
-    pub tmpfs: Vec<String>,
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
     pub tty: bool,
@@ -185,12 +178,11 @@ pub struct CreateOptions {
     /// UTS namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub uts: String,
-    /// Bind mount a directory or a file
-    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
-    pub volume: Vec<String>,
     /// Working directory inside the container, made when missing
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
+    #[command(flatten)]
+    pub storage: StorageOptions,
     #[command(flatten)]
     pub registry: RegistryOptions,
     #[command(flatten)]
@@ -210,7 +202,7 @@ impl CreateOptions {
     pub fn request(&self, context: &Context, image: &str, command: &[String], detach: bool) -> Result<CreateRequest> {
         let settings = context.settings()?;
         let mut find = |name: &str| find_container(context, name);
-        Ok(CreateRequest {
+        let mut request = CreateRequest {
             image: image.to_owned(),
             command: command.to_vec(),
             entrypoint: self.entrypoint.clone(),
@@ -227,10 +219,8 @@ impl CreateOptions {
             detach,
             attach: self.attach.clone(),
             init: self.init.unwrap_or(settings.init.value),
-            read_only: self.read_only,
             auto_remove: self.rm,
             privileged: self.privileged,
-            mounts: self.mounts()?,
             cap_add: self.cap_add.clone(),
             cap_drop: self.cap_drop.clone(),
             security: self.security(settings)?,
@@ -251,7 +241,10 @@ impl CreateOptions {
             userns_host: create::parse_userns(&self.userns)?,
             extra_hosts: self.extra_hosts()?,
             cidfile: self.cidfile.clone(),
-        })
+            ..CreateRequest::default()
+        };
+        self.storage.fill(&mut request)?;
+        Ok(request)
     }
 
     /// As typed; the configured network where none was.
@@ -303,21 +296,6 @@ impl CreateOptions {
         let ports: Vec<Vec<String>> =
             self.expose.iter().map(|text| create::parse_expose(text)).collect::<Result<_, _>>()?;
         Ok(ports.concat())
-    }
-
-    fn mounts(&self) -> Result<Vec<Mount>> {
-        let cwd = std::env::current_dir().context("find the working directory")?;
-        let mut mounts = Vec::new();
-        for text in &self.volume {
-            mounts.push(parse_volume(text, &cwd)?);
-        }
-        for text in &self.mount {
-            mounts.push(parse_mount(text, &cwd)?);
-        }
-        for text in &self.tmpfs {
-            mounts.push(parse_tmpfs(text)?);
-        }
-        Ok(mounts)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod container;
 pub mod endpoints;
 pub mod image;
+mod mounts;
 pub mod network;
 #[cfg(test)]
 mod tests;

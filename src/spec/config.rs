@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::log::LogConfig;
-use super::mount::Mount;
+use super::mount::{ImageVolumes, Mount};
 pub use super::network::NetworkMode;
 use super::port::PortMapping;
 use super::security::SeccompChoice;
@@ -191,6 +191,21 @@ pub struct ContainerConfig {
     pub publish_all: bool,
     #[serde(default)]
     pub links: Vec<Link>,
+    #[serde(default)]
+    pub storage: Storage,
+}
+
+/// How the container's storage is laid out, besides its mounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Storage {
+    /// `--read-only-tmpfs`: a read-only root has writable tmpfs at /run, /tmp and /var/tmp.
+    pub read_only_tmpfs: bool,
+    pub image_volumes: ImageVolumes,
+    /// `--volume-driver`: that of volumes made for this container.
+    pub volume_driver: Option<String>,
+    /// `--chrootdirs`: directories that have the files of /etc too.
+    pub chroot_dirs: Vec<String>,
 }
 
 /// `--dns` and its like: what differs from the host's resolv.conf.

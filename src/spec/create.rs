@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::caps::{self, UnknownCapability};
 use super::config::{
-    CapabilityChanges, ContainerConfig, ContainerId, DnsConfig, Link, NamespaceMode, NetworkMode, RootSource,
+    CapabilityChanges, ContainerConfig, ContainerId, DnsConfig, Link, NamespaceMode, NetworkMode, RootSource, Storage,
 };
 use super::env::{self, EnvChange};
 use super::image::{Defaults, ImageConfig};
@@ -89,6 +89,7 @@ pub struct CreateRequest {
     pub ports: Vec<PortMapping>,
     pub publish_all: bool,
     pub links: Vec<Link>,
+    pub storage: Storage,
     pub cidfile: Option<PathBuf>,
 }
 
@@ -154,6 +155,8 @@ pub fn resolve(
     let hostname = hostname(&request, &base, &id)?;
     let env = environment(&request, &image, &hostname);
     mount::check_duplicates(&request.mounts)?;
+    let image_volumes = request.storage.image_volumes;
+    let of_image = image_volumes.mounts(image.volumes.keys().map(String::as_str), &request.mounts)?;
     check_sysctls(&request)?;
     let config = ContainerConfig {
         name,
@@ -177,7 +180,7 @@ pub fn resolve(
         volumes: image.volumes.into_keys().collect(),
         stop_signal: stop_signal(request.stop_signal, &image.stop_signal)?,
         stop_timeout: stop_timeout(request.stop_timeout),
-        mounts: request.mounts,
+        mounts: request.mounts.into_iter().chain(of_image).collect(),
         capabilities: capabilities(&request.cap_add, &request.cap_drop)?,
         privileged: request.privileged,
         no_new_privileges: request.security.no_new_privileges,
@@ -201,6 +204,7 @@ pub fn resolve(
         ports: request.ports,
         publish_all: request.publish_all,
         links: request.links,
+        storage: request.storage,
         id,
     };
     refuse_nul(&config)?;

@@ -1,31 +1,47 @@
-//! What a user mounts into a container: bind mounts and tmpfs, from `-v`, `--mount` and `--tmpfs`.
+//! What is mounted into a container on a user's behalf, from `-v`, `--mount`, `--tmpfs`, an image's
+//! VOLUMEs and other containers.
 //!
 //! A [`Mount`] prints as the value of the flag it came from and parses back to itself.
 
+mod csv;
+mod idmap;
+mod image_volumes;
 mod option;
+mod overlay;
+mod print;
+mod sharing;
 mod tmpfs;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::text::printable;
 
+pub use idmap::{IdMapping, IdRange};
+pub use image_volumes::ImageVolumes;
 pub use option::parse_mount;
+pub use overlay::OverlayDirs;
+pub use sharing::{Propagation, Recursion, Restriction, Sharing};
 pub use tmpfs::{Tmpfs, parse_tmpfs};
 pub use volume::parse_volume;
 
-/// One mount asked for on the command line.
+/// One mount asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Absolute path in the container, without `.`, `..` or doubled slashes; never `/` or `/proc…`.
     pub target: String,
     pub read_only: bool,
     pub kind: MountKind,
-    /// The flag it came from, which decides how it is printed and where inspect shows it.
+    /// Where it came from, which decides how it is printed and where inspect shows it.
     pub flag: Flag,
+    /// The options of `-v` and `--tmpfs` as typed, without what stands before them.
+    #[serde(default)]
+    pub typed: String,
 }
 
 /// What is mounted.
@@ -34,6 +50,9 @@ pub struct Mount {
 pub enum MountKind {
     Bind(Bind),
     Tmpfs(Tmpfs),
+    Volume(VolumeUse),
+    Image(ImageUse),
+    Devpts(Devpts),
 }
 
 /// A directory or file of the host.
@@ -41,58 +60,76 @@ pub enum MountKind {
 pub struct Bind {
     /// Absolute, as given (symlinks unresolved).
     pub source: PathBuf,
-    pub propagation: Propagation,
-    pub recursion: Recursion,
-    /// `z` (shared) or `Z` (private): SELinux relabelling asked for.
-    pub relabel: Option<char>,
-    /// Restrictions beyond read-only, from `noexec`, `nosuid`, `nodev`.
-    pub restrictions: Vec<Restriction>,
+    #[serde(flatten)]
+    pub sharing: Sharing,
+    /// `bind-create-src`: a missing source is made, a directory.
+    #[serde(default)]
+    pub create_source: bool,
 }
 
-/// Whether mounts below the source come along, and how read-only reaches them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Recursion {
-    /// They do, and are read-only with it where the kernel can do that (5.12).
-    #[default]
-    Enabled,
-    /// They don't.
-    Disabled,
-    /// They do, and stay writable.
-    Writable,
-    /// They do, and must be read-only.
-    Readonly,
+/// A volume of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeUse {
+    /// None for an anonymous one until `create` gave it a name of 64 hex digits.
+    pub name: Option<String>,
+    /// Asked for without a name: it goes with its container where asked to.
+    pub anonymous: bool,
+    #[serde(flatten)]
+    pub sharing: Sharing,
+    /// An empty volume stays empty.
+    pub nocopy: bool,
+    /// It must exist already.
+    pub nocreate: bool,
+    /// A relative path within the volume, without `..`.
+    pub subpath: Option<String>,
+    /// `volume-driver`, `volume-opt`, `volume-label`: what a volume made for this use gets.
+    pub driver: Option<String>,
+    pub driver_options: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
 }
 
-/// Mount propagation between host and container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Propagation {
-    #[default]
-    Rprivate,
-    Private,
-    Rshared,
-    Shared,
-    Rslave,
-    Slave,
+/// The content of an image. Changes, where [`Mount::read_only`] is off, go with the container's run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageUse {
+    /// As typed.
+    pub reference: String,
+    /// A relative path within the image, without `..`.
+    pub subpath: Option<String>,
+    /// The image found at `create`: its id and its layers' chain ids, lowest first.
+    #[serde(default)]
+    pub found: Option<FoundImage>,
 }
 
-/// A mount flag that takes something away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restriction {
-    Noexec,
-    Nosuid,
-    Nodev,
+/// An image of the store, for as long as a container uses it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundImage {
+    pub id: Digest,
+    pub layers: Vec<Digest>,
 }
 
-/// The three ways to ask for a mount.
+/// A devpts of its own (devpts(5)); None leaves it to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devpts {
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Octal, as typed.
+    pub mode: Option<String>,
+    /// Terminals at the same time.
+    pub max: Option<u32>,
+}
+
+/// Where a mount came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flag {
     Volume,
     Mount,
     Tmpfs,
+    /// The image's VOLUME.
+    Image,
+    /// `--volumes-from`.
+    VolumesFrom,
 }
 
 /// Why a value is not a mount; docker's words where it has them. Values are escaped for printing.
@@ -110,18 +147,25 @@ pub enum InvalidMount {
     Config { kind: &'static str, reason: Target },
     #[error("invalid mode: {0}")]
     Mode(String),
-    #[error("named volume {0:?} can't be used: this release has no volumes, only host paths that begin with / or .")]
-    NamedVolume(String),
-    #[error("anonymous volume at {0:?} can't be used: this release has no volumes, only host paths and --tmpfs")]
-    AnonymousVolume(String),
-    #[error("mount type {0:?} can't be used: this release has bind and tmpfs")]
-    Kind(String),
+    #[error("overlay volume options must have both upperdir= and workdir=, absolute paths")]
+    OverlayDirs,
+    #[error(
+        "create {0}: {0:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are \
+         allowed. If you intended to pass a host directory, use absolute path"
+    )]
+    VolumeName(String),
+    #[error("mount type {0:?} can't be used: {1}")]
+    Kind(String, &'static str),
     #[error("invalid --mount {spec:?}: {reason}")]
     Option { spec: String, reason: String },
     #[error("invalid tmpfs option {0:?}")]
     TmpfsOption(String),
+    #[error("invalid tmpfs option {0:?}: the kernel lets only root have a tmpfs that is never swapped out")]
+    Noswap(String),
     #[error("Duplicate mount point: {0}")]
     Duplicate(String),
+    #[error("invalid --image-volume {0:?}: must be bind, anonymous, tmpfs or ignore")]
+    ImageVolumes(String),
 }
 
 /// Why a path can't be mounted or mounted on.
@@ -139,6 +183,10 @@ pub enum Target {
     Missing(&'static str),
     #[error("field {0} must not be specified")]
     Unwanted(&'static str),
+    #[error("subpath must be a relative path within the {0}")]
+    Subpath(&'static str),
+    #[error("must not set Subpath when using anonymous volumes")]
+    AnonymousSubpath,
 }
 
 /// Checks and normalises a path in the container.
@@ -174,6 +222,27 @@ fn source(text: &str, cwd: &Path) -> Result<PathBuf, InvalidMount> {
     }
 }
 
+/// Checks a subpath as docker does (Go's filepath.IsLocal) and gives its normal form.
+fn subpath(kind: &'static str, text: &str) -> Result<String, InvalidMount> {
+    let fail = |reason| Err(InvalidMount::Config { kind, reason });
+    if text.contains('\0') {
+        return fail(Target::Nul(printable(text)));
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.pop().is_none() => return fail(Target::Subpath(kind)),
+            ".." => {}
+            part => parts.push(part),
+        }
+    }
+    if text.starts_with('/') || text.is_empty() {
+        return fail(Target::Subpath(kind));
+    }
+    Ok(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
+}
+
 /// The lexical normal form of an absolute path (Go's path.Clean).
 pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -199,50 +268,43 @@ pub fn check_duplicates(mounts: &[Mount]) -> Result<(), InvalidMount> {
     }
 }
 
-impl Propagation {
-    /// The word in flags and in the Spec.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rprivate => "rprivate",
-            Self::Private => "private",
-            Self::Rshared => "rshared",
-            Self::Shared => "shared",
-            Self::Rslave => "rslave",
-            Self::Slave => "slave",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let all = [Self::Rprivate, Self::Private, Self::Rshared, Self::Shared, Self::Rslave, Self::Slave];
-        all.into_iter().find(|propagation| propagation.as_str() == text)
-    }
-}
-
-impl Restriction {
-    /// The word in flags and in the Spec.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Noexec => "noexec",
-            Self::Nosuid => "nosuid",
-            Self::Nodev => "nodev",
-        }
-    }
-}
-
 impl Mount {
     /// How deep the target lies, for mounting parents before children.
     pub fn depth(&self) -> usize {
         self.target.split('/').count() - 1
     }
+
+    /// The options of `-v` and `--tmpfs` as typed. Mounts made before these were kept know only this.
+    pub fn typed_options(&self) -> &str {
+        if self.typed.is_empty() && self.read_only && self.flag != Flag::Mount { "ro" } else { &self.typed }
+    }
+
+    /// What the kinds that show something from outside the container have in common.
+    pub fn sharing(&self) -> Option<&Sharing> {
+        match &self.kind {
+            MountKind::Bind(bind) => Some(&bind.sharing),
+            MountKind::Volume(volume) => Some(&volume.sharing),
+            MountKind::Tmpfs(_) | MountKind::Image(_) | MountKind::Devpts(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.flag, &self.kind) {
-            (Flag::Volume, MountKind::Bind(bind)) => volume::print(self, bind, f),
-            (Flag::Tmpfs, MountKind::Tmpfs(tmpfs)) => tmpfs::print(self, tmpfs, f),
-            _ => option::print(self, f),
+        match self.flag {
+            Flag::Mount => return print::as_mount(self, f),
+            Flag::Tmpfs | Flag::Image => f.write_str(&self.target)?,
+            Flag::Volume | Flag::VolumesFrom => {
+                match &self.kind {
+                    MountKind::Bind(bind) => write!(f, "{}:", bind.source.display())?,
+                    MountKind::Volume(VolumeUse { name: Some(name), anonymous: false, .. }) => write!(f, "{name}:")?,
+                    _ => {}
+                }
+                f.write_str(&self.target)?;
+            }
         }
+        let words = self.typed_options();
+        if words.is_empty() { Ok(()) } else { write!(f, ":{words}") }
     }
 }
 

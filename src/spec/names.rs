@@ -41,6 +41,14 @@ pub fn container_name(text: &str) -> Result<&str, InvalidName> {
     Ok(name)
 }
 
+/// Checks a volume's name; docker's rule, but one character is enough (podman).
+pub fn volume_name(text: &str) -> Option<&str> {
+    let word = |byte: u8| byte.is_ascii_alphanumeric();
+    let allowed = |byte: u8| word(byte) || b"_.-".contains(&byte);
+    let valid = text.as_bytes().first().copied().is_some_and(word) && text.bytes().all(allowed);
+    (valid && text.len() <= CONTAINER_MAX).then_some(text)
+}
+
 /// Checks a `--hostname`: what may stand in /etc/hosts and fits the kernel.
 pub fn host_name(text: &str) -> Result<&str, InvalidName> {
     let label = |label: &str| {

@@ -104,6 +104,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         ports: Vec::new(),
         publish_all: false,
         links: Vec::new(),
+        storage: Default::default(),
     }
 }
 

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::endpoints::{self, Facts};
+use super::mounts;
 use crate::spec::config::{ContainerConfig, NamespaceMode};
 use crate::spec::log::LogDriver;
-use crate::spec::mount::{Bind, Flag, Mount, MountKind};
+use crate::spec::mount::{Flag, Mount, MountKind};
 use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
 use crate::store::containers::{Container, State, Status};
 
@@ -57,7 +58,7 @@ pub fn describe(subject: &Subject) -> Value {
         object.extend(self::object([("SizeRw", json!(written)), ("SizeRootFs", json!(all))]));
     }
     object.extend(self::object([
-        ("Mounts", config.mounts.iter().filter_map(mount_point).collect()),
+        ("Mounts", mounts::points(subject.container)),
         ("Config", process_config(config)),
         ("NetworkSettings", endpoints::settings(subject.container, &subject.network)),
     ]));
@@ -103,7 +104,9 @@ pub fn time(moment: Option<Timestamp>) -> String {
 
 fn host_config(config: &ContainerConfig, network: &Facts) -> Value {
     let by_flag = |flag: Flag| config.mounts.iter().filter(move |mount| mount.flag == flag);
-    let binds: Vec<String> = by_flag(Flag::Volume).map(Mount::to_string).collect();
+    // An anonymous volume is no bind: docker shows it among Config.Volumes.
+    let anonymous = |mount: &&Mount| matches!(&mount.kind, MountKind::Volume(volume) if volume.anonymous);
+    let binds: Vec<String> = by_flag(Flag::Volume).filter(|mount| !anonymous(mount)).map(Mount::to_string).collect();
     let mut all = object([
         ("Binds", or_null(&binds)),
         ("ContainerIDFile", json!(config.cidfile.as_deref().map(|path| path.to_string_lossy()).unwrap_or_default())),
@@ -112,7 +115,7 @@ fn host_config(config: &ContainerConfig, network: &Facts) -> Value {
         ("PortBindings", endpoints::port_bindings(&config.ports)),
         ("RestartPolicy", json!({"Name": "no", "MaximumRetryCount": 0})),
         ("AutoRemove", json!(config.auto_remove)),
-        ("VolumeDriver", json!("")),
+        ("VolumeDriver", json!(config.storage.volume_driver.as_deref().unwrap_or_default())),
         ("VolumesFrom", Value::Null),
         ("ConsoleSize", json!([0, 0])),
     ]);
@@ -120,7 +123,8 @@ fn host_config(config: &ContainerConfig, network: &Facts) -> Value {
         all.insert("Annotations".to_owned(), json!(config.annotations));
     }
     all.extend(isolation(config, &network.links));
-    let tmpfs: Map<String, Value> = by_flag(Flag::Tmpfs).map(tmpfs_entry).collect();
+    let entry = |mount: &Mount| (mount.target.clone(), json!(mount.typed_options()));
+    let tmpfs: Map<String, Value> = by_flag(Flag::Tmpfs).map(entry).collect();
     if !tmpfs.is_empty() {
         all.insert("Tmpfs".to_owned(), Value::Object(tmpfs));
     }
@@ -133,7 +137,7 @@ fn host_config(config: &ContainerConfig, network: &Facts) -> Value {
     all.extend(sysctls.map(|settings| ("Sysctls".to_owned(), settings)));
     all.extend(object([("Runtime", json!("rbox")), ("Isolation", json!(""))]));
     all.extend(resources(config));
-    let mounts: Vec<Value> = by_flag(Flag::Mount).map(mount_option).collect();
+    let mounts: Vec<Value> = by_flag(Flag::Mount).map(mounts::asked).collect();
     if !mounts.is_empty() {
         all.insert("Mounts".to_owned(), json!(mounts));
     }
@@ -220,60 +224,6 @@ fn namespace(mode: &NamespaceMode, private: &str) -> String {
     }
 }
 
-/// `TARGET:OPTIONS` as typed, taken apart.
-fn tmpfs_entry(mount: &Mount) -> (String, Value) {
-    let typed = mount.to_string();
-    let options = typed.strip_prefix(&mount.target).and_then(|rest| rest.strip_prefix(':')).unwrap_or_default();
-    (mount.target.clone(), json!(options))
-}
-
-fn mount_option(mount: &Mount) -> Value {
-    let mut all = Map::new();
-    match &mount.kind {
-        MountKind::Bind(bind) => {
-            all.extend(object([
-                ("Type", json!("bind")),
-                ("Source", json!(bind.source.to_string_lossy())),
-                ("Target", json!(mount.target)),
-            ]));
-        }
-        MountKind::Tmpfs(_) => all.extend(object([("Type", json!("tmpfs")), ("Target", json!(mount.target))])),
-    }
-    if mount.read_only {
-        all.insert("ReadOnly".to_owned(), json!(true));
-    }
-    Value::Object(all)
-}
-
-/// A row of `Mounts`; docker leaves `--tmpfs` out of it.
-fn mount_point(mount: &Mount) -> Option<Value> {
-    let (kind, source, mode, propagation) = match &mount.kind {
-        MountKind::Bind(bind) => {
-            ("bind", json!(bind.source.to_string_lossy()), mode(mount, bind), bind.propagation.as_str())
-        }
-        MountKind::Tmpfs(_) if mount.flag == Flag::Tmpfs => return None,
-        MountKind::Tmpfs(_) => ("tmpfs", json!(""), String::new(), ""),
-    };
-    Some(json!({
-        "Type": kind,
-        "Source": source,
-        "Destination": mount.target,
-        "Mode": mode,
-        "RW": !mount.read_only,
-        "Propagation": propagation,
-    }))
-}
-
-/// The third part of `-v`, as typed.
-fn mode(mount: &Mount, bind: &Bind) -> String {
-    if mount.flag != Flag::Volume {
-        return String::new();
-    }
-    let typed = mount.to_string();
-    let front = format!("{}:{}:", bind.source.display(), mount.target);
-    typed.strip_prefix(&front).unwrap_or_default().to_owned()
-}
-
 fn process_config(config: &ContainerConfig) -> Value {
     let keys = |names: &[String]| names.iter().map(|name| (name.clone(), json!({}))).collect::<Map<_, _>>();
     let [stdin, stdout, stderr] = config.attach;
@@ -288,7 +238,13 @@ fn process_config(config: &ContainerConfig) -> Value {
     if !config.exposed_ports.is_empty() {
         all.insert("ExposedPorts".to_owned(), Value::Object(keys(&config.exposed_ports)));
     }
-    let volumes = if config.volumes.is_empty() { Value::Null } else { Value::Object(keys(&config.volumes)) };
+    let anonymous = config.mounts.iter().filter(|mount| {
+        let of_volume = matches!(&mount.kind, MountKind::Volume(volume) if volume.anonymous);
+        of_volume && mount.flag == Flag::Volume && !config.volumes.contains(&mount.target)
+    });
+    let volumes: Vec<String> =
+        config.volumes.iter().cloned().chain(anonymous.map(|mount| mount.target.clone())).collect();
+    let volumes = if volumes.is_empty() { Value::Null } else { Value::Object(keys(&volumes)) };
     all.extend(object([
         ("Tty", json!(config.tty)),
         ("OpenStdin", json!(config.open_stdin)),

@@ -156,7 +156,9 @@ fn has_mount(config: &ContainerConfig, place: &str) -> bool {
     config.mounts.iter().any(|mount| {
         let source = match &mount.kind {
             MountKind::Bind(bind) => bind.source.to_str(),
-            MountKind::Tmpfs(_) => None,
+            MountKind::Volume(volume) => volume.name.as_deref(),
+            MountKind::Image(image) => Some(image.reference.as_str()),
+            MountKind::Tmpfs(_) | MountKind::Devpts(_) => None,
         };
         mount.target == place || source == Some(place)
     })

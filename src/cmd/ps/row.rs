@@ -1,5 +1,6 @@
 //! One line of `ps`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
@@ -105,7 +106,9 @@ fn command(config: &ContainerConfig, no_trunc: bool) -> String {
 fn mounts(config: &ContainerConfig, no_trunc: bool) -> String {
     let sources = config.mounts.iter().filter_map(|mount| match &mount.kind {
         MountKind::Bind(bind) => Some(bind.source.to_string_lossy()),
-        MountKind::Tmpfs(_) => None,
+        MountKind::Volume(volume) => volume.name.as_deref().map(Cow::Borrowed),
+        MountKind::Image(image) => Some(Cow::Borrowed(image.reference.as_str())),
+        MountKind::Tmpfs(_) | MountKind::Devpts(_) => None,
     });
     let shown = sources.map(|source| if no_trunc { source.into_owned() } else { ellipsis(&source, MOUNT_CELLS) });
     shown.collect::<Vec<_>>().join(",")

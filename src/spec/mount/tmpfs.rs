@@ -1,10 +1,9 @@
 //! `--tmpfs TARGET[:OPT,OPT…]`
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Flag, InvalidMount, Mount, MountKind, target};
+use crate::spec::text::printable;
 
 /// A tmpfs of the container. Without options: writable, noexec, nosuid, nodev, unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +11,14 @@ pub struct Tmpfs {
     pub exec: bool,
     pub suid: bool,
     pub dev: bool,
+    #[serde(default)]
+    pub noatime: bool,
+    /// `U`: it belongs to the container's user.
+    #[serde(default)]
+    pub chown: bool,
+    /// It begins with what the container has at its place.
+    #[serde(default)]
+    pub copy_up: bool,
     /// The filesystem's own parameters in the kernel's grammar: `("size", "64m")`.
     pub parameters: Vec<(String, String)>,
 }
@@ -24,20 +31,35 @@ pub fn parse_tmpfs(text: &str) -> Result<Mount, InvalidMount> {
     for option in options.split(',').filter(|_| !options.is_empty()) {
         match option {
             "ro" | "rw" => read_only = option == "ro",
-            "exec" | "noexec" => tmpfs.exec = option == "exec",
-            "suid" | "nosuid" => tmpfs.suid = option == "suid",
-            "dev" | "nodev" => tmpfs.dev = option == "dev",
-            other => {
-                let invalid = || InvalidMount::TmpfsOption(other.to_owned());
-                let (name, value) = other.split_once('=').ok_or_else(invalid)?;
-                tmpfs.set(name, value).ok_or_else(invalid)?;
-            }
+            other => tmpfs.apply(other)?,
         }
     }
-    Ok(Mount { target: target("tmpfs", path)?, read_only, kind: MountKind::Tmpfs(tmpfs), flag: Flag::Tmpfs })
+    let target = target("tmpfs", path)?;
+    Ok(Mount { target, read_only, kind: MountKind::Tmpfs(tmpfs), flag: Flag::Tmpfs, typed: options.to_owned() })
 }
 
 impl Tmpfs {
+    /// Applies an option of mount(8) or podman but `ro` and `rw`; later ones win.
+    pub(super) fn apply(&mut self, option: &str) -> Result<(), InvalidMount> {
+        let invalid = || InvalidMount::TmpfsOption(printable(option));
+        match option {
+            "exec" | "noexec" => self.exec = option == "exec",
+            "suid" | "nosuid" => self.suid = option == "suid",
+            "dev" | "nodev" => self.dev = option == "dev",
+            "noatime" | "relatime" => self.noatime = option == "noatime",
+            "tmpcopyup" | "notmpcopyup" => self.copy_up = option == "tmpcopyup",
+            "U" | "chown" => self.chown = true,
+            "noswap" => return Err(InvalidMount::Noswap(option.to_owned())),
+            // A tmpfs is private to its container whatever is said; podman writes these.
+            "private" | "rprivate" => {}
+            other => {
+                let (name, value) = other.split_once('=').ok_or_else(invalid)?;
+                self.set(name, value).ok_or_else(invalid)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sets a parameter, the last of a name winning; None when the name or the value is not the
     /// kernel's (tmpfs(5)).
     pub(super) fn set(&mut self, name: &str, value: &str) -> Option<()> {
@@ -64,6 +86,7 @@ impl Tmpfs {
         let word = |on: bool, yes: &str, no: &str| if on { yes.to_owned() } else { no.to_owned() };
         let mut options =
             vec![word(self.suid, "suid", "nosuid"), word(self.dev, "dev", "nodev"), word(self.exec, "exec", "noexec")];
+        options.extend(self.noatime.then(|| "noatime".to_owned()));
         options.extend(self.parameters.iter().map(|(name, value)| format!("{name}={value}")));
         options
     }
@@ -73,32 +96,6 @@ impl Tmpfs {
 pub(super) fn is_mode(text: &str) -> bool {
     let digits = text.strip_prefix('0').filter(|rest| !rest.is_empty()).unwrap_or(text);
     (1..=4).contains(&digits.len()) && digits.bytes().all(|b| (b'0'..=b'7').contains(&b))
-}
-
-/// Prints the value that parses to this mount: the options that differ from the defaults.
-pub(super) fn print(mount: &Mount, tmpfs: &Tmpfs, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(&mount.target)?;
-    let words = options(mount, tmpfs);
-    if words.is_empty() { Ok(()) } else { write!(f, ":{words}") }
-}
-
-fn options(mount: &Mount, tmpfs: &Tmpfs) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for (on, word) in [(mount.read_only, "ro"), (tmpfs.exec, "exec"), (tmpfs.suid, "suid"), (tmpfs.dev, "dev")] {
-        words.extend(on.then(|| word.to_owned()));
-    }
-    words.extend(tmpfs.parameters.iter().map(|(name, value)| format!("{name}={value}")));
-    words.join(",")
-}
-
-impl Mount {
-    /// The options of a `--tmpfs` mount as inspect's HostConfig.Tmpfs shows them.
-    pub fn tmpfs_options(&self) -> Option<String> {
-        match (&self.kind, self.flag) {
-            (MountKind::Tmpfs(tmpfs), Flag::Tmpfs) => Some(options(self, tmpfs)),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -112,8 +109,8 @@ mod tests {
             ("/t", "/t", "nosuid,nodev,noexec"),
             ("/t:", "/t", "nosuid,nodev,noexec"),
             ("/t/:exec", "/t:exec", "nosuid,nodev,exec"),
-            ("/t:size=64m,mode=1777,ro", "/t:ro,size=64m,mode=1777", "nosuid,nodev,noexec,size=64m,mode=1777"),
-            ("/t:size=1k,size=50%,noexec,suid,dev", "/t:suid,dev,size=50%", "suid,dev,noexec,size=50%"),
+            ("/t:size=64m,mode=1777,ro", "/t:size=64m,mode=1777,ro", "nosuid,nodev,noexec,size=64m,mode=1777"),
+            ("/t:size=1k,size=50%,noexec,suid,dev", "/t:size=1k,size=50%,noexec,suid,dev", "suid,dev,noexec,size=50%"),
             (
                 "/t:uid=5,gid=6,nr_inodes=1k",
                 "/t:uid=5,gid=6,nr_inodes=1k",
@@ -135,6 +132,7 @@ mod tests {
             let text = format!("/t:{option}");
             assert_eq!(parse_tmpfs(&text), Err(InvalidMount::TmpfsOption(option.to_owned())), "{text}");
         }
+        assert!(matches!(parse_tmpfs("/t:noswap"), Err(InvalidMount::Noswap(_))));
         for text in ["", "t", "/", "/proc:ro", "/t:size=1m,"] {
             assert!(parse_tmpfs(text).is_err(), "{text}");
         }

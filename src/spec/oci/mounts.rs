@@ -6,7 +6,7 @@ use oci_spec::runtime::Mount;
 
 use super::HostFacts;
 use crate::spec::config::{ContainerConfig, NamespaceMode};
-use crate::spec::mount::{Bind, MountKind, Propagation, Recursion};
+use crate::spec::mount::{MountKind, Propagation, Recursion, Sharing};
 
 /// The container's own mounts, then the files of /etc, then the user's, parents before children. A
 /// user's mount takes the place of one of ours at the same target.
@@ -20,7 +20,7 @@ pub fn all(config: &ContainerConfig, facts: &HostFacts) -> Vec<Mount> {
     let ours = system(config).into_iter().chain(etc(config, facts)).filter(|mount| !taken(mount));
     let mut users: Vec<_> = config.mounts.iter().collect();
     users.sort_by_key(|mount| mount.depth());
-    ours.chain(users.into_iter().map(user)).collect()
+    ours.chain(users.into_iter().filter_map(user)).collect()
 }
 
 fn mount(kind: &str, source: impl Into<PathBuf>, target: &str, options: Vec<String>) -> Mount {
@@ -83,29 +83,33 @@ fn etc(config: &ContainerConfig, facts: &HostFacts) -> impl Iterator<Item = Moun
         .map(|file| mount("bind", facts.container_dir.join(file), &format!("/etc/{file}"), words("bind,rprivate,rw")))
 }
 
-fn user(asked: &crate::spec::mount::Mount) -> Mount {
-    match &asked.kind {
-        MountKind::Bind(bind) => mount("bind", bind.source.clone(), &asked.target, bind_options(bind, asked.read_only)),
+/// None for volumes and the like, which are not executed yet.
+fn user(asked: &crate::spec::mount::Mount) -> Option<Mount> {
+    Some(match &asked.kind {
+        MountKind::Bind(bind) => {
+            mount("bind", bind.source.clone(), &asked.target, sharing_options(&bind.sharing, asked.read_only))
+        }
         MountKind::Tmpfs(tmpfs) => {
             let mut options = tmpfs.options();
             options.push(if asked.read_only { "ro" } else { "rw" }.to_owned());
             mount("tmpfs", "tmpfs", &asked.target, options)
         }
-    }
+        MountKind::Volume(_) | MountKind::Image(_) | MountKind::Devpts(_) => return None,
+    })
 }
 
 /// `ro` is about the mount itself, `rro` about those below it too. Together: below it where the
 /// kernel can; `rro` alone: or fail.
-fn bind_options(bind: &Bind, read_only: bool) -> Vec<String> {
-    let recursive = bind.recursion != Recursion::Disabled;
-    let mut options = vec![if recursive { "rbind" } else { "bind" }, propagation(bind.propagation, recursive)];
-    options.extend_from_slice(match (read_only, bind.recursion) {
+fn sharing_options(sharing: &Sharing, read_only: bool) -> Vec<String> {
+    let recursive = sharing.recursion != Recursion::Disabled;
+    let mut options = vec![if recursive { "rbind" } else { "bind" }, propagation(sharing.propagation, recursive)];
+    options.extend_from_slice(match (read_only, sharing.recursion) {
         (false, _) => &["rw"],
         (true, Recursion::Enabled) => &["ro", "rro"],
         (true, Recursion::Disabled | Recursion::Writable) => &["ro"],
         (true, Recursion::Readonly) => &["rro"],
     });
-    options.extend(bind.restrictions.iter().map(|restriction| restriction.as_str()));
+    options.extend(sharing.restrictions.iter().map(|restriction| restriction.as_str()));
     options.into_iter().map(str::to_owned).collect()
 }
 

@@ -14,6 +14,7 @@ pub mod blobs;
 pub mod check;
 pub mod compress;
 pub mod containers;
+pub mod copy;
 pub mod fs;
 pub mod gc;
 pub mod images;

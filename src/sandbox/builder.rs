@@ -394,17 +394,8 @@ fn write_below(directory: BorrowedFd<'_>, path: &Path, value: &str) -> rustix::i
 /// Mounts the root file system and makes it the root of this mount namespace; the host's tree is
 /// detached and out of reach. Returns the mounts the root has of its own below it.
 fn enter_root(plan: &Plan) -> Result<Vec<OwnedFd>, SetupError> {
-    let (upper, work) = (plan.directory.join("upper"), plan.directory.join("work"));
     let merged = plan.directory.join("merged");
-    make_layer_directories(plan, &upper, &work, &merged).doing("make the container's writable layer")?;
-    let parts = match &plan.root {
-        RootPlan::Layers(lowers) => {
-            let layout = Layout { lowers, upper: &upper, work: &work, merged: &merged };
-            rootfs::mount(&layout, &plan.directory.join("driver")).doing("mount the container's root file system")?;
-            Vec::new()
-        }
-        RootPlan::Directory(host) => hostview::mount(host, &plan.directory, &merged)?,
-    };
+    let parts = mount_root(&plan.root, &plan.directory, &merged)?;
     rustix::process::chdir(&merged).doing("enter the container's root")?;
     rustix::process::pivot_root(".", ".").doing("pivot to the container's root")?;
     // The old root now covers the new one at the same place; the topmost goes.
@@ -413,9 +404,24 @@ fn enter_root(plan: &Plan) -> Result<Vec<OwnedFd>, SetupError> {
     Ok(parts)
 }
 
+/// Mounts the root file system of the container of `directory` at `merged`, made if need be. Returns
+/// the mounts it has of its own below it.
+pub fn mount_root(root: &RootPlan, directory: &Path, merged: &Path) -> Result<Vec<OwnedFd>, SetupError> {
+    let (upper, work) = (directory.join("upper"), directory.join("work"));
+    make_layer_directories(root, &upper, &work, merged).doing("make the container's writable layer")?;
+    match root {
+        RootPlan::Layers(lowers) => {
+            let layout = Layout { lowers, upper: &upper, work: &work, merged };
+            rootfs::mount(&layout, &directory.join("driver")).doing("mount the container's root file system")?;
+            Ok(Vec::new())
+        }
+        RootPlan::Directory(host) => hostview::mount(host, directory, merged),
+    }
+}
+
 /// On first start. The writable layer's directory is the container's `/`, so it looks like the
 /// image's.
-fn make_layer_directories(plan: &Plan, upper: &Path, work: &Path, merged: &Path) -> std::io::Result<()> {
+fn make_layer_directories(root: &RootPlan, upper: &Path, work: &Path, merged: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
     for directory in [work, merged] {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -427,7 +433,7 @@ fn make_layer_directories(plan: &Plan, upper: &Path, work: &Path, merged: &Path)
     let new = upper.with_extension("new");
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&new)?;
     let mut mode = 0o755;
-    if let RootPlan::Layers(lowers) = &plan.root
+    if let RootPlan::Layers(lowers) = root
         && let Some(top) = lowers.last()
     {
         let top = std::fs::metadata(top)?;

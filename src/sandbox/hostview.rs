@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode};
 
+use super::mounted::mount_points;
 use super::mounts::{self, Detached, Options};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, SetupError};
@@ -84,14 +85,8 @@ fn obstacles(host: &Path, directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
         found.insert(store.to_owned());
     }
     found.extend(std::env::var_os("HOME").map(PathBuf::from));
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
-    found.extend(mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape));
+    found.extend(mount_points(Path::new("/proc/self"))?);
     Ok(found.into_iter().filter(|path| path.starts_with(host) && path != host).collect())
-}
-
-/// mountinfo writes blanks as octal escapes (proc_pid_mountinfo(5)).
-fn unescape(field: &str) -> PathBuf {
-    PathBuf::from(field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\"))
 }
 
 fn split(host: &Path, obstacles: &BTreeSet<PathBuf>) -> io::Result<Vec<Part>> {

@@ -25,6 +25,7 @@ mod leftover;
 pub mod logfile;
 pub mod measure;
 mod message;
+pub mod mounted;
 mod mounts;
 pub mod network;
 mod output;

@@ -18,6 +18,9 @@ use rustix::mount::{
 };
 
 use super::copy;
+use super::mounts::{self, Options};
+use crate::sys;
+use crate::sys::mount::attr;
 
 /// Directories of one container's root.
 #[derive(Debug)]
@@ -96,10 +99,10 @@ impl Driver for Overlay {
     fn mount(&self, layout: &Layout<'_>) -> io::Result<()> {
         let lowers = layout.lowers.iter().rev().map(|path| Handle::open(path)).collect::<io::Result<Vec<_>>>()?;
         let (upper, work) = (Handle::open(layout.upper)?, Handle::open(layout.work)?);
-        match mount_overlay(&lowers, &upper, &work) {
+        match mount_overlay(&lowers, Some((&upper, &work))) {
             Ok(mount) => Ok(move_mount(&mount, c"", CWD, layout.merged, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?),
             // Linux before 6.7 has no lowerdir+ and takes at most 255 bytes a parameter.
-            Err(Errno::INVAL) => mount_overlay_by_page(&lowers, &upper, &work, layout.merged),
+            Err(Errno::INVAL) => Ok(mount_overlay_by_page(&lowers, Some((&upper, &work)), layout.merged)?),
             Err(error) => Err(error.into()),
         }
     }
@@ -123,28 +126,58 @@ impl Handle {
     }
 }
 
-fn mount_overlay(lowers: &[Handle], upper: &Handle, work: &Handle) -> Result<OwnedFd, Errno> {
+/// Mounts layers, lowest first, read-only at `target`.
+pub fn mount_read_only(lowers: &[PathBuf], target: &Path) -> io::Result<()> {
+    let attributes = attr::RDONLY | attr::NODEV;
+    if let [lower] = lowers {
+        let tree = mounts::clone_tree(lower, &Options { bind: true, attributes, ..Options::default() })?;
+        return Ok(move_mount(&tree, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?);
+    }
+    let handles = lowers.iter().rev().map(|path| Handle::open(path)).collect::<io::Result<Vec<_>>>()?;
+    let mounted = match mount_overlay(&handles, None) {
+        Ok(mount) => move_mount(&mount, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH),
+        Err(Errno::INVAL) => mount_overlay_by_page(&handles, None, target),
+        Err(error) => Err(error),
+    };
+    match mounted {
+        Err(error) if !is_shortage(&error.into()) => fuse_overlay(lowers, None, target).map_err(|_| error.into()),
+        mounted => {
+            mounted?;
+            let top = rustix::fs::open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            sys::mount::set_attributes(top, attributes, 0, false)
+        }
+    }
+}
+
+/// An overlay, over a writable directory with its work directory if there is one.
+fn mount_overlay(lowers: &[Handle], writable: Option<(&Handle, &Handle)>) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), c"source", c"overlay")?;
     fsconfig_set_flag(context.as_fd(), c"userxattr")?;
     for lower in lowers {
         fsconfig_set_string(context.as_fd(), c"lowerdir+", lower.path.as_c_str())?;
     }
-    fsconfig_set_string(context.as_fd(), c"upperdir", upper.path.as_c_str())?;
-    fsconfig_set_string(context.as_fd(), c"workdir", work.path.as_c_str())?;
+    if let Some((upper, work)) = writable {
+        fsconfig_set_string(context.as_fd(), c"upperdir", upper.path.as_c_str())?;
+        fsconfig_set_string(context.as_fd(), c"workdir", work.path.as_c_str())?;
+    }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
 }
 
-fn mount_overlay_by_page(lowers: &[Handle], upper: &Handle, work: &Handle, merged: &Path) -> io::Result<()> {
+fn mount_overlay_by_page(lowers: &[Handle], writable: Option<(&Handle, &Handle)>, merged: &Path) -> Result<(), Errno> {
     let list = lowers.iter().map(|lower| lower.path.to_string_lossy()).collect::<Vec<_>>().join(":");
-    let options = format!(
-        "userxattr,lowerdir={list},upperdir={},workdir={}",
-        upper.path.to_string_lossy(),
-        work.path.to_string_lossy()
-    );
-    debug_assert!(upper.descriptor.as_raw_fd() >= 0);
-    Ok(rustix::mount::mount(c"overlay", merged, c"overlay", MountFlags::NODEV, CString::new(options)?.as_c_str())?)
+    let mut options = format!("userxattr,lowerdir={list}");
+    if let Some((upper, work)) = writable {
+        debug_assert!(upper.descriptor.as_raw_fd() >= 0);
+        options.push_str(&format!(
+            ",upperdir={},workdir={}",
+            upper.path.to_string_lossy(),
+            work.path.to_string_lossy()
+        ));
+    }
+    let options = CString::new(options).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(c"overlay", merged, c"overlay", MountFlags::NODEV, options.as_c_str())
 }
 
 impl Driver for FuseOverlay {
@@ -153,18 +186,25 @@ impl Driver for FuseOverlay {
     }
 
     fn mount(&self, layout: &Layout<'_>) -> io::Result<()> {
-        let escape = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
-        let lowers = layout.lowers.iter().rev().map(|path| escape(path)).collect::<Vec<_>>().join(":");
-        let options = format!("lowerdir={lowers},upperdir={},workdir={}", escape(layout.upper), escape(layout.work));
-        let status = Command::new("fuse-overlayfs")
-            .args(["-o", &options])
-            .arg(layout.merged)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other(format!("fuse-overlayfs failed with {status}"))) }
+        fuse_overlay(layout.lowers, Some((layout.upper, layout.work)), layout.merged)
     }
+}
+
+fn fuse_overlay(lowers: &[PathBuf], writable: Option<(&Path, &Path)>, target: &Path) -> io::Result<()> {
+    let escape = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+    let lowers = lowers.iter().rev().map(|path| escape(path)).collect::<Vec<_>>().join(":");
+    let mut options = format!("lowerdir={lowers}");
+    if let Some((upper, work)) = writable {
+        options.push_str(&format!(",upperdir={},workdir={}", escape(upper), escape(work)));
+    }
+    let status = Command::new("fuse-overlayfs")
+        .args(["-o", &options])
+        .arg(target)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("fuse-overlayfs failed with {status}"))) }
 }
 
 impl Driver for Copy {

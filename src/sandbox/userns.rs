@@ -20,8 +20,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use self::making::{Holder, Making};
-pub use self::members::leave;
 use self::members::{Member, find, register};
+pub use self::members::{leave, pids};
 use super::idmap::IdMaps;
 use crate::explain;
 use crate::store::Store;
@@ -218,6 +218,16 @@ pub fn fork_into(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
             process::exit_now(code)
         }
     }
+}
+
+/// Takes this process into U for the rest of its life, and so what it executes. The caller has one
+/// thread and is not root. Returns what the person should hear once.
+pub fn enter_for_good(store: &Store) -> Result<Option<String>> {
+    let Some(entry) = prepare(store)?.finish()? else { return Ok(None) };
+    entry.join().context("enter the user namespace")?;
+    // Whoever looks for a member finds it gone when it has ended.
+    register(store, rustix::process::getpid())?;
+    Ok(entry.release())
 }
 
 /// Starts a process in U that outlives this one.

@@ -93,6 +93,12 @@ pub fn leave(store: &Store, pid: Pid) -> Result<()> {
     Ok(std::fs::remove_file(directory(store)?.join(Entry::of(pid)?.name()))?)
 }
 
+/// The processes on record, of which some may have ended.
+pub fn pids(store: &Store) -> Result<Vec<Pid>> {
+    let names = std::fs::read_dir(directory(store)?).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    Ok(names.filter_map(|name| Some(name.to_str().and_then(Entry::parse)?.open()?.pid)).collect())
+}
+
 /// A process in U, if any lives.
 pub fn find(store: &Store) -> Result<Option<Member>> {
     find_where(store, |member| is_child_of_ours(member).unwrap_or(false))

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
-    Context, attach, commit, create, diff, exec, exists, export, inspect, kill, logs, port, prune, ps, rename, restart,
-    rm, run, start, stop, wait,
+    Context, attach, commit, create, diff, exec, exists, export, inspect, kill, logs, mount, port, prune, ps, rename,
+    restart, rm, run, start, stop, wait,
 };
 
 /// The commands.
@@ -24,6 +24,7 @@ pub enum Command {
     Logs(logs::Args),
     #[command(visible_alias = "list", visible_alias = "ps")]
     Ls(ps::Args),
+    Mount(mount::container::MountArgs),
     Port(port::Args),
     Prune(prune::ContainerArgs),
     Rename(rename::Args),
@@ -33,6 +34,8 @@ pub enum Command {
     Run(Box<run::Args>),
     Start(start::Args),
     Stop(stop::Args),
+    #[command(visible_alias = "umount")]
+    Unmount(mount::container::UnmountArgs),
     Wait(wait::Args),
 }
 
@@ -56,6 +59,7 @@ impl Command {
             Self::Kill(args) => kill::run(args, context),
             Self::Logs(args) => logs::run(args, context),
             Self::Ls(args) => ps::run(args, context),
+            Self::Mount(args) => mount::container::mount(args, context),
             Self::Port(args) => port::run(args, context),
             Self::Prune(args) => prune::containers(args, context),
             Self::Rename(args) => rename::run(args, context),
@@ -64,6 +68,7 @@ impl Command {
             Self::Run(args) => run::run(*args, context),
             Self::Start(args) => start::run(args, context),
             Self::Stop(args) => stop::run(args, context),
+            Self::Unmount(args) => mount::container::unmount(args, context),
             Self::Wait(args) => wait::run(args, context),
         }
     }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
-    Context, diff, exists, history, images, import, inspect, load, prune, pull, push, rmi, save, scp, tag, tree, untag,
+    Context, diff, exists, history, images, import, inspect, load, mount, prune, pull, push, rmi, save, scp, tag, tree,
+    untag,
 };
 
 /// The commands.
@@ -19,6 +20,7 @@ pub enum Command {
     Load(load::Args),
     #[command(visible_alias = "list")]
     Ls(images::Args),
+    Mount(mount::image::MountArgs),
     Prune(prune::ImageArgs),
     Pull(pull::Args),
     Push(Box<push::Args>),
@@ -28,6 +30,8 @@ pub enum Command {
     Scp(scp::Args),
     Tag(tag::Args),
     Tree(tree::Args),
+    #[command(visible_alias = "umount")]
+    Unmount(mount::image::UnmountArgs),
     Untag(untag::Args),
 }
 
@@ -48,6 +52,7 @@ impl Command {
             Self::Inspect(args) => inspect::images(args, context),
             Self::Load(args) => load::run(args, context),
             Self::Ls(args) => images::run(args, context),
+            Self::Mount(args) => mount::image::mount(args, context),
             Self::Prune(args) => prune::images(args, context),
             Self::Pull(args) => pull::run(args, context),
             Self::Push(args) => push::run(*args, context),
@@ -56,6 +61,7 @@ impl Command {
             Self::Scp(args) => scp::run(args, context),
             Self::Tag(args) => tag::run(args, context),
             Self::Tree(args) => tree::run(args, context),
+            Self::Unmount(args) => mount::image::unmount(args, context),
             Self::Untag(args) => untag::run(args, context),
         }
     }

@@ -15,6 +15,7 @@ use super::Context;
 use super::error::with_code;
 use crate::sandbox::client::{Attach, Client, Outcome};
 use crate::sandbox::launch::{self, Attachment};
+use crate::sandbox::mounted::{self, Kind, Place};
 use crate::sandbox::network::NetworkPlan;
 use crate::sandbox::plan::{Join, LogPlan, Plan, RootPlan};
 use crate::sandbox::{seccomp, terminal};
@@ -53,6 +54,7 @@ pub fn launch(context: &Context, container: &Container, foreground: bool) -> Res
     let mut networking = Networking::take(store, &container.config)?;
     etc::write(store, container, &networking.places, networking.name_server)?;
     let mut plan = plan(store, container)?;
+    plan.mounted = mounted_root(store, container)?;
     let size = container.config.tty.then(terminal::size).flatten();
     let preparation = context.user_namespace()?;
     let (network, anchors) = networking.hand_on();
@@ -118,6 +120,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         directory: container.directory().to_owned(),
         spec,
         root: root_plan(store, config)?,
+        mounted: None,
         user: config.user.clone(),
         init: config.init,
         seccomp,
@@ -137,7 +140,22 @@ fn log_plan(container: &Container) -> Option<LogPlan> {
     (log.driver == LogDriver::JsonFile).then_some(LogPlan { path, max_size: log.max_size, max_file: log.max_file })
 }
 
-fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {
+/// Where the root is mounted already, by `rbox mount` in this mount namespace: one directory must not
+/// be written by two overlays.
+fn mounted_root(store: &Store, container: &Container) -> Result<Option<PathBuf>> {
+    let cure = format!("unmount it first: rbox unmount {}", container.config.name);
+    match mounted::place(store, Kind::Container, &container.id().to_string())? {
+        None => Ok(None),
+        Some(Place::Here(path)) if matches!(container.config.root, RootSource::Image { .. }) => Ok(Some(path)),
+        Some(Place::Here(_)) => bail!("the container's root is mounted: {cure}"),
+        Some(Place::Elsewhere(pid)) => {
+            bail!("the container's root is mounted in 'rbox unshare' (process {}): {cure}", pid.as_raw_nonzero())
+        }
+    }
+}
+
+/// The root file system that a container is to have.
+pub fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {
     match &config.root {
         RootSource::Directory(path) => Ok(RootPlan::Directory(path.clone())),
         RootSource::Image { id, layers } => {

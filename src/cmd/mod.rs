@@ -32,6 +32,7 @@ pub mod logout;
 pub mod logs;
 pub mod manifest;
 mod missing;
+pub mod mount;
 pub mod network;
 mod noun;
 mod packing;
@@ -59,6 +60,7 @@ mod suggest;
 pub mod system;
 pub mod tag;
 pub mod tree;
+pub mod unshare;
 pub mod untag;
 mod usage;
 pub mod version;
@@ -128,6 +130,7 @@ enum Command {
     /// Make, look at and push lists of manifests, as for images of several platforms
     #[command(subcommand)]
     Manifest(Lazy<manifest::Command>),
+    Mount(mount::container::MountArgs),
     /// Manage networks
     #[command(subcommand)]
     Network(Lazy<network::Command>),
@@ -148,6 +151,9 @@ enum Command {
     #[command(subcommand)]
     System(Lazy<system::Command>),
     Tag(tag::Args),
+    #[command(visible_alias = "umount")]
+    Unmount(mount::container::UnmountArgs),
+    Unshare(unshare::Args),
     Untag(untag::Args),
     Version(version::Args),
     Wait(wait::Args),
@@ -204,6 +210,7 @@ impl Command {
             Self::Logout(args) => logout::run(args, context),
             Self::Logs(args) => logs::run(args, context),
             Self::Manifest(command) => command.0.run(context),
+            Self::Mount(args) => mount::container::mount(args, context),
             Self::Network(command) => command.0.run(context),
             Self::Port(args) => port::run(args, context),
             Self::Ps(args) => ps::run(args, context),
@@ -220,6 +227,8 @@ impl Command {
             Self::Stop(args) => stop::run(args, context),
             Self::System(command) => command.0.run(context),
             Self::Tag(args) => tag::run(args, context),
+            Self::Unmount(args) => mount::container::unmount(args, context),
+            Self::Unshare(args) => unshare::run(args, context),
             Self::Untag(args) => untag::run(args, context),
             Self::Version(args) => version::run(args, context),
             Self::Wait(args) => wait::run(args, context),

@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use super::error::WithCode;
 use super::selection::Chosen;
 use super::{Context, each, finish_cleanup, stop};
+use crate::sandbox::mounted::{self, Kind};
 use crate::spec::signal::Signal;
 use crate::store::containers::{LookupError, RemoveError};
 
@@ -56,6 +57,8 @@ pub fn remove(context: &Context, name: &str, force: bool, time: Option<i64>) -> 
     };
     // Its supervisor has given its addresses back, if it was not killed.
     let leave = || context.store()?.networks().leave(&id);
+    let store = context.store()?;
+    let leave = || mounted::discard(store, Kind::Container, &id.to_string()).and(leave());
     if !force {
         let removed = containers.remove(&id)?;
         leave()?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::{Context, error, say, sweep_in_user_namespace, warn};
+use crate::sandbox::mounted::{self, Kind};
 use crate::store::gc::Collected;
 use crate::store::images::{LookupError, RemoveError};
 
@@ -52,6 +53,11 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let removal = remover.finish()?;
     for step in &removal.steps {
         say(&step.to_string())?;
+    }
+    let kept = store.images().list()?.0;
+    let is_gone = |id: &String| !kept.iter().any(|image| image.id.hex() == *id);
+    for id in mounted::known(store, Kind::Image)?.into_iter().filter(is_gone) {
+        mounted::discard(store, Kind::Image, &id)?;
     }
     finish_collection(context, &removal.collected)?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

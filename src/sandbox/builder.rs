@@ -23,7 +23,7 @@ use super::network::NetworkPlan;
 use super::plan::{Join, Plan, RootPlan};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
-use super::tree::Root;
+use super::tree::{self, Root};
 use super::{devices, hostview, init, seal, session, user, userns};
 use crate::explain;
 use crate::net::endpoint as veth;
@@ -395,13 +395,29 @@ fn write_below(directory: BorrowedFd<'_>, path: &Path, value: &str) -> rustix::i
 /// detached and out of reach. Returns the mounts the root has of its own below it.
 fn enter_root(plan: &Plan) -> Result<Vec<OwnedFd>, SetupError> {
     let merged = plan.directory.join("merged");
-    let parts = mount_root(&plan.root, &plan.directory, &merged)?;
+    let parts = match &plan.mounted {
+        Some(root) => share_root(root, &merged).map(|()| Vec::new())?,
+        None => mount_root(&plan.root, &plan.directory, &merged)?,
+    };
     rustix::process::chdir(&merged).doing("enter the container's root")?;
     rustix::process::pivot_root(".", ".").doing("pivot to the container's root")?;
     // The old root now covers the new one at the same place; the topmost goes.
     unmount(".", UnmountFlags::DETACH).doing("detach the host's file systems")?;
     rustix::process::chdir("/").doing("enter the container's root")?;
     Ok(parts)
+}
+
+/// Shows at `merged` what is mounted at `root`.
+fn share_root(root: &Path, merged: &Path) -> Result<(), SetupError> {
+    let make = || {
+        std::fs::create_dir_all(merged)?;
+        let tree = mounts::clone_tree(root, &Options { bind: true, ..Options::default() })?;
+        let target = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        tree::attach(tree.as_fd(), rustix::fs::open(merged, target, Mode::empty())?.as_fd())
+    };
+    make().map_err(|error: std::io::Error| {
+        SetupError::new(format!("cannot share the root mounted at {}: {error}: unmount it first", root.display()))
+    })
 }
 
 /// Mounts the root file system of the container of `directory` at `merged`, made if need be. Returns

@@ -59,13 +59,57 @@ pub fn list(store: &Store, kind: Kind) -> Result<Vec<Mounted>> {
     list_of(store, kind, Path::new("/proc/self"))
 }
 
+/// Where one is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Here(PathBuf),
+    /// In the mount namespace of this process, which is in U.
+    Elsewhere(Pid),
+}
+
+/// Where one is mounted, if anywhere that can be known. Costs little where nothing was mounted.
+pub fn place(store: &Store, kind: Kind, id: &str) -> Result<Option<Place>> {
+    let path = directory(store, kind)?.join(id);
+    if !path.exists() {
+        return Ok(None);
+    }
+    if let Some(path) = find(store, kind, id)? {
+        return Ok(Some(Place::Here(path)));
+    }
+    let elsewhere = find_elsewhere(store, kind, id)?;
+    if elsewhere.is_none() {
+        // Whoever had it mounted has ended. Busy if somebody mounts it this moment.
+        let _ = std::fs::remove_dir(path);
+    }
+    Ok(elsewhere.map(Place::Elsewhere))
+}
+
+/// Takes away what is mounted of something that is no more.
+pub fn discard(store: &Store, kind: Kind, id: &str) -> Result<()> {
+    let path = directory(store, kind)?.join(id);
+    if is_possible()
+        && let Some(path) = find(store, kind, id)?
+    {
+        unmount(&Mounted { id: id.to_owned(), path }, true)?;
+    }
+    // In another mount namespace the kernel takes away what is mounted on a directory that goes.
+    let _ = std::fs::remove_dir(path);
+    Ok(())
+}
+
+/// The ids of what may be mounted anywhere.
+pub fn known(store: &Store, kind: Kind) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(directory(store, kind)?).into_iter().flatten().flatten();
+    Ok(entries.filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
 /// Where one is mounted in this process's mount namespace.
-pub fn find(store: &Store, kind: Kind, id: &str) -> Result<Option<PathBuf>> {
+fn find(store: &Store, kind: Kind, id: &str) -> Result<Option<PathBuf>> {
     Ok(list(store, kind)?.into_iter().find(|mounted| mounted.id == id).map(|mounted| mounted.path))
 }
 
 /// A process in U in whose mount namespace one is mounted, if that is another one than ours.
-pub fn find_elsewhere(store: &Store, kind: Kind, id: &str) -> Result<Option<Pid>> {
+fn find_elsewhere(store: &Store, kind: Kind, id: &str) -> Result<Option<Pid>> {
     let namespace = |of: &Path| std::fs::metadata(of.join("ns/mnt")).ok().map(|found| found.ino());
     let own = namespace(Path::new("/proc/self"));
     for pid in userns::pids(store)? {

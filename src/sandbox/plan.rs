@@ -18,6 +18,8 @@ pub struct Plan {
     /// The runtime Spec; its user is replaced once names were looked up in the root file system.
     pub spec: Spec,
     pub root: RootPlan,
+    /// Where the root is mounted already.
+    pub mounted: Option<PathBuf>,
     /// `user[:group]` as asked for.
     pub user: String,
     /// Run our reaper as pid 1, with the command as its child.

@@ -71,6 +71,7 @@ const FLAGS: &[(&str, Source)] = &[
 const VALUES: &[(&str, Source)] = &[
     ("BOOL", Source::Words(&["false", "true"])),
     ("CAP", Source::Capabilities),
+    ("COMMAND", Source::Files),
     ("CONTAINER|IMAGE", Source::Objects),
     ("COMPRESSION", Source::Words(&["gzip", "zstd", "zstd:chunked"])),
     ("DESTINATION", Source::Images),

@@ -72,6 +72,18 @@ for changed, D for deleted.",
         see: &["images", "inspect"],
     },
     Topic {
+        command: "image mount",
+        text: "Mounts the files of images, read-only, and prints where, or lists what is mounted. Mounts are made in the \
+mount namespace the command runs in, which takes root: run it inside of rbox unshare, and the mounts go with it.",
+        examples: &[
+            ("One file of an image", "rbox unshare sh -c 'cat $(rbox image mount alpine)/etc/os-release'"),
+            ("What is mounted", "rbox image mount"),
+            ("All images, for a script", "rbox unshare rbox image mount --all --format json"),
+        ],
+        exit: EXIT,
+        see: &["image unmount", "unshare", "save"],
+    },
+    Topic {
         command: "image prune",
         text: "Removes images that nobody needs: those without a tag, or with --all every one that no container \
 uses. Asks first, unless --force is given.",
@@ -105,6 +117,17 @@ comes here; a name behind the destination's colons is a further name for it ther
         ],
         exit: EXIT,
         see: &["images", "system df"],
+    },
+    Topic {
+        command: "image unmount",
+        text: "Takes away what rbox image mount has mounted, and prints the ids of those images. One that somebody is in \
+stays, unless --force is given.",
+        examples: &[
+            ("One", "rbox image unmount alpine"),
+            ("All", "rbox image unmount --all --force"),
+        ],
+        exit: EXIT,
+        see: &["image mount", "unshare"],
     },
     Topic {
         command: "images",

@@ -17,6 +17,7 @@ use crate::sandbox::halt::{Halt, Halting};
 use crate::sandbox::userns;
 use crate::spec::change;
 use crate::spec::digest::Digest;
+use crate::spec::event::Happening;
 use crate::spec::reference::ImageRef;
 use crate::store::compress::Codec;
 use crate::store::containers::Container;
@@ -110,6 +111,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     if !fs::exists(&container.path("config.json")) {
         bail!("container {} was removed during the commit", container.id().short());
     }
+    let comment = args.message.clone().unwrap_or_default();
     let recipe = Recipe { base: &base, config, layer, created, author: args.author, comment: args.message };
     let made = recipe.make(store, &lease, &container, args.format)?;
     match &name {
@@ -117,6 +119,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         None => store.images().keep(made.manifest, made.id)?,
     }
     drop(lease);
+    let committed = Happening::of_container(&container.config, "commit").with("imageID", made.id.to_string());
+    let name = name.map(|name| name.familiar()).unwrap_or_default();
+    store.happened(committed.with("imageRef", name).with("comment", comment));
     if let Some(file) = &args.iidfile {
         std::fs::write(file, made.id.to_string()).with_context(|| format!("write {}", file.display()))?;
     }

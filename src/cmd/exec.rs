@@ -11,15 +11,18 @@ use super::error::WithCode;
 use super::launching::{self, Leaving};
 use super::{Context, suggest};
 use crate::sandbox::client::Attach;
-use crate::sandbox::exec::{self, ExecPlan};
+use crate::sandbox::exec::{self, ExecPlan, Journal};
 use crate::sandbox::{seccomp, terminal};
 use crate::spec::caps;
+use crate::spec::config::ContainerConfig;
 use crate::spec::detach_keys::DetachKeys;
 use crate::spec::env;
+use crate::spec::event::Happening;
 use crate::spec::oci;
 use crate::spec::platform::Platform;
 use crate::spec::security::SeccompChoice;
 use crate::store::containers::Container;
+use crate::store::{Store, fs};
 
 /// Run a command in a running container
 #[derive(clap::Args, Debug)]
@@ -123,5 +126,14 @@ fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPla
         open_stdin: args.interactive,
         detached: args.detach,
         size: args.tty.then(terminal::size).flatten(),
+        journal: journal(store, &container.config, &args.command)?,
     })
+}
+
+fn journal(store: &Store, config: &ContainerConfig, command: &[String]) -> Result<Journal> {
+    // As many digits as a container's id has.
+    let bytes: [u8; 32] = fs::random_bytes().context("get random bytes")?;
+    let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let what = Happening::of_container(config, "exec").with("execID", id);
+    Ok(Journal { store: store.clone(), what, command: command.join(" ") })
 }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Context, error, packing};
 use crate::sandbox::userns;
+use crate::spec::event::Happening;
 use crate::store::pack::{self, PackOptions};
 use crate::store::{Store, fs};
 
@@ -38,6 +39,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     }
     written?;
     output.keep()?;
+    store.happened(Happening::of_container(&container.config, "export"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -45,7 +45,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         let Some(init) = stop::open_init(&container)? else {
             bail!("cannot kill container: {name}: container {} is not running", container.id());
         };
-        stop::send(&init, args.signal)?;
+        stop::signal(context.store()?, &container, &init, args.signal)?;
         // SIGKILL leaves no choice: what a script does next may rely on the container being gone.
         if args.signal.number() == 9 {
             container.update_state(|state| state.stopped_by_user = true)?;

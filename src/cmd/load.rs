@@ -11,6 +11,7 @@ use super::format::text::warn;
 use super::pull::unpack_worker;
 use super::{Context, say};
 use crate::sandbox::userns;
+use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::archive::{self, Contents, LoadOptions, Loaded};
@@ -46,7 +47,11 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         .and_then(|contents| archive::load(store, &contents, &options, &mut worker));
     drop(worker);
     let shown = input.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
-    report(&loaded.with_context(|| format!("load {shown}"))?)
+    let loaded = loaded.with_context(|| format!("load {shown}"))?;
+    for image in &loaded.images {
+        store.happened(Happening::of_image(image.id, "load", image.names.first()));
+    }
+    report(&loaded)
 }
 
 /// An archive may hold several layers: it is not held to what one of them may have.

@@ -13,6 +13,7 @@ mod credentials;
 pub mod diff;
 pub mod doctor;
 pub mod error;
+pub mod events;
 pub mod exec;
 pub mod exists;
 pub mod export;
@@ -112,6 +113,7 @@ enum Command {
     Create(Box<create::Args>),
     Diff(diff::Args),
     Doctor(doctor::Args),
+    Events(events::Args),
     Exec(exec::Args),
     Export(export::Args),
     History(history::Args),
@@ -196,6 +198,7 @@ impl Command {
             Self::Create(args) => create::run(*args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
+            Self::Events(args) => events::run(args, context),
             Self::Exec(args) => exec::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::History(args) => history::run(args, context),

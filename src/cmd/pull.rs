@@ -16,6 +16,7 @@ use super::registry_options::{RegistryOptions, RetryOptions};
 use super::{Context, error, short_names, sweep_abandoned};
 use crate::sandbox::userns;
 use crate::spec::create::PullPolicy;
+use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::pull::{self, Progress, PullOptions, Pulled, UnpackJob, UnpackStream, Unpacker};
@@ -216,6 +217,7 @@ fn pull_image(context: &Context, reference: &ImageRef, options: &PullOptions, ou
         let _ = sweep_abandoned(context);
     }
     let pulled = pulled?;
+    store.happened(Happening::of_transfer(reference, "pull"));
     if pulled.skipped_devices > 0 {
         let count = pulled.skipped_devices;
         warn(&format!("skipped {count} device nodes of {}: containers have their own /dev", reference.familiar()));

@@ -13,6 +13,7 @@ pub use options::{Kind, TransferOptions, access};
 pub use progress::ListLines;
 
 use crate::spec::digest::Digest;
+use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
@@ -84,6 +85,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
             }
             pushed => pushed?,
         };
+        store.happened(Happening::of_transfer(&job.to, "push"));
         let name = if args.quiet {
             job.to.to_string()
         } else {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use super::selection::{Choice, Chosen};
 use super::{Context, each, start, stop};
 use crate::sandbox::client::Client;
+use crate::spec::event::Happening;
 use crate::spec::signal::Signal;
 use crate::store::containers::Container;
 
@@ -39,11 +40,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 
 fn restart(context: &Context, container: Container, args: &Args) -> Result<()> {
     let name = container.config.id.as_str().to_owned();
+    let restarted = Happening::of_container(&container.config, "restart");
     if container.is_running() {
         // What --rm removes at its end must stay this time.
         let _held = if container.config.auto_remove { Client::hold(&container)? } else { None };
         let timeout = stop::timeout(&container, args.timeout);
-        stop::stop(container, args.signal, timeout)?;
+        stop::stop(context.store()?, container, args.signal, timeout)?;
     }
-    start::start_detached(context, &name)
+    start::start_detached(context, &name)?;
+    context.store()?.happened(restarted);
+    Ok(())
 }

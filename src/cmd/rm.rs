@@ -73,7 +73,7 @@ pub fn remove(context: &Context, name: &str, force: bool, time: Option<i64>) -> 
                 None => (Signal::from_number(9), Some(Duration::from_secs(10))),
                 Some(seconds) => (None, u64::try_from(seconds).ok().map(Duration::from_secs)),
             };
-            stop::stop(container, signal, patience)?;
+            stop::stop(context.store()?, container, signal, patience)?;
         }
         match containers.remove(&id) {
             // A --rm container removed itself when it was stopped.

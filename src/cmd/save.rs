@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use super::pull::names_version;
 use super::{Context, missing};
+use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::archive::{self, Format, Output, SaveOptions, Selected};
@@ -67,7 +68,11 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         missing::fetch(context, image.manifest, |from| missing::usual(context, from), args.quiet)?;
     }
     let options = SaveOptions { format, compress: args.compress };
-    archive::save(context.store()?, &selected, &options, output)?;
+    let store = context.store()?;
+    archive::save(store, &selected, &options, output)?;
+    for image in &selected {
+        store.happened(Happening::of_image(image.config, "save", image.names.first()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,9 @@ use rustix::io::Errno;
 
 use super::selection::Chosen;
 use super::{Context, each};
+use crate::spec::event::Happening;
 use crate::spec::signal::Signal;
+use crate::store::Store;
 use crate::store::containers::{Container, LookupError};
 use crate::sys::process::signal_from_number;
 
@@ -38,7 +40,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
             found => found?,
         };
         let timeout = timeout(&container, args.timeout);
-        stop(container, args.signal, timeout)
+        stop(context.store()?, container, args.signal, timeout)
     })
 }
 
@@ -52,14 +54,16 @@ pub fn timeout(container: &Container, asked: Option<i64>) -> Option<Duration> {
 }
 
 /// Sends the stop signal, waits, then kills. A container that does not run is stopped already.
-pub fn stop(mut container: Container, signal: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
+pub fn stop(store: &Store, mut container: Container, asked: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
     let Some(init) = open_init(&container)? else { return Ok(()) };
     container.update_state(|state| state.stopped_by_user = true)?;
-    send(&init, signal.unwrap_or(container.config.stop_signal))?;
+    signal(store, &container, &init, asked.unwrap_or(container.config.stop_signal))?;
     if !wait_readable(&init, timeout)? {
-        send(&init, Signal::from_number(9).unwrap_or_default())?;
+        signal(store, &container, &init, Signal::from_number(9).unwrap_or_default())?;
     }
-    wait_recorded(&mut container)
+    wait_recorded(&mut container)?;
+    store.happened(Happening::of_container(&container.config, "stop"));
+    Ok(())
 }
 
 /// The init of a running container, by a descriptor that can mean no other process.
@@ -68,6 +72,13 @@ pub fn open_init(container: &Container) -> Result<Option<OwnedFd>> {
         Some(identity) => identity.open().context("find the container's init"),
         None => Ok(None),
     }
+}
+
+/// Signals a container's init, for somebody who asked for it.
+pub fn signal(store: &Store, container: &Container, init: &OwnedFd, signal: Signal) -> Result<()> {
+    send(init, signal)?;
+    store.happened(Happening::of_container(&container.config, "kill").with("signal", signal.number().to_string()));
+    Ok(())
 }
 
 /// Signals a process; one that just ended is no error.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use super::{Context, error, finish_cleanup, info, pull, sweep_abandoned, sweep_in_user_namespace};
+use super::{Context, error, events, finish_cleanup, info, pull, sweep_abandoned, sweep_in_user_namespace};
 use crate::sandbox::{anchor, userns};
 use crate::store::containers::{RemoveError, Status};
 use crate::store::{check, gc};
@@ -17,6 +17,7 @@ use crate::store::{check, gc};
 pub enum Command {
     Check(CheckArgs),
     Df(df::Args),
+    Events(events::Args),
     Info(info::Args),
     Prune(prune::Args),
 }
@@ -32,6 +33,7 @@ impl Command {
         match self {
             Self::Check(args) => check(&args, context),
             Self::Df(args) => df::run(&args, context),
+            Self::Events(args) => events::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Prune(args) => prune::run(args, context),
         }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 
 use super::Context;
+use crate::spec::event::Happening;
 use crate::spec::reference::ImageRef;
 
 /// Create a tag TARGET that refers to SOURCE
@@ -21,10 +22,12 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     context.settings()?;
     let targets: Vec<ImageRef> = args.targets.iter().map(|text| target(text)).collect::<Result<_>>()?;
-    let images = context.store()?.images();
+    let store = context.store()?;
+    let images = store.images();
     let image = images.find(&args.source)?;
     for target in &targets {
         images.tag(target, image.manifest, image.id)?;
+        store.happened(Happening::of_image(image.id, "tag", Some(target)));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 
 use super::Context;
+use crate::spec::event::Happening;
 use crate::spec::reference::ImageRef;
 use crate::store::images::Image;
 
@@ -21,7 +22,8 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     context.settings()?;
-    let images = context.store()?.images();
+    let store = context.store()?;
+    let images = store.images();
     let image = images.find(&args.image)?;
     let names = if args.names.is_empty() {
         image.tags.iter().chain(&image.digests).cloned().collect()
@@ -29,6 +31,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         args.names.iter().map(|text| name_of(&image, text)).collect::<Result<Vec<_>>>()?
     };
     images.strip(&image, &names)?;
+    names.iter().for_each(|name| store.happened(Happening::of_image(image.id, "untag", Some(name))));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,6 +22,8 @@ use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, SetupError};
 use super::tree::Root;
 use super::{devices, seal, supervisor, user};
+use crate::spec::event::Happening;
+use crate::store::Store;
 use crate::store::containers::ProcessIdentity;
 use crate::sys::process::{self, Cloned, Fork};
 
@@ -41,6 +43,24 @@ pub struct ExecPlan {
     /// Nobody watches: the process goes on by itself.
     pub detached: bool,
     pub size: Option<(u16, u16)>,
+    pub journal: Journal,
+}
+
+/// Where it is recorded what becomes of the process.
+#[derive(Debug)]
+pub struct Journal {
+    pub store: Store,
+    /// The container's, with `execID`.
+    pub what: Happening,
+    /// The process's arguments, as one text.
+    pub command: String,
+}
+
+impl Journal {
+    fn write(&self, action: String, attributes: &[(&str, String)]) {
+        let what = Happening { action, ..self.what.clone() };
+        self.store.happened(attributes.iter().fold(what, |what, (key, value)| what.with(key, value)));
+    }
 }
 
 /// Starts the process; the client hears first whether that succeeded.
@@ -59,14 +79,17 @@ pub fn exec(plan: ExecPlan) -> anyhow::Result<Client> {
 fn supervise(plan: &ExecPlan, socket: OwnedFd) {
     // Our arguments may hold secrets, and everybody could read them for as long as the process runs.
     let _ = process::set_title("rbox exec supervisor");
+    plan.journal.write(format!("exec_create: {}", plan.journal.command), &[]);
     match start(plan) {
         Ok((mut session, pid)) => {
+            plan.journal.write(format!("exec_start: {}", plan.journal.command), &[]);
             let attached = session.attach(socket, !plan.detached);
             session.tell(Kind::Started, &pid.to_le_bytes());
             if attached.is_err() || plan.detached {
                 session.drop_clients();
             }
             let code = session.run().unwrap_or(255);
+            plan.journal.write("exec_die".to_owned(), &[("exitCode", code.to_string())]);
             session.finish(code);
         }
         Err(error) => {

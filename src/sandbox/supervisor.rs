@@ -22,6 +22,7 @@ use super::plan::{LogPlan, Plan};
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, ResolvedUser, SetupError};
 use super::{builder, devices, idmap, userns};
+use crate::spec::event::Happening;
 use crate::spec::port::PublishedPort;
 use crate::store::Store;
 use crate::store::containers::{Container, ProcessIdentity, Status, boot_id};
@@ -80,6 +81,9 @@ pub fn supervise(charge: Charge) {
         state.finished_at = Some(Timestamp::now());
         state.ports.clear();
     });
+    let ran = container.state.started_at.map_or(0, |start| Timestamp::now().duration_since(start).as_secs());
+    let died = Happening::of_container(&container.config, "die");
+    store.happened(died.with("exitCode", code.to_string()).with("execDuration", ran.to_string()));
     let links = supervisor.session.take_links();
     if let Some(links) = &links {
         links.leave();
@@ -171,6 +175,7 @@ impl Supervisor {
         let built = build(store, plan, &ours, &mut streams, size, &mut networking)?;
         let mark = mark(plan, &built);
         record_start(container, &built.identity, &own, ports)?;
+        store.happened(Happening::of_container(&container.config, "start"));
         let rule = StopRule {
             signal: process::signal_from_number(plan.stop_signal.number()).unwrap_or(Signal::TERM),
             timeout: plan.stop_timeout.map(|seconds| Duration::from_secs(seconds.into())),

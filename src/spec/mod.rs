@@ -10,6 +10,7 @@ pub mod create;
 pub mod detach_keys;
 pub mod digest;
 pub mod env;
+pub mod event;
 pub mod image;
 pub mod log;
 pub mod mount;

@@ -2,9 +2,9 @@
 //! write-to-temp, fsync, rename, fsync of the directory.
 //!
 //! Lock order, outermost first: container `alive`, staging entry, `gc.lock`, `names.lock`, container
-//! `lock`, `networks.lock`, a network's `lock`. Nobody waits for the network or a container under any
-//! of them but the first two. A directory on its way to the trash is locked last, and only its maker
-//! can be holding it.
+//! `lock`, `networks.lock`, a network's `lock`, the directory `events`. Nobody waits for the network or
+//! a container under any of them but the first two. A directory on its way to the trash is locked last,
+//! and only its maker can be holding it.
 //!
 //! A record that cannot be read never stops what does not need it: lists return it beside the good
 //! ones as [`record::Quarantined`], and `system check --repair` moves it to `quarantine/`.
@@ -15,6 +15,7 @@ pub mod check;
 pub mod compress;
 pub mod containers;
 pub mod copy;
+pub mod events;
 pub mod fs;
 pub mod gc;
 pub mod images;

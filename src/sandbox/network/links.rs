@@ -17,6 +17,7 @@ use crate::net::endpoint as veth;
 use crate::sandbox::anchor::{self, Answer, Member, Request, Service};
 use crate::sandbox::channel::{Channel, DESCRIPTORS_MAX, Received};
 use crate::sandbox::setup::{Doing, SetupError};
+use crate::spec::event::Happening;
 use crate::spec::network::{Lease, Network};
 use crate::spec::port::PublishedPort;
 use crate::store::Store;
@@ -129,6 +130,7 @@ impl Links {
             links.links.push(Link { network, lease, connection: Some(membership.connection), gateway, retry: None });
         }
         links.publish().doing("publish ports").map_err(JoinError::Failed)?;
+        links.links.iter().for_each(|link| links.happened(link, "connect"));
         Ok(links)
     }
 
@@ -248,13 +250,16 @@ impl Links {
                 if let (Some(connection), Some(gateway)) = (descriptors.next(), descriptors.next()) {
                     let connection = Some(Channel::from_descriptor(connection));
                     let was_served = self.outward().map(|link| link.network.id.clone());
-                    self.links.push(Link { network, lease, connection, gateway, retry: None });
+                    let link = Link { network, lease, connection, gateway, retry: None };
+                    self.happened(&link, "connect");
+                    self.links.push(link);
                     self.republish(was_served);
                 }
             }
             (Task::Leave(network), Ok(())) => {
                 let was_served = self.outward().map(|link| link.network.id.clone());
-                self.links.retain(|link| link.network.id != network);
+                let left = self.links.extract_if(.., |link| link.network.id == network).collect::<Vec<_>>();
+                left.iter().for_each(|link| self.happened(link, "disconnect"));
                 self.republish(was_served);
             }
             (Task::Enter(_) | Task::Leave(_), Err(_)) => {}
@@ -357,7 +362,13 @@ impl Links {
         for link in &self.links {
             let leases = self.store.leases(&link.network);
             let _ = leases.release_endpoint(&link.lease.container, &link.lease.endpoint_id);
+            self.happened(link, "disconnect");
         }
+    }
+
+    fn happened(&self, link: &Link, action: &str) {
+        let what = Happening::of_network(&link.network, action);
+        self.store.happened(what.with("container", link.lease.container.as_str()));
     }
 
     /// Takes away what the end of the container's namespace does not: the rules of its veths. Of a network

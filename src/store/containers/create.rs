@@ -7,6 +7,7 @@ use super::state::State;
 use super::{Container, Containers, names};
 use crate::spec::config::{ContainerConfig, ContainerId, RootSource};
 use crate::spec::digest::Digest;
+use crate::spec::event::Happening;
 use crate::spec::names::{InvalidName, container_name};
 use crate::store::fs::Durability;
 use crate::store::lock::FileLock;
@@ -53,6 +54,7 @@ impl Containers<'_> {
             let _ = self.remove(&id);
             return Err(io_error(error));
         }
+        self.store.happened(Happening::of_container(&config, "create"));
         Ok(Container { directory: self.directory(&id), config, state })
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Containers, Status, is_alive, names, read_config, read_state};
 use crate::spec::config::ContainerId;
+use crate::spec::event::Happening;
 use crate::store::fs;
 use crate::store::lock::AliveLock;
 use crate::store::staging::{Cleanup, Trash};
@@ -53,10 +54,14 @@ impl Containers<'_> {
         if !config.as_ref().is_ok_and(|config| config.auto_remove) {
             fs::sync_dir(&self.store.path("containers")).map_err(io_error)?;
         }
-        let freed = match config {
-            Ok(config) => names::lock(self.store).and_then(|names| names.release(&config.name, id)),
-            Err(_) => names::remove_all_dangling(self.store),
+        let gone = config.ok();
+        let freed = match &gone {
+            Some(config) => names::lock(self.store).and_then(|names| names.release(&config.name, id)),
+            None => names::remove_all_dangling(self.store),
         };
+        if let Some(config) = gone {
+            self.store.happened(Happening::of_container(&config, "destroy"));
+        }
         match freed {
             Ok(()) => Ok(trash),
             Err(error) => {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::{Containers, names, read_config};
 use crate::spec::config::{ContainerId, NetworkMode};
+use crate::spec::event::Happening;
 use crate::spec::names::{InvalidName, container_name};
 use crate::store::fs;
 use crate::store::record::RecordError;
@@ -73,6 +74,7 @@ impl Containers<'_> {
         names.release(&old, id).map_err(io_error)?;
         // It has the new name whatever becomes of this; the old one still leads to it until it stops.
         let _ = self.store.networks().rename(id, new);
+        self.store.happened(Happening::of_container(&config, "rename").with("oldName", format!("/{old}")));
         Ok(())
     }
 }

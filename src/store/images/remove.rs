@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::{Image, Images, LookupError, not_found};
 use crate::spec::digest::Digest;
+use crate::spec::event::Happening;
 use crate::spec::reference::ImageRef;
 use crate::store::containers::Container;
 use crate::store::gc::{self, Collected};
@@ -90,6 +91,8 @@ pub struct Remover<'a> {
 /// One image's removal.
 #[derive(Debug)]
 struct Done {
+    /// Its id.
+    image: Digest,
     untagged: Vec<ImageRef>,
     /// Its id and its layers, lowest first, if no name is left.
     deleted: Option<(Digest, Vec<Digest>)>,
@@ -143,12 +146,13 @@ impl Remover<'_> {
             }
         }
         let image = &mut self.all[index];
+        let id = image.id;
         image.tags.retain(|name| !plan.untag.contains(name));
         image.digests.retain(|name| !plan.untag.contains(name));
         if deleted.is_some() {
             self.all.remove(index);
         }
-        self.done.push(Done { untagged: plan.untag, deleted });
+        self.done.push(Done { image: id, untagged: plan.untag, deleted });
         Ok(())
     }
 
@@ -158,6 +162,12 @@ impl Remover<'_> {
         let mut gone: HashSet<Digest> = collected.layers.iter().copied().collect();
         let mut steps = Vec::new();
         for done in self.done {
+            let id = done.image;
+            let untag = |name| self.images.store.happened(Happening::of_image(id, "untag", Some(name)));
+            done.untagged.iter().for_each(untag);
+            if done.deleted.is_some() {
+                self.images.store.happened(Happening::of_image(id, "delete", None));
+            }
             steps.extend(done.untagged.into_iter().map(Removed::Untagged));
             if let Some((id, layers)) = done.deleted {
                 steps.push(Removed::Deleted(id));

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{CreateError, LookupError, Networks, Taken, pools};
+use crate::spec::event::Happening;
 use crate::spec::network::{DEFAULT_NETWORK, Driver, Network, NewNetwork, Subnet, overlap};
 use crate::store::fs;
 use crate::store::lock::FileLock;
@@ -89,6 +90,7 @@ impl Networks<'_> {
             auxiliary: new.auxiliary,
         };
         self.write(&network).with_context(|| format!("record network {}", network.name))?;
+        self.store.happened(Happening::of_network(&network, "create"));
         Ok(network)
     }
 

@@ -3,6 +3,7 @@
 use anyhow::Context;
 
 use super::{LookupError, Networks, RemoveError};
+use crate::spec::event::Happening;
 use crate::spec::network::{DEFAULT_NETWORK, Network, check_network_name};
 use crate::store::lock::FileLock;
 use crate::store::record::RecordError;
@@ -31,6 +32,7 @@ impl Networks<'_> {
             return Err(RemoveError::InUse { network: name.clone(), endpoints });
         }
         self.remove_record(name).with_context(context)?;
+        self.store.happened(Happening::of_network(network, "destroy"));
         // What stays of it is in nobody's way.
         let _ = remove::remove_tree(&directory);
         Ok(())

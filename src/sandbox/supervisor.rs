@@ -82,7 +82,9 @@ pub fn supervise(charge: Charge) {
         state.ports.clear();
     });
     let ran = container.state.started_at.map_or(0, |start| Timestamp::now().duration_since(start).as_secs());
-    let died = Happening::of_container(&container.config, "die");
+    // It may have been renamed.
+    let config = store.containers().get(&plan.id).map_or_else(|_| container.config.clone(), |now| now.config);
+    let died = Happening::of_container(&config, "die");
     store.happened(died.with("exitCode", code.to_string()).with("execDuration", ran.to_string()));
     let links = supervisor.session.take_links();
     if let Some(links) = &links {

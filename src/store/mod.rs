@@ -63,6 +63,7 @@ const DIRECTORIES: &[&str] = &[
     "leases",
     "quarantine",
     "networks",
+    "events",
 ];
 
 /// The store-wide locks exist from the start, so that taking one needs no space.

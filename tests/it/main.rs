@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod crash;
 mod doctor;
+mod events;
 mod flags;
 mod hardening;
 mod images;

@@ -194,6 +194,12 @@ impl Completer<'_> {
             "dangling" => words(&["false", "true"]),
             "network" => self.networks(value),
             "driver" => words(&["bridge", "host", "null"]),
+            "event" => words(&["create", "destroy", "die", "kill", "pull", "push", "start", "stop"]),
+            "container" => self.containers(value, Which::All),
+            "image" => self.images(value),
+            "type" if filter_keys(arg).iter().any(|key| key == "event") => {
+                words(&["container", "image", "network", "secret", "volume"])
+            }
             "type" => words(&["builtin", "custom"]),
             "name" => self.containers(value, Which::All),
             "ancestor" | "reference" => self.images(value),

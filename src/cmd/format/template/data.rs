@@ -61,6 +61,7 @@ enum Free {
 const FREE_MAPS: &[(&str, &str, Free)] = &[
     ("", "Labels", Free::EmptyString),
     ("", "Annotations", Free::EmptyString),
+    ("", "Attributes", Free::EmptyString),
     ("", "Tmpfs", Free::EmptyString),
     ("", "Sysctls", Free::EmptyString),
     ("", "StorageOpt", Free::EmptyString),

@@ -52,6 +52,20 @@ Every check has a name that stays the same. Errors of other commands end with th
         see: &["info", "system check"],
     },
     Topic {
+        command: "events",
+        text: "Shows a line for each thing that happens to containers, images, networks and volumes, whoever did it: \
+the commands and the processes that watch over containers write them into the store. Without --since it begins with what \
+happens next; --until ends it. Some thousands of lines are kept.",
+        examples: &[
+            ("What happens from now on", "rbox events"),
+            ("How containers ended in the last hour",
+             "rbox events --since 1h --until 0s -f event=die --format '{{.Name}} {{.ContainerExitCode}}'"),
+            ("For a script, one JSON document a line", "rbox events --format json"),
+        ],
+        exit: EXIT,
+        see: &["ps", "logs"],
+    },
+    Topic {
         command: "info",
         text: "Shows where the store is, how much is in it, and what this machine gives to containers.",
         examples: &[

@@ -1,0 +1,139 @@
+//! What happened and what happens: docker's lines, once each, in order, across processes.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::common::{Bench, names_in, wait_until};
+
+/// What each test's lines are compared by.
+const SHORT: &str = "{{.Type}} {{.Action}} {{.Name}}";
+
+#[test]
+fn a_containers_life_in_dockers_order() {
+    let (bench, image) = Bench::with_image();
+    let mut watcher = bench.rbox(&["events", "--format", SHORT]).spawn();
+    // It shows what comes after it, so it has to be there.
+    wait_until("it watches", || {
+        bench.ok(&["create", "--rm", "--name", "probe", &image, "true"]);
+        bench.ok(&["rm", "probe"]);
+        watcher.out_so_far().contains("destroy probe")
+    });
+    bench.rbox(&["run", "--name", "web", &image, "sh", "-c", "exit 3"]).run().exits(3);
+    bench.ok(&["rename", "web", "shop"]);
+    bench.ok(&["start", "shop"]);
+    bench.ok(&["wait", "shop"]);
+    bench.ok(&["rm", "shop"]);
+    watcher.expect("container destroy shop");
+    watcher.signal(Signal::TERM);
+    let lines: Vec<String> = watcher.wait().out().lines().map(str::to_owned).collect();
+    let own: Vec<&str> = lines.iter().map(String::as_str).skip_while(|line| !line.ends_with(" web")).collect();
+    let own: Vec<&str> = own.into_iter().filter(|line| line.starts_with("container")).collect();
+    let expected = ["create web", "start web", "die web", "rename shop", "start shop", "die shop", "destroy shop"];
+    assert_eq!(own, expected.map(|line| format!("container {line}")));
+}
+
+#[test]
+fn stop_kill_and_exec_say_how() {
+    let (bench, image) = Bench::with_image();
+    bench.start(&["--name", "deaf"], &image, &["sleep", "100"]);
+    bench.rbox(&["exec", "deaf", "sh", "-c", "exit 4"]).run().exits(4);
+    bench.ok(&["stop", "-t", "0", "deaf"]);
+    let past = |filters: &[&str], format: &str| {
+        let mut args = vec!["events", "--since", "1h", "--until", "0s", "--format", format];
+        filters.iter().for_each(|filter| args.extend(["--filter", filter]));
+        bench.ok(&args)
+    };
+    assert_eq!(past(&["event=kill"], "{{.Actor.Attributes.signal}}"), "15\n9");
+    assert_eq!(past(&["event=die", "container=deaf"], "{{.ContainerExitCode}}"), "137");
+    let exec = past(
+        &["event=exec_create", "event=exec_start", "event=exec_die"],
+        "{{.Action}} {{.Actor.Attributes.exitCode}}",
+    );
+    assert_eq!(exec, "exec_create: sh -c exit 4 <no value>\nexec_start: sh -c exit 4 <no value>\nexec_die 4");
+    assert_eq!(past(&["event=stop", "label=nosuch"], "{{.Action}}"), "");
+    let line = past(&["event=start"], "");
+    let id = bench.inspect("deaf", "{{.Id}}");
+    assert!(line.ends_with(&format!("container start {id} (image={image}, name=deaf)")), "{line}");
+    let json: serde_json::Value = serde_json::from_str(&past(&["event=start"], "json")).unwrap();
+    assert_eq!([&json["Type"], &json["Action"], &json["Actor"]["ID"]], ["container", "start", id.as_str()]);
+}
+
+#[test]
+fn images_and_networks_have_theirs() {
+    let (bench, image) = Bench::with_image();
+    bench.ok(&["tag", &image, "other:1"]);
+    bench.ok(&["network", "create", "front"]);
+    bench.ok(&["run", "--rm", "--network", "front", "--name", "web", "other:1", "true"]);
+    bench.ok(&["network", "rm", "front"]);
+    bench.ok(&["save", "-o", bench.path("saved.tar").to_str().unwrap(), "other:1"]);
+    bench.ok(&["rmi", "other:1"]);
+    bench.ok(&["load", "-i", bench.path("saved.tar").to_str().unwrap()]);
+    let past = |kind: &str| {
+        let filter = format!("type={kind}");
+        bench.ok(&[
+            "events",
+            "--since",
+            "1h",
+            "--stream=false",
+            "--filter",
+            &filter,
+            "--format",
+            "{{.Action}} {{.Name}}",
+        ])
+    };
+    let images = past("image");
+    assert!(images.ends_with("tag other:1\nsave other:1\nuntag other:1\nload other:1"), "{images}");
+    assert_eq!(past("network"), "create front\nconnect front\ndisconnect front\ndestroy front");
+}
+
+#[test]
+fn nothing_is_lost_or_told_twice_among_many_writers() {
+    let (bench, image) = Bench::with_image();
+    let mut watcher = bench.rbox(&["events", "--filter", "event=create", "--format", "{{.Name}}"]).spawn();
+    wait_until("it watches", || {
+        bench.ok(&["create", "--rm", "--name", "probe", &image, "true"]);
+        bench.ok(&["rm", "probe"]);
+        watcher.out_so_far().contains("probe")
+    });
+    let script = format!("for i in 1 2 3 4 5; do rbox create --name $0-$i {image} true >/dev/null; done");
+    let writers: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| bench.shell(&script).arg(name).spawn()).collect();
+    writers.into_iter().for_each(|writer| drop(writer.wait().ok()));
+    let asked = Instant::now();
+    bench.ok(&["create", "--name", "last", &image, "true"]);
+    watcher.expect("last");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    watcher.signal(Signal::TERM);
+    let told = watcher.wait().out();
+    let mut told: Vec<&str> = told.lines().filter(|name| *name != "probe" && *name != "last").collect();
+    for name in ["a", "b", "c", "d"] {
+        let own: Vec<&str> = told.iter().copied().filter(|line| line.starts_with(name)).collect();
+        assert_eq!(own, ["1", "2", "3", "4", "5"].map(|number| format!("{name}-{number}")));
+    }
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told.len(), 20);
+    assert_eq!(names_in(bench.root().join("events")), ["1.log"]);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let bench = Bench::new();
+    for (args, code, text) in [
+        (
+            &["--since", "yesterday"][..],
+            1,
+            "invalid value for \"since\": failed to parse value as time or duration: \"yesterday\"",
+        ),
+        (&["--until", ""], 1, "invalid value for \"until\""),
+        (&["--filter", "colour=red"], 1, "invalid filter 'colour'"),
+        (&["--filter", "event"], 125, "bad format of filter (expected name=value)"),
+        (&["--format", "{{.Action"], 64, "template parsing error"),
+    ] {
+        bench.rbox(&[&["events"], args].concat()).run().refused(code, text);
+    }
+    assert_eq!(bench.ok(&["events", "--since", "1h", "--until", "0s"]), "");
+    // A moment to come ends it.
+    let took = bench.rbox(&["events", "--until", "-1s"]).run().ok().took;
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+}

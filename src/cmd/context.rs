@@ -21,6 +21,9 @@ use crate::sys::accounts;
 /// Options before the command's name.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct GlobalOptions {
+    /// Look for CDI specifications of devices here instead of /etc/cdi and /var/run/cdi
+    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR")]
+    pub cdi_spec_dir: Vec<PathBuf>,
     /// Read this configuration file in place of the user's; none if empty (RBOX_CONFIG)
     #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     pub config: Option<OsString>,

@@ -16,13 +16,14 @@ use super::error::WithCode;
 use super::format::text::{clean_line, warn};
 use super::{pull, rm};
 use crate::explain;
-use crate::spec::config::{ContainerId, NetworkMode, RootSource};
+use crate::spec::config::{ContainerId, NetworkMode, RootSource, SecretUse};
 use crate::spec::create::{self, Base, PullPolicy};
 use crate::spec::image::ImageConfig;
 use crate::spec::mount::{Bind, Mount, MountKind};
 use crate::spec::names;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
+use crate::spec::secret;
 use crate::store::containers::{Container, CreateError};
 use crate::store::images::Image;
 use crate::store::{self, Store};
@@ -83,6 +84,9 @@ pub fn create(
     let store = context.store().or_exit(125)?;
     store.networks().resolve(&mut request.network).or_exit(125)?;
     let donor_name = donor_name(store, &request.network).or_exit(125)?;
+    let (secrets, payloads) = options.secrets.take(store).or_exit(125)?;
+    check_secret_targets(&secrets, &request.mounts).or_exit(125)?;
+    request.secrets = secrets;
     super::sweep_abandoned(context).or_exit(125)?;
     let (root, config, name) = base(context, image, options, policy).or_exit(125)?;
     request.image = name;
@@ -103,7 +107,7 @@ pub fn create(
         if options.replace {
             rm::remove(context, &resolved.name, true, None)?;
         }
-        Ok(store.containers().create(resolved))
+        Ok(store.containers().create_with(resolved, &payloads))
     };
     let container = with_name(options.name.as_deref(), make).or_exit(125)?;
     if container.config.network == NetworkMode::Host
@@ -123,6 +127,17 @@ fn donor_name(store: &Store, network: &NetworkMode) -> Result<Option<String>> {
         NetworkMode::Container(donor) => Ok(Some(store.containers().get(donor)?.config.hostname)),
         _ => Ok(None),
     }
+}
+
+/// A secret and a mount cannot share a place.
+fn check_secret_targets(secrets: &[SecretUse], mounts: &[Mount]) -> Result<()> {
+    let usual = |target: &str| target.starts_with(secret::DIRECTORY).then_some(secret::DIRECTORY);
+    for target in secrets.iter().filter_map(SecretUse::target) {
+        if let Some(mount) = mounts.iter().find(|mount| mount.target == target || usual(target) == Some(&*mount.target)) {
+            bail!("Duplicate mount point: {}: a secret is mounted there", clean_line(&mount.target));
+        }
+    }
+    Ok(())
 }
 
 /// docker's words. Asked before an image is pulled for nothing.

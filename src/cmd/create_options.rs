@@ -1,17 +1,25 @@
 //! The options that `run` and `create` share, and what they mean.
 
+mod devices;
+mod environment;
+mod secrets;
 mod storage;
+
+pub use environment::VariableOptions;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 
+use self::devices::DeviceOptions;
+use self::environment::EnvironmentOptions;
+use self::secrets::SecretOptions;
 use self::storage::StorageOptions;
 use super::Context;
 use super::registry_options::{RegistryOptions, RetryOptions};
 use crate::spec::config::ContainerId;
 use crate::spec::create::{self, CreateRequest, PullPolicy, StandardStream};
-use crate::spec::env::{self, EnvChange};
+use crate::spec::env;
 use crate::spec::network::{self, NetworkFlags};
 use crate::spec::platform::Platform;
 use crate::spec::port;
@@ -60,12 +68,6 @@ pub struct CreateOptions {
     /// Overwrite the ENTRYPOINT of the image; empty removes it
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
-    /// Set an environment variable; without a value, pass on the caller's
-    #[arg(short = 'e', long, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
-    /// Read in a file of environment variables
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Vec<PathBuf>,
     /// Note a port or a range of ports that the container listens on
     #[arg(long, value_name = "PORT[-PORT][/PROTOCOL]")]
     pub expose: Vec<String>,
@@ -184,6 +186,12 @@ pub struct CreateOptions {
     #[command(flatten)]
     pub storage: StorageOptions,
     #[command(flatten)]
+    pub devices: DeviceOptions,
+    #[command(flatten)]
+    pub environment: EnvironmentOptions,
+    #[command(flatten)]
+    pub secrets: SecretOptions,
+    #[command(flatten)]
     pub registry: RegistryOptions,
     #[command(flatten)]
     pub retry: RetryOptions,
@@ -206,7 +214,9 @@ impl CreateOptions {
             image: image.to_owned(),
             command: command.to_vec(),
             entrypoint: self.entrypoint.clone(),
-            env: environment(&self.env_file, &self.env)?,
+            environment: self.environment.request()?,
+            devices: self.devices.request(&settings.cdi_spec_dirs.value)?,
+            secrets: Vec::new(),
             labels: self.labels()?,
             annotations: self.annotation.iter().map(|text| env::parse_label(text)).collect::<Result<_, _>>()?,
             sysctls: self.sysctl.iter().map(|text| create::parse_sysctl(text)).collect::<Result<_, _>>()?,
@@ -297,19 +307,6 @@ impl CreateOptions {
             self.expose.iter().map(|text| create::parse_expose(text)).collect::<Result<_, _>>()?;
         Ok(ports.concat())
     }
-}
-
-/// Environment changes of `--env-file` and `-e`, in docker's order.
-pub fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec<EnvChange>> {
-    let lookup = |name: &str| std::env::var(name).ok();
-    let mut changes = Vec::new();
-    for file in files {
-        changes.extend(env::parse_env_file(&file.to_string_lossy(), &read_file(file)?, &lookup)?);
-    }
-    for variable in variables {
-        changes.push(env::parse_env(variable, &lookup)?);
-    }
-    Ok(changes)
 }
 
 fn find_container(context: &Context, name: &str) -> Result<ContainerId, String> {

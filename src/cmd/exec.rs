@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow, bail};
 use oci_spec::runtime::Spec;
 
-use super::create_options::environment;
+use super::create_options::VariableOptions;
 use super::error::WithCode;
 use super::launching::{self, Leaving};
 use super::{Context, suggest};
@@ -33,12 +33,8 @@ pub struct Args {
     /// Keys that detach from the command: characters or ctrl-X, separated by commas; empty for none
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
-    /// Set an environment variable; without a value, pass on the caller's
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
-    /// Read in a file of environment variables
-    #[arg(long, value_name = "FILE")]
-    env_file: Vec<PathBuf>,
+    #[command(flatten)]
+    variables: VariableOptions,
     /// Pass STDIN on to the command
     #[arg(short, long)]
     interactive: bool,
@@ -99,7 +95,9 @@ fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPla
     if args.tty && !environment_list.iter().any(|entry| entry.starts_with("TERM=")) {
         environment_list.push("TERM=xterm".to_owned());
     }
-    env::apply(&mut environment_list, environment(&args.env_file, &args.env).or_exit(125)?);
+    // The Spec knows no secrets.
+    env::apply(&mut environment_list, container.secret_variables()?);
+    env::apply(&mut environment_list, args.variables.changes().or_exit(125)?);
     process.set_env(Some(environment_list));
     process.set_args(Some(args.command.clone()));
     process.set_terminal(Some(args.tty));

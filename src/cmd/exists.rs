@@ -1,4 +1,4 @@
-//! `container exists`, `image exists`, `network exists`: answers by the exit code alone.
+//! `container exists`, `image exists`, `network exists`, `secret exists`: answers by the exit code alone.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Context;
 use super::error::WithCode;
-use crate::store::{containers, images, networks};
+use crate::store::{containers, images, networks, secrets};
 
 /// Exit with 0 if a container exists, with 1 if not
 #[derive(clap::Args, Debug)]
@@ -27,6 +27,13 @@ pub struct ImageArgs {
 pub struct NetworkArgs {
     /// Network by name, id or unique prefix
     network: String,
+}
+
+/// Exit with 0 if a secret exists, with 1 if not
+#[derive(clap::Args, Debug)]
+pub struct SecretArgs {
+    /// Secret by name, id or unique prefix of the id
+    secret: String,
 }
 
 /// Any other failure than absence exits with 125.
@@ -52,6 +59,15 @@ pub fn network(args: NetworkArgs, context: &Context) -> Result<ExitCode> {
     match context.store().or_exit(125)?.networks().find(&args.network) {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(networks::LookupError::NotFound(_)) => Ok(ExitCode::FAILURE),
+        Err(error) => Err(error).or_exit(125),
+    }
+}
+
+/// The same for a secret.
+pub fn secret(args: SecretArgs, context: &Context) -> Result<ExitCode> {
+    match context.store().or_exit(125)?.secrets().find(&args.secret) {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(secrets::LookupError::NotFound(_)) => Ok(ExitCode::FAILURE),
         Err(error) => Err(error).or_exit(125),
     }
 }

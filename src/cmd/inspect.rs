@@ -115,11 +115,21 @@ pub fn networks(args: NetworkArgs, context: &Context) -> Result<ExitCode> {
 
 /// Prints what is found; what is not is reported on stderr and makes the exit code 1.
 fn inspect(context: &Context, names: &[String], kind: Kind, format: Option<&str>, size: bool) -> Result<ExitCode> {
-    let mut printer = Printer::new(format, std::io::stdout().is_terminal())?;
     let store = context.store()?;
+    print_objects(names, format, |name| look_up(store, name, kind, size))
+}
+
+/// Prints the objects of these names as `find` has them; what is not found is reported on stderr and
+/// makes the exit code 1.
+pub fn print_objects(
+    names: &[String],
+    format: Option<&str>,
+    find: impl Fn(&str) -> Result<Value>,
+) -> Result<ExitCode> {
+    let mut printer = Printer::new(format, std::io::stdout().is_terminal())?;
     let mut errors = Vec::new();
     for name in names {
-        match look_up(store, name, kind, size) {
+        match find(name) {
             Ok(object) => errors.extend(printer.add(object).err()),
             Err(error) => errors.push(error),
         }

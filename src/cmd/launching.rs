@@ -1,5 +1,6 @@
 //! From a container of the store to a running process: shared by `run` and `start`.
 
+mod devices;
 pub mod etc;
 mod links;
 mod networking;
@@ -14,6 +15,7 @@ use self::networking::Networking;
 use super::Context;
 use super::error::with_code;
 use crate::sandbox::client::{Attach, Client, Outcome};
+use crate::sandbox::devices::given;
 use crate::sandbox::launch::{self, Attachment};
 use crate::sandbox::mounted::{self, Kind, Place};
 use crate::sandbox::network::NetworkPlan;
@@ -110,12 +112,16 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
     let joins = joins(store, config)?;
     let mut told = config.clone();
     told.env.extend(links::environment(store, config)?);
-    let spec = oci::runtime_spec(&told, &host_facts(container, &joins)?)?;
+    let mut spec = oci::runtime_spec(&told, &host_facts(container, &joins)?)?;
+    let given = given::look_up(&config.devices, false)?;
+    devices::apply(&given, &mut spec);
     let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host());
     let effective = caps::effective(&config.capabilities, config.privileged);
     let seccomp = seccomp::filter_for(&effective, &config.seccomp, &architecture.architecture, &store.path("seccomp"))?;
     Ok(Plan {
         network: NetworkPlan::Nothing,
+        secrets: config.secrets.clone(),
+        links: given.links,
         id: config.id.clone(),
         directory: container.directory().to_owned(),
         spec,

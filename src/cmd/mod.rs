@@ -11,6 +11,7 @@ pub mod create;
 mod create_options;
 mod credentials;
 pub mod diff;
+mod docker_config;
 pub mod doctor;
 pub mod error;
 pub mod events;
@@ -52,6 +53,7 @@ pub mod run;
 pub mod save;
 pub mod scp;
 pub mod search;
+pub mod secret;
 mod selection;
 mod settings;
 mod short_names;
@@ -147,6 +149,9 @@ enum Command {
     Run(Box<run::Args>),
     Save(save::Args),
     Search(search::Args),
+    /// Manage secrets
+    #[command(subcommand)]
+    Secret(Lazy<secret::Command>),
     Start(start::Args),
     Stop(stop::Args),
     /// Look after the store and this installation
@@ -226,6 +231,7 @@ impl Command {
             Self::Run(args) => run::run(*args, context),
             Self::Save(args) => save::run(args, context),
             Self::Search(args) => search::run(args, context),
+            Self::Secret(command) => command.0.run(context),
             Self::Start(args) => start::run(args, context),
             Self::Stop(args) => stop::run(args, context),
             Self::System(command) => command.0.run(context),
@@ -247,6 +253,7 @@ impl Command {
             Self::Container(command) => command.0.writes(),
             Self::Image(command) => command.0.writes(),
             Self::Network(command) => command.0.writes(),
+            Self::Secret(command) => command.0.writes(),
             Self::Commit(_) | Self::Import(_) | Self::Load(_) | Self::Pull(_) => true,
             Self::Rename(_) | Self::Rm(_) | Self::Rmi(_) | Self::Tag(_) | Self::Untag(_) => true,
             Self::System(command) => command.0.writes(),

@@ -230,6 +230,10 @@ fn read_flags(settings: &mut Settings, options: &GlobalOptions) -> Result<()> {
             .ok_or_else(|| anyhow!("invalid argument {assignment:?} for \"--set\" flag: expected KEY=VALUE"))?;
         settings.read_text(key, value, Origin::Flag("--set"))?;
     }
+    if !options.cdi_spec_dir.is_empty() {
+        let absolute = options.cdi_spec_dir.iter().map(std::path::absolute).collect::<std::io::Result<Vec<_>>>()?;
+        settings.cdi_spec_dirs = Setting { value: absolute, origin: Origin::Flag("--cdi-spec-dir") };
+    }
     for (name, flag, path) in [("root", "--root", &options.root), ("runroot", "--runroot", &options.runroot)] {
         if let Some(path) = path {
             set_path(settings, name, path.as_os_str(), &Origin::Flag(flag));

@@ -24,7 +24,7 @@ use super::plan::{Join, Plan, RootPlan};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
 use super::tree::{self, Root};
-use super::{devices, hostview, init, seal, session, user, userns};
+use super::{devices, hostview, init, seal, secrets, session, user, userns};
 use crate::explain;
 use crate::net::endpoint as veth;
 use crate::sys;
@@ -85,8 +85,15 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
         make_read_only(&root, &parts).doing("make the root read-only")?;
     }
     join_networks(plan, supervisor, network.as_ref())?;
-    let ready = Ready { user, terminal: terminal.is_some(), sealed: view.sealed.is_some() };
-    let descriptors: Vec<BorrowedFd<'_>> = [&terminal, &view.sealed].into_iter().flatten().map(AsFd::as_fd).collect();
+    let variables = &view.variables;
+    let ready = Ready {
+        user,
+        terminal: terminal.is_some(),
+        sealed: view.sealed.is_some(),
+        variables: variables.is_some(),
+    };
+    let descriptors = [&terminal, &view.sealed, variables].into_iter().flatten();
+    let descriptors: Vec<BorrowedFd<'_>> = descriptors.map(AsFd::as_fd).collect();
     to_init.send(&ready, &descriptors).doing("start the init")?;
     Ok(Held { _root: root, _view: view, _parts: parts })
 }
@@ -233,6 +240,8 @@ struct HostView {
     devices: Vec<Detached>,
     null: OwnedFd,
     sealed: Option<OwnedFd>,
+    /// Secret ones.
+    variables: Option<OwnedFd>,
 }
 
 impl HostView {
@@ -242,12 +251,19 @@ impl HostView {
             mounts.push(prepare_mount(plan, mount, maps, child)?);
         }
         apply_sysctls(plan, &mounts, maps)?;
+        let secrets = secrets::prepare(plan, maps)?;
+        for secret in secrets.mounts {
+            // What is asked for below it comes after it.
+            let inside = |mount: &Detached| mount.target != secret.target && mount.target.starts_with(&secret.target);
+            let place = mounts.iter().position(inside).unwrap_or(mounts.len());
+            mounts.insert(place, secret);
+        }
         let mut nodes = if has_own_dev(&plan.spec) { devices::prepare()? } else { Vec::new() };
         if is_privileged(&plan.spec) && !nodes.is_empty() {
             nodes.extend(devices::prepare_all());
         }
         let sealed = seal::needed(plan.init).then(seal::open).transpose()?;
-        Ok(Self { mounts, devices: nodes, null: devices::null()?, sealed })
+        Ok(Self { mounts, devices: nodes, null: devices::null()?, sealed, variables: secrets.variables })
     }
 
     fn attach(&self, root: &Root, plan: &Plan) -> Result<(), SetupError> {
@@ -260,6 +276,7 @@ impl HostView {
                 devices::link(root)?;
             }
         }
+        devices::make_links(root, &plan.links)?;
         let Some(linux) = plan.spec.linux() else { return Ok(()) };
         for path in linux.masked_paths().iter().flatten() {
             mounts::mask(root, Path::new(path), self.null.as_fd())?;
@@ -462,7 +479,14 @@ fn make_layer_directories(root: &RootPlan, upper: &Path, work: &Path, merged: &P
 
 /// Looks up the user and makes the working directory.
 fn prepare_process(plan: &Plan, supervisor: &Channel, root: &Root, maps: &IdMaps) -> Result<ResolvedUser, SetupError> {
-    let user = user::resolve(root, &plan.user, maps)?;
+    let mut user = user::resolve(root, &plan.user, maps)?;
+    // Those of devices; a group that is not mapped cannot be had.
+    let further = plan.spec.process().as_ref().and_then(|process| process.user().additional_gids().clone());
+    for gid in further.into_iter().flatten() {
+        if maps.has_gid(gid) && !user.groups.contains(&gid) {
+            user.groups.push(gid);
+        }
+    }
     supervisor.send(&Report::User(user.clone()), &[]).doing("reach the supervisor")?;
     ensure_workdir(root, &plan.spec)?;
     Ok(user)

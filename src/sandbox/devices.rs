@@ -1,5 +1,8 @@
 //! /dev: six device nodes bound from the host, the usual links, and the terminal.
 
+pub mod cdi;
+pub mod given;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -75,6 +78,21 @@ pub fn link(root: &Root) -> Result<(), SetupError> {
         match rustix::fs::symlinkat(target, &directory, name) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(SetupError::new(format!("cannot make /dev/{name}: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the symbolic links that devices need, (target, path), where nothing is yet.
+pub fn make_links(root: &Root, links: &[(String, String)]) -> Result<(), SetupError> {
+    for (target, path) in links {
+        let what = format!("make the link {path}");
+        let path = Path::new(path);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let parent = root.ensure_directory(parent).doing(&what)?;
+        match rustix::fs::symlinkat(target.as_str(), &parent, name) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(SetupError::new(format!("cannot {what}: {error}"))),
         }
     }
     Ok(())

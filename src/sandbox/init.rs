@@ -8,7 +8,9 @@ use rustix::process::Signal;
 use super::become_process::{self, Executable, Identity};
 use super::channel::{Channel, Received};
 use super::plan::Plan;
+use super::secrets;
 use super::setup::{Doing, Ready, Report, SetupError};
+use crate::spec::env;
 use crate::sys::process;
 
 /// Runs in the init process; never returns to the builder's code.
@@ -47,11 +49,18 @@ fn prepare(
     let mut descriptors = descriptors.into_iter();
     let terminal = if ready.terminal { descriptors.next() } else { None };
     let sealed = if ready.sealed { descriptors.next() } else { None };
+    let variables = if ready.variables { descriptors.next() } else { None };
     // A copy of the builder's mounts, locked because it crosses into another user namespace.
     process::unshare(libc::CLONE_NEWNS).doing("take the container's mount namespace")?;
 
     let spec = plan.spec.process().as_ref().ok_or_else(|| SetupError::new("the Spec has no process"))?;
-    let identity = Identity { process: spec, user: &ready.user, seccomp: plan.seccomp.as_ref() };
+    let mut spec = spec.clone();
+    if let Some(memory) = variables {
+        let mut environment = spec.env().clone().unwrap_or_default();
+        env::apply(&mut environment, secrets::variables(memory)?);
+        spec.set_env(Some(environment));
+    }
+    let identity = Identity { process: &spec, user: &ready.user, seccomp: plan.seccomp.as_ref() };
     let executable = Executable { sealed, as_init: plan.init };
     become_process::run(identity, executable, terminal, stdio, supervisor)
 }

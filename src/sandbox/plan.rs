@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::network::NetworkPlan;
 use super::seccomp::Filter;
-use crate::spec::config::ContainerId;
+use crate::spec::config::{ContainerId, SecretUse};
 use crate::spec::signal::Signal;
 
 /// Everything a supervisor needs to know about its container.
@@ -29,6 +29,10 @@ pub struct Plan {
     /// Containers whose namespaces are joined: each one's init.
     pub joins: Vec<Join>,
     pub network: NetworkPlan,
+    /// Their bytes are in the container's directory.
+    pub secrets: Vec<SecretUse>,
+    /// Symbolic links that devices need: target and path.
+    pub links: Vec<(String, String)>,
     pub open_stdin: bool,
     /// The end of a client's stdin is not the end of the process's.
     pub keep_stdin: bool,

@@ -68,13 +68,14 @@ pub enum Report {
     Failed(SetupError),
 }
 
-/// From the builder to the init: everything is mounted. The terminal, if any, and then the sealed
-/// copy of our executable, if one is needed, come along.
+/// From the builder to the init: everything is mounted. The terminal, the sealed copy of our
+/// executable, and the secret variables come along in this order, each if there is one.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ready {
     pub user: ResolvedUser,
     pub terminal: bool,
     pub sealed: bool,
+    pub variables: bool,
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -11,6 +12,9 @@ use rustix::mount::{MoveMountFlags, move_mount};
 
 /// openat2 reports EAGAIN when a rename races with the walk; more tries than any honest race needs.
 const TRIES: usize = 128;
+
+/// Links that lead to each other before they count as a loop.
+const LINKS_MAX: u32 = 8;
 
 /// The root directory of a container.
 #[derive(Debug)]
@@ -86,6 +90,11 @@ impl Root {
 
     /// The non-directory `path`, made as an empty file (mode 0644) where it is missing.
     pub fn ensure_file(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.ensure_file_at(path, LINKS_MAX)
+    }
+
+    /// A link that leads nowhere has its target made, within the root as always.
+    fn ensure_file_at(&self, path: &Path, links: u32) -> io::Result<OwnedFd> {
         match self.handle(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => return result,
@@ -93,7 +102,16 @@ impl Root {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::ISDIR.into());
         };
-        let parent = self.ensure_directory(parent)?;
+        let directory = self.ensure_directory(parent)?;
+        if let Ok(target) = rustix::fs::readlinkat(&directory, name, Vec::new()) {
+            let target = std::ffi::OsString::from_vec(target.into_bytes());
+            let target = lexical(&parent.join(target));
+            return match links.checked_sub(1) {
+                Some(left) => self.ensure_file_at(&target, left),
+                None => Err(Errno::LOOP.into()),
+            };
+        }
+        let parent = directory;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
         match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
             Ok(_) | Err(Errno::EXIST) => self.handle(path),
@@ -106,6 +124,19 @@ impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The path without `.` and `..`, which never leave the root.
+fn lexical(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    clean
 }
 
 /// Attaches a detached mount onto the file or directory behind `target`.

@@ -8,6 +8,8 @@ mod line;
 mod tests;
 mod word;
 
+pub(super) use word::expand as expand_word;
+
 use serde_json::{Value, json};
 
 use super::create::parse_expose;

@@ -34,7 +34,13 @@ fn environment(container: &ContainerConfig, base: &ImageConfig) -> Vec<String> {
         // Only with a terminal.
         if container.tty { "TERM=xterm".to_owned() } else { String::new() },
     ];
-    let kept = |entry: &&String| !given.contains(entry) || base.config.env.contains(entry);
+    let borrowed = |entry: &str| {
+        let name = entry.split('=').next().unwrap_or_default();
+        container.environment.borrowed.iter().any(|borrowed| borrowed == name)
+    };
+    let kept = |entry: &&String| {
+        base.config.env.contains(entry) || (!given.contains(entry) && !borrowed(entry))
+    };
     container.env.iter().filter(kept).cloned().collect()
 }
 

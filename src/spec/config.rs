@@ -7,11 +7,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::device::Devices;
 use super::digest::Digest;
 use super::log::LogConfig;
 use super::mount::{ImageVolumes, Mount};
 pub use super::network::NetworkMode;
 use super::port::PortMapping;
+pub use super::secret::SecretUse;
 use super::security::SeccompChoice;
 use super::signal::Signal;
 use super::ulimit::Ulimit;
@@ -132,6 +134,8 @@ pub struct ContainerConfig {
     pub cmd: Option<Vec<String>>,
     /// `K=V`, complete but for HOME (which depends on the resolved user).
     pub env: Vec<String>,
+    #[serde(default)]
+    pub environment: Environment,
     /// Absolute; empty means `/`.
     pub working_dir: String,
     /// `user[:group]` as asked for or from the image; empty means root.
@@ -193,6 +197,10 @@ pub struct ContainerConfig {
     pub links: Vec<Link>,
     #[serde(default)]
     pub storage: Storage,
+    #[serde(default)]
+    pub devices: Devices,
+    #[serde(default)]
+    pub secrets: Vec<SecretUse>,
 }
 
 /// How the container's storage is laid out, besides its mounts.
@@ -206,6 +214,15 @@ pub struct Storage {
     pub volume_driver: Option<String>,
     /// `--chrootdirs`: directories that have the files of /etc too.
     pub chroot_dirs: Vec<String>,
+}
+
+/// What is to be known about [`ContainerConfig::env`], and what goes with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// `--tz`: `local` or the name of a zone.
+    pub timezone: Option<String>,
+    /// Variables of the caller's that nobody named: no image made of the container has them.
+    pub borrowed: Vec<String>,
 }
 
 /// `--dns` and its like: what differs from the host's resolv.conf.

@@ -1,5 +1,6 @@
 //! From flags and image defaults to a [`ContainerConfig`]: docker's rules, in docker's words.
 
+mod environment;
 mod modes;
 mod network;
 mod streams;
@@ -11,9 +12,9 @@ use jiff::Timestamp;
 
 use super::caps::{self, UnknownCapability};
 use super::config::{
-    CapabilityChanges, ContainerConfig, ContainerId, DnsConfig, Link, NamespaceMode, NetworkMode, RootSource, Storage,
+    CapabilityChanges, ContainerConfig, ContainerId, Devices, DnsConfig, Link, NamespaceMode, NetworkMode, RootSource,
+    SecretUse, Storage,
 };
-use super::env::{self, EnvChange};
 use super::image::{Defaults, ImageConfig};
 use super::log::LogConfig;
 use super::mount::{self, InvalidMount, Mount};
@@ -26,6 +27,7 @@ use super::signal::{InvalidSignal, Signal};
 use super::text::printable;
 use super::ulimit::Ulimit;
 
+pub use environment::{EnvironmentRequest, parse_merge};
 pub use streams::{InvalidStream, StandardStream};
 
 pub use modes::{
@@ -42,8 +44,7 @@ pub struct CreateRequest {
     pub command: Vec<String>,
     /// One executable, or a JSON list of words (podman); empty clears the image's.
     pub entrypoint: Option<String>,
-    /// Env files first, then `-e`, each in order.
-    pub env: Vec<EnvChange>,
+    pub environment: EnvironmentRequest,
     /// Label files first, then `--label`: the last of a name won.
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
@@ -90,6 +91,8 @@ pub struct CreateRequest {
     pub publish_all: bool,
     pub links: Vec<Link>,
     pub storage: Storage,
+    pub devices: Devices,
+    pub secrets: Vec<SecretUse>,
     pub cidfile: Option<PathBuf>,
 }
 
@@ -120,6 +123,8 @@ pub enum CreateError {
     CapAdd(UnknownCapability),
     #[error("invalid CapDrop: {0}")]
     CapDrop(UnknownCapability),
+    #[error("invalid --env-merge value {word:?}: {reason}")]
+    EnvMerge { word: String, reason: String },
     #[error("{0} holds a NUL byte")]
     Nul(String),
     #[error("the image's stop signal can't be used: {0}")]
@@ -153,7 +158,7 @@ pub fn resolve(
     let (entrypoint, cmd) = command(request.entrypoint.as_deref(), &request.command, &image)?;
     network::check(&request)?;
     let hostname = hostname(&request, &base, &id)?;
-    let env = environment(&request, &image, &hostname);
+    let (env, environment) = environment::resolve(&request, &image, &hostname)?;
     mount::check_duplicates(&request.mounts)?;
     let image_volumes = request.storage.image_volumes;
     let of_image = image_volumes.mounts(image.volumes.keys().map(String::as_str), &request.mounts)?;
@@ -167,6 +172,7 @@ pub fn resolve(
         entrypoint,
         cmd,
         env,
+        environment,
         working_dir: working_dir(request.workdir, &image)?,
         user: request.user.unwrap_or(image.user),
         hostname,
@@ -205,6 +211,8 @@ pub fn resolve(
         publish_all: request.publish_all,
         links: request.links,
         storage: request.storage,
+        devices: request.devices,
+        secrets: request.secrets,
         id,
     };
     refuse_nul(&config)?;
@@ -246,19 +254,6 @@ fn hostname(request: &CreateRequest, base: &Base<'_>, id: &ContainerId) -> Resul
         }
         None => Ok(base.donor_name.unwrap_or(id.short()).to_owned()),
     }
-}
-
-/// PATH, HOSTNAME, TERM, the image's and the flags', each overriding in place.
-fn environment(request: &CreateRequest, image: &Defaults, hostname: &str) -> Vec<String> {
-    let mut environment = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
-    environment.extend(request.tty.then(|| "TERM=xterm".to_owned()));
-    let of_image = image.env.iter().filter_map(|entry| {
-        let (name, value) = entry.split_once('=')?;
-        (!name.is_empty()).then(|| EnvChange { name: name.to_owned(), value: Some(value.to_owned()) })
-    });
-    env::apply(&mut environment, of_image);
-    env::apply(&mut environment, request.env.iter().cloned());
-    environment
 }
 
 fn working_dir(asked: Option<String>, image: &Defaults) -> Result<String, CreateError> {

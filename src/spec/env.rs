@@ -1,6 +1,7 @@
 //! Environment variables and labels: `-e`, `--env-file`, `--label`, `--label-file`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use super::text::printable;
 
@@ -39,28 +40,64 @@ pub enum InvalidLine {
     Nul(usize),
 }
 
-/// The caller's own environment.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// The caller's own environment, as far as it is UTF-8.
+#[derive(Clone, Debug, Default)]
+pub struct Caller(BTreeMap<String, String>);
 
-/// Parses a `-e` value: `K=V`, or `K` to take the caller's value.
-pub fn parse_env(text: &str, lookup: Lookup<'_>) -> Result<EnvChange, InvalidEntry> {
+impl Caller {
+    /// Takes a process's variables.
+    pub fn new(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        Self(variables.filter_map(text).filter(|(name, _)| !name.is_empty()).collect())
+    }
+
+    /// A variable's value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Every variable, by name.
+    pub fn all(&self) -> impl Iterator<Item = EnvChange> {
+        self.starting_with("")
+    }
+
+    /// What a name alone stands for: the variable's value, or those of all that begin with what comes
+    /// before a last `*` (podman).
+    fn meant(&self, name: &str) -> Vec<EnvChange> {
+        match name.strip_suffix('*') {
+            Some(prefix) => self.starting_with(prefix).collect(),
+            None => vec![EnvChange { name: name.to_owned(), value: self.get(name).map(str::to_owned) }],
+        }
+    }
+
+    fn starting_with(&self, prefix: &str) -> impl Iterator<Item = EnvChange> {
+        let found = self.0.iter().filter(move |(name, _)| name.starts_with(prefix));
+        found.map(|(name, value)| EnvChange { name: name.clone(), value: Some(value.clone()) })
+    }
+}
+
+/// Parses a `-e` value: `K=V`, `K` to take the caller's value, `K*` to take all that begin so.
+pub fn parse_env(text: &str, caller: &Caller) -> Result<Vec<EnvChange>, InvalidEntry> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
-        None => (text, lookup(text)),
+        None => (text, None),
     };
     if name.is_empty() || text.contains('\0') {
         return Err(InvalidEntry::Variable(printable(text)));
     }
-    Ok(EnvChange { name: name.to_owned(), value })
+    Ok(match value {
+        Some(value) => vec![EnvChange { name: name.to_owned(), value: Some(value) }],
+        None => caller.meant(name),
+    })
 }
 
-/// Parses an env file. `K` alone takes the caller's value and is skipped when there is none; `file`
-/// is its name in errors.
-pub fn parse_env_file(file: &str, content: &[u8], lookup: Lookup<'_>) -> Result<Vec<EnvChange>, InvalidEntry> {
+/// Parses an env file. `K` and `K*` alone take the caller's values and are skipped when there are
+/// none; `file` is its name in errors.
+pub fn parse_env_file(file: &str, content: &[u8], caller: &Caller) -> Result<Vec<EnvChange>, InvalidEntry> {
     let lines = parse_lines(content).map_err(|line| InvalidEntry::File { file: printable(file), line })?;
-    let changes = lines.into_iter().filter_map(|(name, value)| {
-        let value = value.or_else(|| lookup(&name))?;
-        Some(EnvChange { name, value: Some(value) })
+    let changes = lines.into_iter().flat_map(|(name, value)| match value {
+        Some(value) => vec![EnvChange { name, value: Some(value) }],
+        None => caller.meant(&name).into_iter().filter(|change| change.value.is_some()).collect(),
     });
     Ok(changes.collect())
 }
@@ -131,8 +168,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn lookup(name: &str) -> Option<String> {
-        (name == "HERE").then(|| "from caller".to_owned())
+    fn caller() -> Caller {
+        let variables = [("HERE", "from caller"), ("FOO_A", "1"), ("FOO_B", "x=y")];
+        Caller::new(variables.into_iter().map(|(name, value)| (name.into(), value.into())))
     }
 
     fn change(name: &str, value: Option<&str>) -> EnvChange {
@@ -149,30 +187,35 @@ mod tests {
             ("GONE", change("GONE", None)),
             ("a b=c", change("a b", Some("c"))),
         ] {
-            assert_eq!(parse_env(text, &lookup), Ok(expected));
+            assert_eq!(parse_env(text, &caller()), Ok(vec![expected]));
         }
-        assert_eq!(parse_env("=x", &lookup).unwrap_err().to_string(), "invalid environment variable: =x");
-        assert!(parse_env("", &lookup).is_err());
-        assert!(parse_env("A=\0", &lookup).is_err());
+        let both = vec![change("FOO_A", Some("1")), change("FOO_B", Some("x=y"))];
+        assert_eq!(parse_env("FOO*", &caller()), Ok(both));
+        assert_eq!(parse_env("GONE*", &caller()), Ok(Vec::new()));
+        assert_eq!(parse_env("FOO*=x", &caller()), Ok(vec![change("FOO*", Some("x"))]));
+        assert_eq!(parse_env("=x", &caller()).unwrap_err().to_string(), "invalid environment variable: =x");
+        assert!(parse_env("", &caller()).is_err());
+        assert!(parse_env("A=\0", &caller()).is_err());
     }
 
     #[test]
     fn env_files() {
-        let content = b"\xef\xbb\xbf# comment\n\n  A=1 # kept \r\nB=\"q\"\nHERE\nGONE\n\tC=x=y";
+        let content = b"\xef\xbb\xbf# comment\n\n  A=1 # kept \r\nB=\"q\"\nHERE\nGONE\n\tC=x=y\nFOO_A*";
         let expected = [
             change("A", Some("1 # kept ")),
             change("B", Some("\"q\"")),
             change("HERE", Some("from caller")),
             change("C", Some("x=y")),
+            change("FOO_A", Some("1")),
         ];
-        assert_eq!(parse_env_file("f", content, &lookup).as_deref(), Ok(&expected[..]));
+        assert_eq!(parse_env_file("f", content, &caller()).as_deref(), Ok(&expected[..]));
         for (content, message) in [
             (&b"export E=1"[..], "f: poorly formatted environment: variable 'export E' contains whitespaces"),
             (b"A=1\n=x", "f: poorly formatted environment: no variable name on line '=x'"),
             (b"A=1\n\xff=2", "f: poorly formatted environment: invalid utf8 bytes at line 2"),
             (b"A=\0", "f: poorly formatted environment: NUL byte at line 1"),
         ] {
-            assert_eq!(parse_env_file("f", content, &lookup).unwrap_err().to_string(), message);
+            assert_eq!(parse_env_file("f", content, &caller()).unwrap_err().to_string(), message);
         }
     }
 
@@ -204,8 +247,8 @@ mod tests {
         fn values_are_byte_exact(name in "[A-Z_][^=\\s\\x00#]{0,8}", value in "[^\\x00\\r\\n]{0,16}") {
             let line = format!("{name}={value}\n");
             let expected = vec![change(&name, Some(&value))];
-            prop_assert_eq!(parse_env_file("f", line.as_bytes(), &lookup), Ok(expected));
-            prop_assert_eq!(parse_env(line.trim_end_matches('\n'), &lookup), Ok(change(&name, Some(&value))));
+            prop_assert_eq!(parse_env_file("f", line.as_bytes(), &caller()), Ok(expected));
+            prop_assert_eq!(parse_env(line.trim_end_matches('\n'), &caller()), Ok(vec![change(&name, Some(&value))]));
         }
     }
 }

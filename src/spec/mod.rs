@@ -3,11 +3,13 @@
 //! OCI runtime Spec. Nothing here touches a file, a clock or the kernel.
 
 pub mod caps;
+pub mod cdi;
 pub mod change;
 pub mod commit;
 pub mod config;
 pub mod create;
 pub mod detach_keys;
+pub mod device;
 pub mod digest;
 pub mod env;
 pub mod event;
@@ -22,6 +24,7 @@ pub mod port;
 pub mod reference;
 pub mod registries;
 pub mod seccomp;
+pub mod secret;
 pub mod security;
 pub mod settings;
 pub mod signal;

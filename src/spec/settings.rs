@@ -52,6 +52,8 @@ pub struct Settings {
     pub layer_max_entries: Setting<u64>,
     /// A value of `--security-opt seccomp=`.
     pub seccomp_profile: Setting<String>,
+    /// Where specifications of devices lie, the later counting more.
+    pub cdi_spec_dirs: Setting<Vec<PathBuf>>,
 }
 
 /// The value of `mirrors`.
@@ -88,6 +90,7 @@ impl Default for Settings {
             layer_max_size: Setting::builtin(128_000_000_000),
             layer_max_entries: Setting::builtin(2_000_000),
             seccomp_profile: Setting::builtin("builtin".to_owned()),
+            cdi_spec_dirs: Setting::builtin(["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec()),
         }
     }
 }

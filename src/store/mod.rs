@@ -32,6 +32,7 @@ pub mod push;
 pub mod record;
 pub mod registry;
 pub mod remove;
+pub mod secrets;
 pub mod staging;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -64,6 +65,7 @@ const DIRECTORIES: &[&str] = &[
     "quarantine",
     "networks",
     "events",
+    "secrets",
 ];
 
 /// The store-wide locks exist from the start, so that taking one needs no space.

@@ -10,7 +10,8 @@ use super::Store;
 use super::layers::{LayerRecord, chain_ids};
 use super::staging::Staging;
 use crate::spec::config::{
-    CapabilityChanges, ContainerConfig, ContainerId, DnsConfig, NamespaceMode, NetworkMode, RootSource,
+    CapabilityChanges, ContainerConfig, ContainerId, Devices, DnsConfig, Environment, NamespaceMode, NetworkMode,
+    RootSource,
 };
 use crate::spec::digest::Digest;
 use crate::spec::log::LogConfig;
@@ -68,6 +69,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         entrypoint: None,
         cmd: Some(vec!["true".to_owned()]),
         env: vec!["PATH=/bin".to_owned()],
+        environment: Environment::default(),
         working_dir: String::new(),
         user: String::new(),
         tty: false,
@@ -105,6 +107,8 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         publish_all: false,
         links: Vec::new(),
         storage: Default::default(),
+        devices: Devices::default(),
+        secrets: Vec::new(),
     }
 }
 

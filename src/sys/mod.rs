@@ -13,3 +13,4 @@ pub mod net_netlink;
 pub mod net_relay;
 pub mod process;
 pub mod seccomp;
+pub mod timezone;

@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 use super::endpoints::{self, Facts};
 use super::mounts;
 use crate::spec::config::{ContainerConfig, NamespaceMode};
+use crate::spec::device::{CdiName, DevicePath};
 use crate::spec::log::LogDriver;
 use crate::spec::mount::{Flag, Mount, MountKind};
 use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
+use crate::spec::secret::SecretForm;
 use crate::store::containers::{Container, State, Status};
 
 /// docker's time for what has not happened.
@@ -197,9 +199,9 @@ fn resources(config: &ContainerConfig) -> Map<String, Value> {
         ("CpusetMems", json!("")),
     ]));
     all.extend(object([
-        ("Devices", json!([])),
+        ("Devices", devices(config)),
         ("DeviceCgroupRules", Value::Null),
-        ("DeviceRequests", Value::Null),
+        ("DeviceRequests", device_requests(config)),
         ("MemoryReservation", json!(0)),
         ("MemorySwap", json!(0)),
         ("MemorySwappiness", Value::Null),
@@ -212,6 +214,46 @@ fn resources(config: &ContainerConfig) -> Map<String, Value> {
         ("IOMaximumBandwidth", json!(0)),
     ]));
     all
+}
+
+fn devices(config: &ContainerConfig) -> Value {
+    let device = |path: &DevicePath| {
+        json!({
+            "PathOnHost": path.host.to_string_lossy(),
+            "PathInContainer": path.container,
+            "CgroupPermissions": path.permissions,
+        })
+    };
+    config.devices.paths.iter().map(device).collect()
+}
+
+fn device_requests(config: &ContainerConfig) -> Value {
+    let gpus = config.devices.gpus.iter().map(|request| {
+        json!({
+            "Driver": request.driver,
+            "Count": request.count,
+            "DeviceIDs": or_null(&request.device_ids),
+            "Capabilities": [request.capabilities],
+            "Options": request.options,
+        })
+    });
+    let names: Vec<String> = config.devices.cdi.iter().map(CdiName::to_string).collect();
+    let cdi = (!names.is_empty()).then(
+        || json!({"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": null, "Options": null}),
+    );
+    let requests: Vec<Value> = gpus.chain(cdi).collect();
+    if requests.is_empty() { Value::Null } else { Value::Array(requests) }
+}
+
+/// podman's list of the secrets that are files.
+fn secrets(config: &ContainerConfig) -> Vec<Value> {
+    let files = config.secrets.iter().filter_map(|secret| match &secret.form {
+        SecretForm::Mount { uid, gid, mode, .. } => {
+            Some(json!({"Name": secret.name, "ID": secret.id, "UID": uid, "GID": gid, "Mode": mode}))
+        }
+        SecretForm::Env { .. } => None,
+    });
+    files.collect()
 }
 
 fn namespace(mode: &NamespaceMode, private: &str) -> String {
@@ -259,6 +301,13 @@ fn process_config(config: &ContainerConfig) -> Value {
         ("Labels", json!(config.labels)),
         ("StopSignal", json!(config.stop_signal)),
     ]));
+    let secrets = secrets(config);
+    if !secrets.is_empty() {
+        all.insert("Secrets".to_owned(), Value::Array(secrets));
+    }
+    if let Some(zone) = &config.environment.timezone {
+        all.insert("Timezone".to_owned(), json!(zone));
+    }
     if let Some(seconds) = config.stop_timeout {
         all.insert("StopTimeout".to_owned(), json!(seconds));
     }

@@ -1,4 +1,4 @@
-//! The files bound over /etc: hostname, hosts and resolv.conf. Rewritten at each start; a container that
+//! The files bound over /etc: hostname, hosts, resolv.conf and localtime. Rewritten at each start; a container that
 //! was changed keeps nothing in them, as with docker.
 
 use std::fmt::Write as _;
@@ -11,6 +11,7 @@ use crate::spec::config::ContainerConfig;
 use crate::spec::network::{Lease, Network, NetworkMode};
 use crate::store::Store;
 use crate::store::containers::Container;
+use crate::sys::timezone;
 
 const DEFAULT_HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
 ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
@@ -25,9 +26,14 @@ pub fn write(
     name_server: Option<IpAddr>,
 ) -> Result<()> {
     let config = &container.config;
+    if let Some(zone) = &config.environment.timezone {
+        let path = container.path("localtime");
+        let written = replace(&path, &timezone::read(zone)?);
+        written.with_context(|| format!("write {}", path.display()))?;
+    }
     let write = |name: &str, text: &str| {
         let path = container.path(name);
-        replace(&path, text).with_context(|| format!("write {}", path.display()))
+        replace(&path, text.as_bytes()).with_context(|| format!("write {}", path.display()))
     };
     if let NetworkMode::Container(donor) = &config.network {
         // They are about the network, which is the other's.
@@ -163,7 +169,7 @@ fn host_file(path: &str) -> String {
 
 /// Writes a file of a container's /etc anew: the last run may have taken every right to the old one.
 /// No fsync, as each start does this; 0644, as every program inside reads them.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
     match std::fs::remove_file(path) {
@@ -171,7 +177,7 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
         _ => {}
     }
     let mut file = std::fs::File::create_new(path)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// A variable's value, None when it is not set.
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(in crate::spec) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// How deep `${A:-${B:-...}}` may nest.
 const DEPTH_MAX: u32 = 32;
@@ -32,7 +32,7 @@ pub(super) fn split(text: &str) -> Vec<&str> {
 }
 
 /// Resolves quotes, escapes and variables. The error says what is wrong.
-pub(super) fn expand(word: &str, lookup: Lookup<'_>) -> Result<String, String> {
+pub(in crate::spec) fn expand(word: &str, lookup: Lookup<'_>) -> Result<String, String> {
     let mut expansion = Expansion { chars: word.chars().peekable(), lookup, depth: 0 };
     expansion.until(None)
 }

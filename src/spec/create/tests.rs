@@ -65,7 +65,9 @@ fn environment_in_dockers_order() {
     let env = |tty: bool, image: Option<&ImageConfig>, changes: &[(&str, Option<&str>)]| {
         let change =
             |(name, value): &(&str, Option<&str>)| EnvChange { name: (*name).into(), value: value.map(Into::into) };
-        let request = CreateRequest { tty, env: changes.iter().map(change).collect(), ..sh() };
+        let changes = changes.iter().map(change).collect();
+        let environment = EnvironmentRequest { changes, ..EnvironmentRequest::default() };
+        let request = CreateRequest { tty, environment, ..sh() };
         create(request, image).unwrap().env
     };
     assert_eq!(env(false, None, &[]), [DEFAULT_PATH, "HOSTNAME=abababababab"]);

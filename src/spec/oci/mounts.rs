@@ -77,8 +77,10 @@ fn etc(config: &ContainerConfig, facts: &HostFacts) -> impl Iterator<Item = Moun
         "resolv.conf" => !config.dns.untouched,
         _ => true,
     };
+    let localtime = config.environment.timezone.as_ref().map(|_| "localtime");
     ["resolv.conf", "hostname", "hosts"]
         .into_iter()
+        .chain(localtime)
         .filter(is_ours)
         .map(|file| mount("bind", facts.container_dir.join(file), &format!("/etc/{file}"), words("bind,rprivate,rw")))
 }

@@ -185,6 +185,18 @@ pub const KEYS: &[Key] = &[
         assign: |all, given, origin| set(&mut all.seccomp_profile, given.text()?.to_owned(), origin),
         show: |all| shown(&all.seccomp_profile, json!(all.seccomp_profile.value)),
     },
+    Key {
+        name: "cdi-spec-dirs",
+        allowed: "a list of absolute paths of directories, as in [\"/etc/cdi\"]",
+        assign: |all, given, origin| {
+            let absolute = |text: &str| match text.starts_with('/') {
+                true => Ok(std::path::PathBuf::from(text)),
+                false => Err("it is not an absolute path"),
+            };
+            set(&mut all.cdi_spec_dirs, given.list(absolute)?, origin)
+        },
+        show: |all| shown(&all.cdi_spec_dirs, json!(all.cdi_spec_dirs.value)),
+    },
 ];
 
 impl Key {

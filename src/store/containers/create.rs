@@ -11,6 +11,7 @@ use crate::spec::event::Happening;
 use crate::spec::names::{InvalidName, container_name};
 use crate::store::fs::Durability;
 use crate::store::lock::FileLock;
+use crate::store::secrets::Payload;
 use crate::store::staging::Staging;
 use crate::store::{fs, gc};
 
@@ -40,12 +41,18 @@ impl Containers<'_> {
     /// Makes the container that `config` describes, with its name. Unless it is `--rm`, it is on
     /// disk when this returns.
     pub fn create(&self, config: ContainerConfig) -> Result<Container, CreateError> {
+        self.create_with(config, &[])
+    }
+
+    /// The same with the bytes of the secrets that `config` names, in their order.
+    pub fn create_with(&self, config: ContainerConfig, secrets: &[Payload]) -> Result<Container, CreateError> {
         container_name(&config.name)?;
         let (id, durability) = (config.id.clone(), durability(&config));
         let io_error = |error| CreateError::Io { id: id.clone(), error };
         let state = State::created();
         let staged = Staging::create(self.store).map_err(io_error)?;
         write_records(staged.path(), &config, &state, durability).map_err(io_error)?;
+        write_secrets(staged.path(), secrets, durability).map_err(io_error)?;
         self.publish(&staged, &config)?;
         drop(staged);
         if durability == Durability::Durable
@@ -102,6 +109,18 @@ fn write_records(directory: &Path, config: &ContainerConfig, state: &State, dura
     fs::create_file(&directory.join("lock"), b"", Durability::Volatile)?;
     fs::create_file(&directory.join("alive"), b"", Durability::Volatile)?;
     if durability == Durability::Durable { fs::sync_dir(directory) } else { Ok(()) }
+}
+
+fn write_secrets(directory: &Path, secrets: &[Payload], durability: Durability) -> io::Result<()> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let directory = directory.join(super::SECRETS);
+    fs::create_private_dir(&directory)?;
+    for (index, payload) in secrets.iter().enumerate() {
+        fs::create_file(&directory.join(index.to_string()), payload.as_bytes(), durability)?;
+    }
+    if durability == Durability::Durable { fs::sync_dir(&directory) } else { Ok(()) }
 }
 
 /// Renames without replacing anything.

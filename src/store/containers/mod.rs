@@ -39,7 +39,12 @@ use super::record::{self, Quarantined, RecordError};
 use super::{Store, fs};
 use crate::spec::config::{ContainerConfig, ContainerId, RootSource};
 use crate::spec::digest::Digest;
+use crate::spec::env::EnvChange;
 use crate::spec::port::PublishedPort;
+use crate::spec::secret::SecretForm;
+
+/// The directory of a container's copies of secrets, each named by its place in the configuration.
+pub const SECRETS: &str = "secrets";
 
 /// The containers of a store.
 #[derive(Clone, Copy, Debug)]
@@ -200,6 +205,19 @@ impl Container {
     /// The ports that are published now.
     pub fn published_ports(&self) -> &[PublishedPort] {
         if self.is_running() { &self.state.ports } else { &[] }
+    }
+
+    /// The secrets that are variables of its processes.
+    pub fn secret_variables(&self) -> Result<Vec<EnvChange>> {
+        let mut variables = Vec::new();
+        for (index, secret) in self.config.secrets.iter().enumerate() {
+            let SecretForm::Env { variable } = &secret.form else { continue };
+            let path = self.path(SECRETS).join(index.to_string());
+            let value = std::fs::read_to_string(&path)
+                .with_context(|| format!("read the container's copy of secret {:?}", secret.name))?;
+            variables.push(EnvChange { name: variable.clone(), value: Some(value) });
+        }
+        Ok(variables)
     }
 
     /// The id of the image it was made from, if any.

@@ -1,0 +1,30 @@
+//! `--secret`: secrets of the store that a container gets.
+
+use anyhow::Result;
+
+use crate::spec::secret::{self, SecretUse};
+use crate::store::Store;
+use crate::store::secrets::Payload;
+
+/// Options of `run` and `create`, as typed.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SecretOptions {
+    /// Give a secret as a file or a variable (NAME[,type=mount|env][,target=][,uid=][,gid=][,mode=])
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<String>,
+}
+
+impl SecretOptions {
+    /// The secrets with their bytes, in the order of the flags; all must be in the store.
+    pub fn take(&self, store: &Store) -> Result<(Vec<SecretUse>, Vec<Payload>)> {
+        let (mut uses, mut payloads) = (Vec::new(), Vec::new());
+        for value in &self.secret {
+            let request = secret::parse_secret(value)?;
+            let (found, payload) = store.secrets().read(&request.source)?;
+            uses.push(request.resolve(&found, payload.as_bytes())?);
+            payloads.push(payload);
+        }
+        secret::check_targets(&uses)?;
+        Ok((uses, payloads))
+    }
+}

@@ -133,7 +133,8 @@ fn donor_name(store: &Store, network: &NetworkMode) -> Result<Option<String>> {
 fn check_secret_targets(secrets: &[SecretUse], mounts: &[Mount]) -> Result<()> {
     let usual = |target: &str| target.starts_with(secret::DIRECTORY).then_some(secret::DIRECTORY);
     for target in secrets.iter().filter_map(SecretUse::target) {
-        if let Some(mount) = mounts.iter().find(|mount| mount.target == target || usual(target) == Some(&*mount.target)) {
+        if let Some(mount) = mounts.iter().find(|mount| mount.target == target || usual(target) == Some(&*mount.target))
+        {
             bail!("Duplicate mount point: {}: a secret is mounted there", clean_line(&mount.target));
         }
     }

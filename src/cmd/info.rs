@@ -55,6 +55,7 @@ struct Facts<'a> {
     containers: [usize; 3],
     images: usize,
     networks: Networks,
+    secrets: usize,
 }
 
 impl<'a> Facts<'a> {
@@ -69,6 +70,7 @@ impl<'a> Facts<'a> {
             containers: [Status::Created, Status::Running, Status::Exited].map(count),
             images: store.images().list()?.0.len(),
             networks: Networks::read(store)?,
+            secrets: store.secrets().list()?.0.len(),
         })
     }
 
@@ -111,8 +113,13 @@ impl<'a> Facts<'a> {
         line("Plugins", &"");
         line(" Network", &DRIVERS.join(" "));
         line(" Log", &"json-file none");
+        text.push_str(" CDI spec directories:\n");
+        for directory in &self.configuration.settings.cdi_spec_dirs.value {
+            text.push_str(&format!("  {}\n", directory.display()));
+        }
         text.push_str(&self.networks.text());
         let mut line = |name: &str, value: &dyn Display| put(&mut text, name, value);
+        line("Secrets", &self.secrets);
         line("Runtimes", &"rbox");
         line("Default Runtime", &"rbox");
         line("Init Binary", &"rbox");
@@ -189,7 +196,9 @@ impl<'a> Facts<'a> {
             "SecurityOptions": self.security_options(),
             "Warnings": host.warnings,
             "ClientInfo": {"Debug": false, "Version": VERSION, "Context": "default", "Plugins": [], "Warnings": null},
+            "CDISpecDirs": self.configuration.settings.cdi_spec_dirs.value,
             "Networks": self.networks.json(),
+            "Secrets": self.secrets,
             "Configuration": self.configuration.json(),
             "ConfigurationFiles": self.configuration.files_json(),
         });
@@ -235,6 +244,8 @@ mod tests {
             " Containers: 0\n",
             "  Stopped: 0\n",
             " Networks: 3\n  In Use: 0\n",
+            " CDI spec directories:\n  /etc/cdi\n  /var/run/cdi\n",
+            " Secrets: 0\n",
             " Plugins:\n  Network: bridge host null\n",
             " Storage Driver: overlay\n",
             "  seccomp\n   Profile: builtin\n",

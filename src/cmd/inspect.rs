@@ -121,11 +121,7 @@ fn inspect(context: &Context, names: &[String], kind: Kind, format: Option<&str>
 
 /// Prints the objects of these names as `find` has them; what is not found is reported on stderr and
 /// makes the exit code 1.
-pub fn print_objects(
-    names: &[String],
-    format: Option<&str>,
-    find: impl Fn(&str) -> Result<Value>,
-) -> Result<ExitCode> {
+pub fn print_objects(names: &[String], format: Option<&str>, find: impl Fn(&str) -> Result<Value>) -> Result<ExitCode> {
     let mut printer = Printer::new(format, std::io::stdout().is_terminal())?;
     let mut errors = Vec::new();
     for name in names {

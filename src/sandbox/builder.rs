@@ -86,12 +86,8 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     }
     join_networks(plan, supervisor, network.as_ref())?;
     let variables = &view.variables;
-    let ready = Ready {
-        user,
-        terminal: terminal.is_some(),
-        sealed: view.sealed.is_some(),
-        variables: variables.is_some(),
-    };
+    let ready =
+        Ready { user, terminal: terminal.is_some(), sealed: view.sealed.is_some(), variables: variables.is_some() };
     let descriptors = [&terminal, &view.sealed, variables].into_iter().flatten();
     let descriptors: Vec<BorrowedFd<'_>> = descriptors.map(AsFd::as_fd).collect();
     to_init.send(&ready, &descriptors).doing("start the init")?;

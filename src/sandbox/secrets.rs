@@ -63,7 +63,8 @@ pub fn prepare(plan: &Plan, maps: &IdMaps) -> Result<Prepared, SetupError> {
 fn lay_out(place: &Path, files: &[(&SecretUse, Vec<u8>)], maps: &IdMaps) -> Result<Vec<Detached>, SetupError> {
     let what = "make a file system for secrets";
     let size: usize = files.iter().map(|(_, bytes)| bytes.len().next_multiple_of(PAGE) + 4 * PAGE).sum();
-    let options = ["nosuid".to_owned(), "nodev".to_owned(), "noexec".to_owned(), "mode=755".to_owned(), format!("size={size}")];
+    let options =
+        ["nosuid".to_owned(), "nodev".to_owned(), "noexec".to_owned(), "mode=755".to_owned(), format!("size={size}")];
     let tmpfs = mounts::new_filesystem("tmpfs", &mounts::parse_options(&options)).doing(what)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(CWD, place, flags, Mode::empty()).doing(what)?;

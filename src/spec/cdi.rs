@@ -11,9 +11,8 @@ use super::device::{self, CdiName};
 use super::text::printable;
 
 /// Versions of the specification that are understood.
-const VERSIONS: [&str; 12] = [
-    "0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "0.8.1", "1.0.0", "1.1.0", "1.1.1",
-];
+const VERSIONS: [&str; 12] =
+    ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "0.8.1", "1.0.0", "1.1.0", "1.1.1"];
 
 /// How a specification is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +174,8 @@ impl DeviceNode {
 
 impl Edits {
     fn check(&self) -> Result<(), String> {
-        let absolute = |what: &str, path: &str| match path.starts_with('/') && !path.split('/').any(|part| part == "..") {
+        let absolute = |what: &str, path: &str| match path.starts_with('/') && !path.split('/').any(|part| part == "..")
+        {
             true => Ok(()),
             false => Err(format!("{what} {:?} is not an absolute path without '..'", printable(path))),
         };
@@ -204,7 +204,11 @@ impl Edits {
             return Some("it moves a network device of the host, which needs root".to_owned());
         }
         self.hooks.iter().find(|hook| hook.meaning().is_none()).map(|hook| {
-            format!("its {} hook would run {}, and hooks are not run", printable(&hook.hook_name), printable(&hook.path))
+            format!(
+                "its {} hook would run {}, and hooks are not run",
+                printable(&hook.hook_name),
+                printable(&hook.path)
+            )
         })
     }
 
@@ -297,7 +301,10 @@ devices:
         assert_eq!((&*edits.mounts[0].container_path, edits.mounts[0].options.len()), ("/mnt/usr", 3));
         assert_eq!((edits.additional_gids.as_slice(), edits.obstacle()), (&[5][..], None));
         let json = r#"{"cdiVersion":"0.5.0","kind":"a/b","devices":[{"name":"x","containerEdits":{"deviceNodes":[{"path":"/dev/null","type":"c","major":1,"minor":3}]}}]}"#;
-        assert_eq!(parse(json, Notation::Json).unwrap().device("x").unwrap().container_edits.device_nodes[0].host(), PathBuf::from("/dev/null"));
+        assert_eq!(
+            parse(json, Notation::Json).unwrap().device("x").unwrap().container_edits.device_nodes[0].host(),
+            PathBuf::from("/dev/null")
+        );
     }
 
     #[test]

@@ -38,9 +38,7 @@ fn environment(container: &ContainerConfig, base: &ImageConfig) -> Vec<String> {
         let name = entry.split('=').next().unwrap_or_default();
         container.environment.borrowed.iter().any(|borrowed| borrowed == name)
     };
-    let kept = |entry: &&String| {
-        base.config.env.contains(entry) || (!given.contains(entry) && !borrowed(entry))
-    };
+    let kept = |entry: &&String| base.config.env.contains(entry) || (!given.contains(entry) && !borrowed(entry));
     container.env.iter().filter(kept).cloned().collect()
 }
 

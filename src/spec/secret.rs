@@ -64,9 +64,7 @@ enum Kind {
 /// Why a secret can't be used as asked. podman's words where it has them.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidSecret {
-    #[error(
-        "secret name {0:?} can not include '=', '/', ',', or the '\\0' (NULL) and be between 1 and 253 characters"
-    )]
+    #[error("secret name {0:?} can not include '=', '/', ',', or the '\\0' (NULL) and be between 1 and 253 characters")]
     Name(String),
     #[error("secret data must be larger than 0 and less than 512000 bytes")]
     Size,
@@ -142,8 +140,10 @@ pub fn parse_secret(value: &str) -> Result<SecretRequest, InvalidSecret> {
 impl SecretRequest {
     /// The use of the secret that was found, whose bytes are `payload`.
     pub fn resolve(&self, secret: &Secret, payload: &[u8]) -> Result<SecretUse, InvalidSecret> {
-        let refuse =
-            |reason: &str| InvalidSecret::Flag { value: printable(&self.source), reason: format!("{reason}: give a target") };
+        let refuse = |reason: &str| InvalidSecret::Flag {
+            value: printable(&self.source),
+            reason: format!("{reason}: give a target"),
+        };
         let target = self.target.as_deref().unwrap_or(&secret.name);
         let form = match self.kind {
             Kind::Mount { uid, gid, mode } => {
@@ -219,7 +219,13 @@ mod tests {
 
     fn secret(name: &str) -> Secret {
         let now = "2026-01-02T03:04:05Z".to_owned();
-        Secret { id: "0".repeat(25), name: name.to_owned(), created: now.clone(), updated: now, labels: BTreeMap::new() }
+        Secret {
+            id: "0".repeat(25),
+            name: name.to_owned(),
+            created: now.clone(),
+            updated: now,
+            labels: BTreeMap::new(),
+        }
     }
 
     fn form(value: &str, name: &str) -> SecretForm {
@@ -291,7 +297,8 @@ mod tests {
 
     #[test]
     fn one_secret_a_target() {
-        let uses = |values: [&str; 2]| values.map(|value| parse_secret(value).unwrap().resolve(&secret("s"), b"x").unwrap());
+        let uses =
+            |values: [&str; 2]| values.map(|value| parse_secret(value).unwrap().resolve(&secret("s"), b"x").unwrap());
         assert!(check_targets(&uses(["s", "s,target=t"])).is_ok());
         assert!(check_targets(&uses(["s", "s,type=env"])).is_ok());
         assert!(check_targets(&uses(["s", "s,target=/run/secrets/s"])).is_err());

@@ -47,9 +47,7 @@ pub fn read(zone: &str) -> Result<Vec<u8>, TimezoneError> {
             true => TimezoneError::Unknown(zone.to_owned()),
             false => TimezoneError::NoData(zone.to_owned()),
         }),
-        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
-            Err(TimezoneError::Unknown(zone.to_owned()))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => Err(TimezoneError::Unknown(zone.to_owned())),
         Err(error) => Err(TimezoneError::Read(zone.to_owned(), path, error)),
     }
 }

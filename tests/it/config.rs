@@ -168,6 +168,7 @@ fn info_shows_every_key_as_text() {
         "  layer-max-size: 128g (default)".to_owned(),
         "  layer-max-entries: 2000000 (default)".to_owned(),
         "  seccomp-profile: builtin (default)".to_owned(),
+        "  cdi-spec-dirs: /etc/cdi,/var/run/cdi (default)".to_owned(),
     ] {
         assert!(text.lines().any(|shown| shown.starts_with(&line)), "{line:?} is not in {text}");
     }

@@ -118,6 +118,7 @@ impl Completer<'_> {
             Source::Images => values(self.images(text)),
             Source::Lists => values(self.lists(text)),
             Source::Networks => values(self.networks(text)),
+            Source::Secrets => values(self.secrets(text)),
             Source::NetworkModes => self.network_modes(text),
             Source::Bases => self.bases(text),
             Source::Objects => values(self.objects(position, text)),

@@ -52,6 +52,13 @@ impl Completer<'_> {
         candidates
     }
 
+    /// Secrets by name.
+    pub fn secrets(&self, word: &str) -> Vec<Candidate> {
+        let Some(Ok((secrets, _))) = self.store.map(|store| store.secrets().list()) else { return Vec::new() };
+        let wanted = secrets.into_iter().filter(|secret| self.wants(&secret.name, word));
+        wanted.map(|secret| Candidate::new(&secret.name, "")).collect()
+    }
+
     /// Manifest lists by name.
     pub fn lists(&self, word: &str) -> Vec<Candidate> {
         let Some(Ok((lists, _))) = self.store.map(|store| store.lists().list()) else { return Vec::new() };

@@ -17,6 +17,8 @@ pub enum Source {
     Lists,
     /// Networks of the store.
     Networks,
+    /// Secrets of the store.
+    Secrets,
     /// What `--network` takes: networks and modes.
     NetworkModes,
     /// What a container can be made from.
@@ -50,6 +52,7 @@ pub enum Which {
 /// Flags whose value's name says too little.
 const FLAGS: &[(&str, Source)] = &[
     ("entrypoint", Source::Unknown),
+    ("device", Source::Files),
     ("env", Source::Environment),
     ("filter", Source::Filter),
     ("ipc", Source::Words(&["container:", "host", "none", "private", "shareable"])),
@@ -61,6 +64,7 @@ const FLAGS: &[(&str, Source)] = &[
     ("pull", Source::Words(&["always", "missing", "never", "newer"])),
     ("security-opt", Source::Security),
     ("set", Source::Settings),
+    ("tz", Source::Words(&["container", "local"])),
     ("ulimit", Source::Limits),
     ("userns", Source::Words(&["host"])),
     ("uts", Source::Words(&["container:", "host"])),
@@ -88,6 +92,8 @@ const VALUES: &[(&str, Source)] = &[
     ("NETWORK", Source::Networks),
     ("OS/ARCH", Source::Words(&["linux/386", "linux/amd64", "linux/arm/v7", "linux/arm64"])),
     ("REPOSITORY[:TAG]", Source::Images),
+    ("FILE|-", Source::Files),
+    ("SECRET", Source::Secrets),
     ("SIGNAL", Source::Signals),
     ("SOURCE", Source::Images),
     ("STREAM", Source::Words(&["stderr", "stdin", "stdout"])),

@@ -6,6 +6,7 @@ mod containers;
 mod images;
 mod networks;
 mod registries;
+mod secrets;
 mod storage;
 mod system;
 
@@ -42,8 +43,15 @@ const EXIT_OF_RUN: &[(&str, &str)] = &[
 const FULL_NAMES: &[(&str, &str)] = &[("container ls", "ps"), ("image ls", "images"), ("image rm", "rmi")];
 
 /// The rows, a list a subject.
-const SUBJECTS: &[&[Topic]] =
-    &[containers::TOPICS, images::TOPICS, networks::TOPICS, registries::TOPICS, storage::TOPICS, system::TOPICS];
+const SUBJECTS: &[&[Topic]] = &[
+    containers::TOPICS,
+    images::TOPICS,
+    networks::TOPICS,
+    registries::TOPICS,
+    secrets::TOPICS,
+    storage::TOPICS,
+    system::TOPICS,
+];
 
 /// The topic of a command, and the words under which its examples are written: a full name such as
 /// `container rm` has the text of `rm`.

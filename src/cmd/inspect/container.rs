@@ -238,9 +238,8 @@ fn device_requests(config: &ContainerConfig) -> Value {
         })
     });
     let names: Vec<String> = config.devices.cdi.iter().map(CdiName::to_string).collect();
-    let cdi = (!names.is_empty()).then(
-        || json!({"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": null, "Options": null}),
-    );
+    let cdi = (!names.is_empty())
+        .then(|| json!({"Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": null, "Options": null}));
     let requests: Vec<Value> = gpus.chain(cdi).collect();
     if requests.is_empty() { Value::Null } else { Value::Array(requests) }
 }

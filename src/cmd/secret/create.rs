@@ -81,8 +81,9 @@ impl Args {
             let shown = || printable(&self.file.to_string_lossy());
             let name = Some(&self.file).filter(|name| !name.is_empty() && !name.as_bytes().contains(&b'='));
             let value = name.and_then(std::env::var_os);
-            let value = value
-                .ok_or_else(|| anyhow!("cannot create store secret data: environment variable {} is not set", shown()))?;
+            let value = value.ok_or_else(|| {
+                anyhow!("cannot create store secret data: environment variable {} is not set", shown())
+            })?;
             return Ok(Payload::new(value.as_bytes().to_vec())?);
         }
         if self.file == "-" {

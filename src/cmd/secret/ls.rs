@@ -62,9 +62,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let names: Vec<Regex> = patterns("name").collect::<Result<_, _>>()?;
     let any = |patterns: &[Regex], text: &str| patterns.is_empty() || patterns.iter().any(|one| one.is_match(text));
     let (secrets, damaged) = context.store()?.secrets().list()?;
-    let chosen = secrets.iter().filter(|secret| {
-        any(&ids, &secret.id) && any(&names, &secret.name) && filters.labels(&secret.labels)
-    });
+    let chosen = secrets
+        .iter()
+        .filter(|secret| any(&ids, &secret.id) && any(&names, &secret.name) && filters.labels(&secret.labels));
     let now = Timestamp::now();
     let rows: Vec<Row> = chosen.map(|secret| row(secret, now).hidden(format.extra(EXTRA, secret))).collect();
     let mut out = Vec::new();

@@ -203,7 +203,10 @@ mod tests {
                 .iter()
                 .map(|name| format!("- name: '{name}'\n  containerEdits: {{env: ['{name}={file}']}}\n"))
                 .collect();
-            let text = format!("cdiVersion: 0.5.0\nkind: {kind}\ncontainerEdits: {{env: [COMMON={file}]}}\ndevices:\n{}", devices.concat());
+            let text = format!(
+                "cdiVersion: 0.5.0\nkind: {kind}\ncontainerEdits: {{env: [COMMON={file}]}}\ndevices:\n{}",
+                devices.concat()
+            );
             std::fs::write(path, text).unwrap();
         }
 
@@ -228,7 +231,11 @@ mod tests {
         assert_eq!(env(&registry, &["v.com/c=two"]).unwrap(), ["COMMON=high/b.yaml", "two=high/b.yaml"]);
         let error = env(&registry, &["v.com/c=three"]).unwrap_err();
         assert!(error.starts_with("conflicting CDI device v.com/c=three: ") && error.contains("c.yaml"), "{error}");
-        assert!(env(&registry, &["v.com/c=four"]).unwrap_err().contains("unresolvable CDI devices v.com/c=four: not found in "));
+        assert!(
+            env(&registry, &["v.com/c=four"])
+                .unwrap_err()
+                .contains("unresolvable CDI devices v.com/c=four: not found in ")
+        );
     }
 
     #[test]
@@ -237,7 +244,10 @@ mod tests {
         place.write("low/a.yaml", "v.com/c", &["one", "two"]);
         place.write("low/b.yaml", "v.com/d", &["one", "all"]);
         let registry = place.registry();
-        assert_eq!(env(&registry, &["v.com/c=all", "v.com/c=two"]).unwrap(), ["COMMON=low/a.yaml", "one=low/a.yaml", "two=low/a.yaml"]);
+        assert_eq!(
+            env(&registry, &["v.com/c=all", "v.com/c=two"]).unwrap(),
+            ["COMMON=low/a.yaml", "one=low/a.yaml", "two=low/a.yaml"]
+        );
         assert_eq!(env(&registry, &["v.com/d=all"]).unwrap(), ["COMMON=low/b.yaml", "all=low/b.yaml"]);
     }
 

@@ -158,8 +158,11 @@ fn foreign_group(path: &Path, metadata: &std::fs::Metadata) -> Option<u32> {
     if user.is_root() || has_acl(path) {
         return None;
     }
-    let by_other_means =
-        if metadata.uid() == user.as_raw() { opens(6) } else { metadata.gid() == group.as_raw() && opens(3) || opens(0) };
+    let by_other_means = if metadata.uid() == user.as_raw() {
+        opens(6)
+    } else {
+        metadata.gid() == group.as_raw() && opens(3) || opens(0)
+    };
     (!by_other_means).then(|| metadata.gid())
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spec::env::EnvChange;
 use crate::spec::mount::{parse_tmpfs, parse_volume};
 use serde_json::json;
 use std::path::Path;
@@ -75,6 +76,35 @@ fn environment_in_dockers_order() {
         [("CHANGE", Some("file")), ("NEW", Some("")), ("CHANGE", Some("new")), ("KEEP", None), ("TERM", Some("dumb"))];
     let expected = ["PATH=/image/bin", "HOSTNAME=abababababab", "TERM=dumb", "CHANGE=new", "NEW="];
     assert_eq!(env(true, Some(&image()), &changes), expected);
+}
+
+#[test]
+fn podmans_flags_about_the_environment() {
+    let change = |name: &str, value: &str| EnvChange { name: name.into(), value: Some(value.into()) };
+    let resolve = |environment: EnvironmentRequest| {
+        create(CreateRequest { tty: true, environment, ..sh() }, Some(&image()))
+            .map(|config| (config.env, config.environment))
+    };
+    let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let asked = EnvironmentRequest {
+        unset: words(&["PATH", "GONE", "KEEP"]),
+        merge: words(&["CHANGE=${CHANGE}er", "KEEP=${KEEP}2", "NEW=${NONE}-x"]),
+        ..Default::default()
+    };
+    let expected = ["HOSTNAME=abababababab", "TERM=xterm", "CHANGE=older", "KEEP=12", "NEW=-x"];
+    assert_eq!(resolve(asked).unwrap().0, expected);
+    let asked = EnvironmentRequest {
+        unset_all: true,
+        borrowed: vec![change("HTTP_PROXY", "p"), change("A", "caller")],
+        changes: vec![change("A", "typed")],
+        ..Default::default()
+    };
+    let (env, remembered) = resolve(asked).unwrap();
+    assert_eq!(env, ["HOSTNAME=abababababab", "HTTP_PROXY=p", "A=typed"]);
+    assert_eq!(remembered.borrowed, ["HTTP_PROXY"]);
+    let error = resolve(EnvironmentRequest { merge: words(&["A=${B"]), ..Default::default() }).unwrap_err();
+    assert!(error.to_string().starts_with("invalid --env-merge value \"A=${B\": "), "{error}");
+    assert!(parse_merge("A").is_err() && parse_merge("=x").is_err() && parse_merge("A=").is_ok());
 }
 
 #[test]

@@ -39,6 +39,7 @@ stop-timeout = -1
 seccomp-profile = "/etc/p.json"
 layer-max-size = "20g"
 layer-max-entries = 5000000
+cdi-spec-dirs = ["/etc/cdi", "/opt/cdi"]
 
 [mirrors]
 "docker.io" = ["mirror.example", "harbor.example/hub"]
@@ -66,8 +67,9 @@ fn every_key_is_read_and_knows_its_line() {
         ("seccomp-profile", "\"/etc/p.json\" /c:14"),
         ("layer-max-size", "\"20g\" /c:15"),
         ("layer-max-entries", "5000000 /c:16"),
-        ("mirrors", "{\"docker.io\":[\"mirror.example\",\"harbor.example/hub\"]} /c:18"),
-        ("token-servers", "{\"registry.example\":[\"auth.example:5001\"]} /c:21"),
+        ("cdi-spec-dirs", "[\"/etc/cdi\",\"/opt/cdi\"] /c:17"),
+        ("mirrors", "{\"docker.io\":[\"mirror.example\",\"harbor.example/hub\"]} /c:19"),
+        ("token-servers", "{\"registry.example\":[\"auth.example:5001\"]} /c:22"),
     ] {
         assert_eq!(show(&settings, name), expected);
     }

@@ -53,6 +53,8 @@ pub enum Finding {
     NetworkRecord(Quarantined),
     /// The record of a manifest list.
     ListRecord(Quarantined),
+    /// The record of a secret, by its directory.
+    SecretRecord(Quarantined),
     /// Work that crashes left in `staging`.
     Staging { entries: usize },
 }
@@ -73,6 +75,7 @@ impl fmt::Display for Finding {
             Self::NameLost { name, id } => write!(f, "container {id} is not found by its name {name}"),
             Self::NetworkRecord(Quarantined { id, why }) => write!(f, "network {id}: {why}"),
             Self::ListRecord(Quarantined { id, why }) => write!(f, "manifest list record {id}: {why}"),
+            Self::SecretRecord(Quarantined { id, why }) => write!(f, "secret {id}: {why}"),
             Self::Staging { entries } => write!(f, "{entries} unfinished operations were left in staging"),
         }
     }
@@ -96,6 +99,8 @@ pub fn check_records(store: &Store) -> Result<Vec<Finding>> {
     findings.extend(damaged.into_iter().map(Finding::NetworkRecord));
     let (_, damaged) = store.lists().list()?;
     findings.extend(damaged.into_iter().map(Finding::ListRecord));
+    let (_, damaged) = store.secrets().list()?;
+    findings.extend(damaged.into_iter().map(Finding::SecretRecord));
     match staging::count_abandoned(store).context("read staging")? {
         0 => {}
         entries => findings.push(Finding::Staging { entries }),

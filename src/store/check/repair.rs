@@ -85,6 +85,7 @@ fn repair_finding(
             set_aside(store, &store.path("networks").join(&file), &file)
         }
         Finding::ListRecord(record) => set_aside(store, &store.path("lists").join(&record.id), &record.id),
+        Finding::SecretRecord(record) => set_aside(store, &store.path("secrets").join(&record.id), &record.id),
         Finding::Staging { .. } => match staging::sweep(store)? {
             Cleanup::Complete => Ok("removed".to_owned()),
             Cleanup::NeedsUserNamespace => bail!("files of mapped ids are left: repair inside the user namespace"),

@@ -211,3 +211,16 @@ fn a_damaged_manifest_list_is_set_aside() {
     assert!(repair_all(&store)[0].starts_with("moved to quarantine/bad.json."));
     assert!(shown(&store).is_empty());
 }
+
+#[test]
+fn a_damaged_secret_is_set_aside() {
+    let store = TestStore::new();
+    let payload = crate::store::secrets::Payload::new(b"x".to_vec()).unwrap();
+    store.secrets().create("s", &payload, Default::default(), false).unwrap();
+    let hex = Digest::of(b"s").hex();
+    std::fs::write(store.path(format!("secrets/{hex}/secret.json")), "{").unwrap();
+    assert!(shown(&store)[0].starts_with(&format!("secret {hex}: secret.json is damaged: ")));
+    repair_all(&store);
+    assert!(shown(&store).is_empty());
+    store.secrets().create("s", &payload, Default::default(), false).unwrap();
+}

@@ -30,7 +30,10 @@ fn a_secret_is_made_found_and_removed() {
     assert_eq!(names, ["..", "a b"]);
     let directory = store.path("secrets").join(hex("a b"));
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!([mode(&directory), mode(&directory.join(PAYLOAD)), mode(&directory.join(RECORD))], [0o700, 0o600, 0o600]);
+    assert_eq!(
+        [mode(&directory), mode(&directory.join(PAYLOAD)), mode(&directory.join(RECORD))],
+        [0o700, 0o600, 0o600]
+    );
     let record = std::fs::read_to_string(directory.join(RECORD)).unwrap();
     assert!(!record.contains("\"x\""), "{record}");
     store.secrets().remove(&secret).unwrap();

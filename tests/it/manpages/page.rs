@@ -19,7 +19,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "Proxies for registries, in small letters too; never for loopback.",
     ),
     ("SOURCE_DATE_EPOCH", "The time, in seconds since 1970, that committed layers and images carry, as --timestamp."),
-    ("DOCKER_CONFIG", "The directory of docker's config.json, for credentials of registries."),
+    (
+        "DOCKER_CONFIG",
+        "The directory of docker's config.json, for credentials of registries and proxies of containers.",
+    ),
     ("REGISTRY_AUTH_FILE", "The auth file in place of all others, as --authfile."),
     ("CONTAINERS_REGISTRIES_CONF", "The registries.conf in place of the user's and the system's."),
     ("SSL_CERT_FILE", "Certificates to verify registries with, in place of the system's."),

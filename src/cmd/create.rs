@@ -1,5 +1,7 @@
 //! `create`: make a container and print its id.
 
+mod mounts;
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,7 +21,7 @@ use crate::explain;
 use crate::spec::config::{ContainerId, NetworkMode, RootSource, SecretUse};
 use crate::spec::create::{self, Base, PullPolicy};
 use crate::spec::image::ImageConfig;
-use crate::spec::mount::{Bind, Mount, MountKind};
+use crate::spec::mount::{FoundImage, Mount, MountKind};
 use crate::spec::names;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
@@ -79,7 +81,7 @@ pub fn create(
         return Err(anyhow!("cannot replace a container without --name")).or_exit(125);
     }
     options.name.as_deref().map(names::container_name).transpose().or_exit(125)?;
-    check_mount_sources(&request.mounts).or_exit(125)?;
+    mounts::check(&request.mounts).or_exit(125)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
     let store = context.store().or_exit(125)?;
     store.networks().resolve(&mut request.network).or_exit(125)?;
@@ -90,6 +92,7 @@ pub fn create(
     super::sweep_abandoned(context).or_exit(125)?;
     let (root, config, name) = base(context, image, options, policy).or_exit(125)?;
     request.image = name;
+    find_images(context, &mut request.mounts, options, policy).or_exit(125)?;
     if purpose != Purpose::Keep {
         context.prepare_user_namespace().or_exit(125)?;
     }
@@ -139,35 +142,6 @@ fn check_secret_targets(secrets: &[SecretUse], mounts: &[Mount]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// docker's words. Asked before an image is pulled for nothing.
-fn check_mount_sources(mounts: &[Mount]) -> Result<()> {
-    for mount in mounts {
-        match &mount.kind {
-            MountKind::Bind(bind) => check_bind_source(bind)?,
-            MountKind::Volume(_) => bail!("volumes can't be used: this release has only host paths and tmpfs"),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn check_bind_source(bind: &Bind) -> Result<()> {
-    let source = bind.source.display();
-    match std::fs::metadata(&bind.source) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && bind.create_source => {
-            std::fs::create_dir_all(&bind.source).with_context(|| format!("create the mount's source {source}"))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("invalid mount config for type \"bind\": bind source path does not exist: {source}")
-        }
-        Err(error) => {
-            let text = format!("invalid mount config for type \"bind\": cannot use {source}: {error}");
-            bail!(explain::with_cause(text, explain::path::unusable(&bind.source, Access::empty())))
-        }
-    }
 }
 
 /// The asked-for name, or a generated one that is free.
@@ -235,6 +209,19 @@ fn base(
     }
     let name = lasting_name(store, &found, image);
     Ok((RootSource::Image { id: found.id, layers }, Some(config), name))
+}
+
+/// Finds the images that are to be mounted, pulled if the policy says so.
+fn find_images(context: &Context, mounts: &mut [Mount], options: &CreateOptions, policy: PullPolicy) -> Result<()> {
+    for mount in mounts {
+        if let MountKind::Image(image) = &mut mount.kind {
+            match base(context, &image.reference, options, policy)?.0 {
+                RootSource::Image { id, layers } => image.found = Some(FoundImage { id, layers }),
+                RootSource::Directory(_) => bail!("{} is not an image: use type=bind", image.reference),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The name as typed, or in full where it is short for something that the configuration says.

@@ -3,6 +3,7 @@
 mod devices;
 pub mod etc;
 mod links;
+mod mounts;
 mod networking;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::sandbox::{seccomp, terminal};
 use crate::spec::caps;
 use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode, RootSource};
 use crate::spec::detach_keys::DetachKeys;
+use crate::spec::digest::Digest;
 use crate::spec::log::LogDriver;
 use crate::spec::oci::{self, HostFacts, JoinedNamespaces};
 use crate::spec::platform::Platform;
@@ -126,6 +128,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         directory: container.directory().to_owned(),
         spec,
         root: root_plan(store, config)?,
+        mount_needs: mounts::needs(store, config)?,
         mounted: None,
         user: config.user.clone(),
         init: config.init,
@@ -164,13 +167,15 @@ fn mounted_root(store: &Store, container: &Container) -> Result<Option<PathBuf>>
 pub fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {
     match &config.root {
         RootSource::Directory(path) => Ok(RootPlan::Directory(path.clone())),
-        RootSource::Image { id, layers } => {
-            if let Some(missing) = layers.iter().find(|layer| !store.layers().contains(**layer)) {
-                bail!("layer {missing} of image {} is missing: run 'rbox system check --repair'", id.short());
-            }
-            Ok(RootPlan::Layers(layers.iter().map(|layer| store.layers().diff_path(*layer)).collect()))
-        }
+        RootSource::Image { id, layers } => Ok(RootPlan::Layers(layer_paths(store, *id, layers)?)),
     }
+}
+
+fn layer_paths(store: &Store, image: Digest, layers: &[Digest]) -> Result<Vec<PathBuf>> {
+    if let Some(missing) = layers.iter().find(|layer| !store.layers().contains(**layer)) {
+        bail!("layer {missing} of image {} is missing: run 'rbox system check --repair'", image.short());
+    }
+    Ok(layers.iter().map(|layer| store.layers().diff_path(*layer)).collect())
 }
 
 /// The containers whose namespaces this one shares; all must run.

@@ -146,7 +146,7 @@ pub(super) fn prune_images(context: &Context, all: bool, selection: &Selection, 
 /// The images that match and that no container is made from.
 fn unused_images(store: &Store, all: bool, selection: &Selection) -> Result<Vec<Image>> {
     let (containers, _) = store.containers().list()?;
-    let used: HashSet<Digest> = containers.iter().filter_map(Container::image_id).collect();
+    let used: HashSet<Digest> = containers.iter().flat_map(Container::images).collect();
     let (mut images, _) = store.images().list()?;
     let mut summaries = store.images().summaries();
     images.retain(|image| {

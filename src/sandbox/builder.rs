@@ -21,10 +21,11 @@ use super::idmap::{self, IdMaps};
 use super::mounts::{self, Detached, Options};
 use super::network::NetworkPlan;
 use super::plan::{Join, Plan, RootPlan};
+use super::prepared::{Prepared, Workshop};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
 use super::tree::{self, Root};
-use super::{devices, hostview, init, seal, secrets, session, user, userns};
+use super::{devices, hostview, init, mapped, overlay, seal, secrets, session, user, userns};
 use crate::explain;
 use crate::net::endpoint as veth;
 use crate::sys;
@@ -58,7 +59,8 @@ fn raise_file_limit() {
 
 /// Everything up to the start of the init; what it returns is not needed any more.
 fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<Held, SetupError> {
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing("make mounts private")?;
+    // Nothing gets out; what the host mounts gets in, for mounts of its tree that ask for that.
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).doing("make mounts private")?;
     let maps = IdMaps::of_self().doing("read the id maps")?;
     let (to_init, from_builder) = Channel::pair().doing("make a channel")?;
     join_others(&plan.joins)?;
@@ -80,6 +82,7 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     let root = Root::open(Path::new("/")).doing("open the new root")?;
     view.attach(&root, plan)?;
     let user = prepare_process(plan, supervisor, &root, &maps)?;
+    view.mounts.iter().try_for_each(|mount| mount.finish(&user))?;
     let terminal = plan.has_terminal().then(|| open_terminal(&root, supervisor, &user, &maps)).transpose()?;
     if plan.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
         make_read_only(&root, &parts).doing("make the root read-only")?;
@@ -232,7 +235,7 @@ fn join_networks(plan: &Plan, supervisor: &Channel, own: Option<&OwnedFd>) -> Re
 
 /// What must be made while the host's file systems are in sight.
 struct HostView {
-    mounts: Vec<Detached>,
+    mounts: Vec<Prepared>,
     devices: Vec<Detached>,
     null: OwnedFd,
     sealed: Option<OwnedFd>,
@@ -242,17 +245,25 @@ struct HostView {
 
 impl HostView {
     fn prepare(plan: &Plan, maps: &IdMaps, child: &Cloned) -> Result<Self, SetupError> {
+        overlay::clear(&plan.directory)?;
+        let own = plan.is_private(Namespace::User).then(|| mapped::namespace_of_process(child));
+        let own = own.transpose().doing("find the container's user namespace")?;
+        let workshop = Workshop { container: &plan.directory, namespace: own.as_ref().map(AsFd::as_fd) };
         let mut mounts = Vec::new();
-        for mount in plan.spec.mounts().iter().flatten() {
-            mounts.push(prepare_mount(plan, mount, maps, child)?);
+        for (number, mount) in plan.spec.mounts().iter().flatten().enumerate() {
+            mounts.push(match plan.mount_needs.get(mount.destination()) {
+                Some(needs) => workshop.make(mount, needs, number)?,
+                None => prepare_mount(plan, mount, maps, child)?.into(),
+            });
         }
         apply_sysctls(plan, &mounts, maps)?;
         let secrets = secrets::prepare(plan, maps)?;
         for secret in secrets.mounts {
             // What is asked for below it comes after it.
-            let inside = |mount: &Detached| mount.target != secret.target && mount.target.starts_with(&secret.target);
+            let inside =
+                |made: &Prepared| made.mount.target != secret.target && made.mount.target.starts_with(&secret.target);
             let place = mounts.iter().position(inside).unwrap_or(mounts.len());
-            mounts.insert(place, secret);
+            mounts.insert(place, secret.into());
         }
         let mut nodes = if has_own_dev(&plan.spec) { devices::prepare()? } else { Vec::new() };
         if is_privileged(&plan.spec) && !nodes.is_empty() {
@@ -265,7 +276,7 @@ impl HostView {
     fn attach(&self, root: &Root, plan: &Plan) -> Result<(), SetupError> {
         for mount in &self.mounts {
             mount.attach(root)?;
-            if mount.target == Path::new("/dev") && !self.devices.is_empty() {
+            if mount.mount.target == Path::new("/dev") && !self.devices.is_empty() {
                 for device in &self.devices {
                     device.attach(root)?;
                 }
@@ -375,8 +386,10 @@ fn shared_memory_of(plan: &Plan) -> Result<OwnedFd, SetupError> {
 }
 
 /// Sysctls go through our own new procfs, which nothing of the image can cover (invariant I4).
-fn apply_sysctls(plan: &Plan, mounts: &[Detached], maps: &IdMaps) -> Result<(), SetupError> {
-    let Some(proc) = mounts.iter().find(|mount| mount.target == Path::new("/proc")) else { return Ok(()) };
+fn apply_sysctls(plan: &Plan, mounts: &[Prepared], maps: &IdMaps) -> Result<(), SetupError> {
+    let Some(proc) = mounts.iter().map(|made| &made.mount).find(|mount| mount.target == Path::new("/proc")) else {
+        return Ok(());
+    };
     let settings = plan.spec.linux().as_ref().and_then(|linux| linux.sysctl().clone()).unwrap_or_default();
     for (key, value) in &settings {
         let path = PathBuf::from("sys").join(key.replace('.', "/"));

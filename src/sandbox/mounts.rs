@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
@@ -34,7 +34,7 @@ pub struct Detached {
 const REAL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// A mount's options, sorted by meaning.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// `MOUNT_ATTR_*` to set.
     pub attributes: u64,
@@ -107,7 +107,8 @@ pub fn clone_tree(source: &Path, options: &Options) -> io::Result<OwnedFd> {
     clone_tree_at(CWD, source, options)
 }
 
-fn clone_tree_at(at: BorrowedFd<'_>, source: &Path, options: &Options) -> io::Result<OwnedFd> {
+/// The same for what `source` names at `at`, or for `at` itself where it is empty.
+pub fn clone_tree_at(at: BorrowedFd<'_>, source: &Path, options: &Options) -> io::Result<OwnedFd> {
     let recursive = if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | recursive;
@@ -120,9 +121,9 @@ fn clone_tree_at(at: BorrowedFd<'_>, source: &Path, options: &Options) -> io::Re
     if read_only != 0 {
         sys::mount::set_attributes(&tree, read_only, 0, options.recursive && options.recursive_read_only)?;
     }
-    if let Some(propagation) = options.propagation {
-        sys::mount::set_propagation(&tree, propagation, options.recursive)?;
-    }
+    // A copy of one of the host's mounts would go on receiving what is mounted there.
+    let private = u64::from(rustix::mount::MountPropagationFlags::PRIVATE.bits());
+    sys::mount::set_propagation(&tree, options.propagation.unwrap_or(private), options.recursive)?;
     Ok(tree)
 }
 
@@ -136,8 +137,25 @@ pub fn prepare(mount: &Mount) -> Result<Detached, SetupError> {
         return Ok(Detached { target, mount: filesystem, directory: true });
     }
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
-    let tree = clone_tree(source, &options)
+    bind(open_source(source, &target)?.as_fd(), source, target, &options)
+}
+
+/// A handle of a mount's source on the host.
+pub fn open_source(source: &Path, target: &Path) -> Result<OwnedFd, SetupError> {
+    rustix::fs::openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| explain::path::annotate(error, source))
+        .doing(format_args!("bind {} to {}", source.display(), target.display()))
+}
+
+/// A bind of what `handle` names, detached; `source` is what it is called.
+pub fn bind(handle: BorrowedFd<'_>, source: &Path, target: PathBuf, options: &Options) -> Result<Detached, SetupError> {
+    let tree = clone_tree_at(handle, Path::new(""), options)
+        .map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::INVAL) if !options.recursive => {
+                "something is mounted below it, which only root can leave out: mount it recursively".to_owned()
+            }
+            _ => explain::path::annotate(error, source),
+        })
         .doing(format_args!("bind {} to {}", source.display(), target.display()))?;
     let directory = tree::is_directory(tree.as_fd()).doing(format_args!("inspect {}", source.display()))?;
     Ok(Detached { target, mount: tree, directory })
@@ -146,18 +164,46 @@ pub fn prepare(mount: &Mount) -> Result<Detached, SetupError> {
 impl Detached {
     /// Attaches the mount inside `root`, making its target where it is missing.
     pub fn attach(&self, root: &Root) -> Result<(), SetupError> {
+        self.attach_to(self.target_in(root)?.as_fd())
+    }
+
+    /// Attaches the mount to what [`Self::target_in`] gave.
+    pub fn attach_to(&self, target: BorrowedFd<'_>) -> Result<(), SetupError> {
+        tree::attach(self.mount.as_fd(), target).doing(format_args!("mount on {}", self.target.display()))
+    }
+
+    /// The mount's target inside `root`, made where it is missing.
+    pub fn target_in(&self, root: &Root) -> Result<OwnedFd, SetupError> {
         let target = match (self.directory, REAL.iter().any(|real| self.target == Path::new(real))) {
             (true, true) => root.ensure_real_directory(&self.target),
             (true, false) => root.ensure_directory(&self.target),
             (false, _) => root.ensure_file(&self.target),
         };
-        let target = target.doing(format_args!("make the mount point {}", self.target.display()))?;
+        let mismatch = || {
+            let other = if self.directory { "a directory onto a file" } else { "a file onto a directory" };
+            SetupError::new(format!("cannot mount on {}: this would put {other}", self.target.display()))
+        };
+        let target = match target {
+            Err(error) if self.directory && error.kind() == io::ErrorKind::NotADirectory => {
+                // Or a part on the way to it is a file.
+                return Err(match root.handle(&self.target) {
+                    Ok(_) => mismatch(),
+                    Err(_) => {
+                        SetupError::new(format!("cannot make the mount point {}: {error}", self.target.display()))
+                    }
+                });
+            }
+            result => result.doing(format_args!("make the mount point {}", self.target.display()))?,
+        };
+        let what = format_args!("inspect {}", self.target.display()).to_string();
+        if !self.directory && tree::is_directory(target.as_fd()).doing(&what)? {
+            return Err(mismatch());
+        }
         // A link of the image may lead there: nothing but a mask may cover a part of procfs.
-        let procfs = tree::is_procfs(target.as_fd()).doing(format_args!("inspect {}", self.target.display()))?;
-        if procfs {
+        if tree::is_procfs(target.as_fd()).doing(&what)? {
             return Err(SetupError::new(format!("cannot mount on {}: it leads into /proc", self.target.display())));
         }
-        tree::attach(self.mount.as_fd(), target.as_fd()).doing(format_args!("mount on {}", self.target.display()))
+        Ok(target)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
+use super::needs::MountNeeds;
 use super::network::NetworkPlan;
 use super::seccomp::Filter;
 use crate::spec::config::{ContainerId, SecretUse};
@@ -18,6 +19,7 @@ pub struct Plan {
     /// The runtime Spec; its user is replaced once names were looked up in the root file system.
     pub spec: Spec,
     pub root: RootPlan,
+    pub mount_needs: MountNeeds,
     /// Where the root is mounted already.
     pub mounted: Option<PathBuf>,
     /// `user[:group]` as asked for.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
 /// openat2 reports EAGAIN when a rename races with the walk; more tries than any honest race needs.
-const TRIES: usize = 128;
+pub const TRIES: usize = 128;
 
 /// Links that lead to each other before they count as a loop.
 const LINKS_MAX: u32 = 8;

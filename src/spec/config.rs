@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use super::device::Devices;
 use super::digest::Digest;
 use super::log::LogConfig;
-use super::mount::{ImageVolumes, Mount};
+use super::mount::{FoundImage, ImageVolumes, Mount, MountKind};
 pub use super::network::NetworkMode;
 use super::port::PortMapping;
 pub use super::secret::SecretUse;
@@ -250,5 +250,22 @@ impl ContainerConfig {
     pub fn argv(&self) -> Vec<String> {
         let parts = [self.entrypoint.as_deref(), self.cmd.as_deref()];
         parts.into_iter().flatten().flatten().cloned().collect()
+    }
+
+    /// The images that are mounted in the container.
+    pub fn mounted_images(&self) -> impl Iterator<Item = &FoundImage> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Image(image) => image.found.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// The chain ids of the layers below its root and below what it mounts.
+    pub fn used_layers(&self) -> impl Iterator<Item = &Digest> {
+        let own: &[Digest] = match &self.root {
+            RootSource::Image { layers, .. } => layers,
+            RootSource::Directory(_) => &[],
+        };
+        own.iter().chain(self.mounted_images().flat_map(|found| &found.layers))
     }
 }

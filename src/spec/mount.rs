@@ -274,6 +274,12 @@ impl Mount {
         self.target.split('/').count() - 1
     }
 
+    /// A writable tmpfs in a read-only root, which begins with what the image has there (podman).
+    pub fn scratch(target: &str) -> Self {
+        let kind = MountKind::Tmpfs(Tmpfs { exec: true, copy_up: true, ..Tmpfs::default() });
+        Self { target: target.to_owned(), read_only: false, kind, flag: Flag::Tmpfs, typed: String::new() }
+    }
+
     /// The options of `-v` and `--tmpfs` as typed. Mounts made before these were kept know only this.
     pub fn typed_options(&self) -> &str {
         if self.typed.is_empty() && self.read_only && self.flag != Flag::Mount { "ro" } else { &self.typed }

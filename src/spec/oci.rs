@@ -19,6 +19,8 @@ use super::seccomp::{self, Circumstances, InvalidProfile};
 use super::security::SeccompChoice;
 use super::ulimit::Ulimit;
 
+pub use mounts::asked as asked_mounts;
+
 /// The version of the runtime-spec that the Spec follows.
 pub const OCI_VERSION: &str = "1.2.0";
 

@@ -187,7 +187,7 @@ fn find_roots(store: &Store) -> Result<(HashSet<Digest>, Vec<Quarantined>)> {
     let (containers, damaged) = store.containers().list()?;
     blocked_by.extend(damaged);
     for container in &containers {
-        roots.extend(container.layers());
+        roots.extend(container.used_layers());
     }
     blocked_by.extend(store.lists().add_roots(&mut roots)?);
     add_leases(store, &mut roots).context("read leases")?;

@@ -1,7 +1,7 @@
 //! mount_setattr(2), Linux 5.12, which rustix lacks.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::libc;
 
@@ -29,6 +29,13 @@ pub fn set_attributes(mount: impl AsFd, set: u64, clear: u64, recursive: bool) -
 /// Changes the propagation (`MS_PRIVATE`, `MS_SLAVE`, ...) of the mount behind `mount`.
 pub fn set_propagation(mount: impl AsFd, propagation: u64, recursive: bool) -> io::Result<()> {
     change(mount, MountAttr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 }, recursive)
+}
+
+/// Shows the files of the detached mount behind `mount` with the owners that `namespace` maps theirs to.
+pub fn map_ids(mount: impl AsFd, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    let userns_fd = namespace.as_raw_fd() as u64;
+    change(mount, MountAttr { attr_set: MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd }, false)
 }
 
 fn change(mount: impl AsFd, attributes: MountAttr, recursive: bool) -> io::Result<()> {

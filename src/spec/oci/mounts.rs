@@ -1,6 +1,6 @@
 //! The Spec's list of mounts, in mounting order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
@@ -11,14 +11,15 @@ use crate::spec::mount::{MountKind, Propagation, Recursion, Sharing};
 /// The container's own mounts, then the files of /etc, then the user's, parents before children. A
 /// user's mount takes the place of one of ours at the same target.
 pub fn all(config: &ContainerConfig, facts: &HostFacts) -> Vec<Mount> {
+    let asked = asked(config);
     let taken = |mount: &Mount| {
-        config.mounts.iter().any(|user| {
+        asked.iter().any(|user| {
             let dev = user.target == "/dev" && mount.destination().starts_with("/dev");
             dev || mount.destination().as_os_str() == user.target.as_str()
         })
     };
     let ours = system(config).into_iter().chain(etc(config, facts)).filter(|mount| !taken(mount));
-    let mut users: Vec<_> = config.mounts.iter().collect();
+    let mut users: Vec<_> = asked.iter().collect();
     users.sort_by_key(|mount| mount.depth());
     ours.chain(users.into_iter().filter_map(user)).collect()
 }
@@ -78,26 +79,52 @@ fn etc(config: &ContainerConfig, facts: &HostFacts) -> impl Iterator<Item = Moun
         _ => true,
     };
     let localtime = config.environment.timezone.as_ref().map(|_| "localtime");
-    ["resolv.conf", "hostname", "hosts"]
-        .into_iter()
-        .chain(localtime)
-        .filter(is_ours)
-        .map(|file| mount("bind", facts.container_dir.join(file), &format!("/etc/{file}"), words("bind,rprivate,rw")))
+    let roots = std::iter::once("").chain(config.storage.chroot_dirs.iter().map(|root| root.trim_end_matches('/')));
+    let files = ["resolv.conf", "hostname", "hosts"].into_iter().chain(localtime).filter(is_ours);
+    let places = roots.flat_map(move |root| files.clone().map(move |file| (file, format!("{root}/etc/{file}"))));
+    places.map(|(file, target)| mount("bind", facts.container_dir.join(file), &target, words("bind,rprivate,rw")))
 }
 
-/// None for volumes and the like, which are not executed yet.
+/// None for volumes, which are not executed yet.
 fn user(asked: &crate::spec::mount::Mount) -> Option<Mount> {
+    let access = || if asked.read_only { "ro" } else { "rw" }.to_owned();
+    let target = &asked.target;
     Some(match &asked.kind {
-        MountKind::Bind(bind) => {
-            mount("bind", bind.source.clone(), &asked.target, sharing_options(&bind.sharing, asked.read_only))
-        }
+        MountKind::Bind(bind) => shared(&bind.source, &bind.sharing, asked),
         MountKind::Tmpfs(tmpfs) => {
             let mut options = tmpfs.options();
-            options.push(if asked.read_only { "ro" } else { "rw" }.to_owned());
-            mount("tmpfs", "tmpfs", &asked.target, options)
+            options.push(access());
+            mount("tmpfs", "tmpfs", target, options)
         }
-        MountKind::Volume(_) | MountKind::Image(_) | MountKind::Devpts(_) => return None,
+        MountKind::Image(image) => mount("overlay", &image.reference, target, vec![access(), "nodev".to_owned()]),
+        MountKind::Devpts(devpts) => {
+            let mut options = words("nosuid,noexec,newinstance,ptmxmode=0666");
+            let numbers = [("uid", devpts.uid), ("gid", devpts.gid), ("max", devpts.max)];
+            options
+                .extend(numbers.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}"))));
+            options.push(format!("mode={}", devpts.mode.as_deref().unwrap_or("0620")));
+            options.push(access());
+            mount("devpts", "devpts", target, options)
+        }
+        MountKind::Volume(_) => return None,
     })
+}
+
+/// A directory or file from outside the container.
+fn shared(source: &Path, sharing: &Sharing, asked: &crate::spec::mount::Mount) -> Mount {
+    if sharing.overlay.is_some() {
+        let options = sharing.restrictions.iter().map(|restriction| restriction.as_str().to_owned()).collect();
+        return mount("overlay", source, &asked.target, options);
+    }
+    mount("bind", source, &asked.target, sharing_options(sharing, asked.read_only))
+}
+
+/// The user's mounts, and those that follow from other options.
+pub fn asked(config: &ContainerConfig) -> Vec<crate::spec::mount::Mount> {
+    const SCRATCH: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
+    let free = |target: &&str| !config.mounts.iter().any(|mount| mount.target == *target);
+    let scratch = SCRATCH.into_iter().filter(|_| config.read_only && config.storage.read_only_tmpfs).filter(free);
+    config.mounts.iter().cloned().chain(scratch.map(crate::spec::mount::Mount::scratch)).collect()
 }
 
 /// `ro` is about the mount itself, `rro` about those below it too. Together: below it where the

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::state::State;
 use super::{Container, Containers, names};
-use crate::spec::config::{ContainerConfig, ContainerId, RootSource};
+use crate::spec::config::{ContainerConfig, ContainerId};
 use crate::spec::digest::Digest;
 use crate::spec::event::Happening;
 use crate::spec::names::{InvalidName, container_name};
@@ -73,10 +73,8 @@ impl Containers<'_> {
     /// Takes the name and renames into place, while the layers cannot be collected.
     fn publish(&self, staged: &Staging, config: &ContainerConfig) -> Result<(), CreateError> {
         let io_error = |error| CreateError::Io { id: config.id.clone(), error };
-        let _layers = self.hold_layers(&config.root).map_err(io_error)?;
-        if let RootSource::Image { layers, .. } = &config.root
-            && let Some(missing) = layers.iter().find(|layer| !self.store.layers().contains(**layer))
-        {
+        let _layers = self.hold_layers(config).map_err(io_error)?;
+        if let Some(missing) = config.used_layers().find(|layer| !self.store.layers().contains(**layer)) {
             return Err(CreateError::LayerMissing(*missing));
         }
         let names = names::lock(self.store).map_err(io_error)?;
@@ -91,11 +89,8 @@ impl Containers<'_> {
         })
     }
 
-    fn hold_layers(&self, root: &RootSource) -> io::Result<Option<FileLock>> {
-        match root {
-            RootSource::Image { .. } => gc::shared(self.store).map(Some),
-            RootSource::Directory(_) => Ok(None),
-        }
+    fn hold_layers(&self, config: &ContainerConfig) -> io::Result<Option<FileLock>> {
+        config.used_layers().next().map(|_| gc::shared(self.store)).transpose()
     }
 }
 

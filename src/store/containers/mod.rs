@@ -236,6 +236,16 @@ impl Container {
         }
     }
 
+    /// The ids of all images that it uses: the one it was made from, and those it mounts.
+    pub fn images(&self) -> impl Iterator<Item = Digest> {
+        self.image_id().into_iter().chain(self.config.mounted_images().map(|found| found.id))
+    }
+
+    /// The chain ids of all layers that it uses.
+    pub fn used_layers(&self) -> impl Iterator<Item = &Digest> {
+        self.config.used_layers()
+    }
+
     /// Whether its records must survive a power loss.
     pub fn durability(&self) -> Durability {
         create::durability(&self.config)

@@ -120,7 +120,7 @@ impl Remover<'_> {
 
     /// Removes an image with all its names; without `force` only one that no container uses.
     pub fn remove_whole(&mut self, id: Digest, force: bool) -> Result<(), RemoveError> {
-        let user = self.containers.iter().find(|container| container.image_id() == Some(id));
+        let user = self.containers.iter().find(|container| container.images().any(|used| used == id));
         match user.filter(|_| !force) {
             Some(user) => Err(RemoveError::Stopped { image: id.short(), container: user.id().short().to_owned() }),
             None => self.remove(&id.to_string(), true),
@@ -229,7 +229,7 @@ struct Usage<'a> {
 
 impl<'a> Usage<'a> {
     fn of(image: &Image, containers: &'a [Container]) -> Self {
-        let users = || containers.iter().filter(|container| container.image_id() == Some(image.id));
+        let users = || containers.iter().filter(|container| container.images().any(|used| used == image.id));
         Self { any: users().next(), running: users().find(|container| container.is_running()) }
     }
 }

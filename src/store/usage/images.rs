@@ -67,8 +67,9 @@ impl Usage {
         }
         let mut users: HashMap<Part, u32> = HashMap::new();
         parts.values().flatten().for_each(|part| *users.entry(*part).or_default() += 1);
-        let used: HashSet<Digest> = containers.iter().filter_map(Container::image_id).collect();
-        let mut kept: HashSet<Part> = containers.iter().flat_map(Container::layers).copied().map(Part::Layer).collect();
+        let used: HashSet<Digest> = containers.iter().flat_map(Container::images).collect();
+        let mut kept: HashSet<Part> =
+            containers.iter().flat_map(Container::used_layers).copied().map(Part::Layer).collect();
         kept.extend(parts.iter().filter(|(id, _)| used.contains(id)).flat_map(|(_, parts)| parts));
         let mut listed = HashSet::new();
         // A record that cannot be read blocks the collection, which says so.

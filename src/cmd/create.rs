@@ -1,6 +1,7 @@
 //! `create`: make a container and print its id.
 
 mod mounts;
+mod leasing;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -16,10 +17,11 @@ use super::Context;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
 use super::format::text::{clean_line, warn};
+use super::launching::shifting;
 use super::{pull, rm};
 use crate::explain;
 use crate::spec::config::{ContainerId, NetworkMode, RootSource, SecretUse};
-use crate::spec::create::{self, Base, PullPolicy};
+use crate::spec::create::{self, Base, CreateRequest, PullPolicy};
 use crate::spec::image::ImageConfig;
 use crate::spec::mount::{FoundImage, Mount, MountKind};
 use crate::spec::names;
@@ -94,6 +96,7 @@ pub fn create(
     request.image = name;
     find_images(context, &mut request.mounts, options, policy).or_exit(125)?;
     if purpose != Purpose::Keep {
+    if purpose != Purpose::Keep && has_layers(store, &root, &request) {
         context.prepare_user_namespace().or_exit(125)?;
     }
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -105,11 +108,15 @@ pub fn create(
             host_name: &host_name,
             donor_name: donor_name.as_deref(),
         };
-        let resolved = create::resolve(request.clone(), base, id, name, Timestamp::now())?;
+        let mut resolved = create::resolve(request.clone(), base, id, name, Timestamp::now())?;
         // Not before everything else is known to be right.
         if options.replace {
             rm::remove(context, &resolved.name, true, None)?;
         }
+        let _lease = match &request.auto {
+            Some(options) => Some(leasing::lease(store, options, &mut resolved)?),
+            None => None,
+        };
         Ok(store.containers().create_with(resolved, &payloads))
     };
     let container = with_name(options.name.as_deref(), make).or_exit(125)?;
@@ -122,6 +129,14 @@ pub fn create(
         cidfile.write(container.id()).or_exit(125)?;
     }
     Ok(container)
+}
+
+/// Whether a start needs no work in the user namespace of its own before it.
+fn has_layers(store: &Store, root: &RootSource, request: &CreateRequest) -> bool {
+    match (root, request.identity.shift()) {
+        (RootSource::Image { layers, .. }, Some(maps)) => shifting::is_ready(store, layers, maps),
+        _ => request.auto.is_none(),
+    }
 }
 
 /// The host name of the container whose network is joined.

@@ -2,10 +2,12 @@
 
 mod devices;
 mod environment;
+mod identity;
 mod secrets;
 mod storage;
 
 pub use environment::VariableOptions;
+pub use identity::explained;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use self::devices::DeviceOptions;
 use self::environment::EnvironmentOptions;
+use self::identity::IdentityOptions;
 use self::secrets::SecretOptions;
 use self::storage::StorageOptions;
 use super::Context;
@@ -171,12 +174,6 @@ pub struct CreateOptions {
     /// Resource limit, as in nofile=1024:4096
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<Ulimit>,
-    /// User and group to run as
-    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
-    pub user: Option<String>,
-    /// User namespace to use (host)
-    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
-    pub userns: String,
     /// UTS namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub uts: String,
@@ -189,6 +186,8 @@ pub struct CreateOptions {
     pub devices: DeviceOptions,
     #[command(flatten)]
     pub environment: EnvironmentOptions,
+    #[command(flatten)]
+    pub identity: IdentityOptions,
     #[command(flatten)]
     pub secrets: SecretOptions,
     #[command(flatten)]
@@ -221,7 +220,6 @@ impl CreateOptions {
             annotations: self.annotation.iter().map(|text| env::parse_label(text)).collect::<Result<_, _>>()?,
             sysctls: self.sysctl.iter().map(|text| create::parse_sysctl(text)).collect::<Result<_, _>>()?,
             exposed_ports: self.exposed_ports()?,
-            user: self.user.clone(),
             workdir: self.workdir.clone(),
             hostname: self.hostname.clone(),
             tty: self.tty,
@@ -248,12 +246,12 @@ impl CreateOptions {
             publish_all: self.publish_all.unwrap_or_default(),
             links: self.link.iter().map(|text| network::parse_link(text, &mut find)).collect::<Result<_, _>>()?,
             log: settings.log().with_flags(self.log_driver.as_deref(), &self.log_opt)?,
-            userns_host: create::parse_userns(&self.userns)?,
             extra_hosts: self.extra_hosts()?,
             cidfile: self.cidfile.clone(),
             ..CreateRequest::default()
         };
         self.storage.fill(&mut request)?;
+        self.identity.fill(&mut request, context, &mut find)?;
         Ok(request)
     }
 

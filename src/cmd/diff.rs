@@ -83,7 +83,7 @@ fn image_tree(context: &Context, name: &str) -> Result<Tree> {
         bail!("layer {missing} of the image is missing: run 'rbox system check --repair'");
     }
     let mut lowers: Vec<PathBuf> = layers.iter().map(|layer| store.layers().diff_path(*layer)).collect();
-    Ok(Tree { upper: lowers.pop(), lowers, form: Form::Overlay })
+    Ok(Tree { upper: lowers.pop(), lowers, form: Form::Overlay, ids: None })
 }
 
 /// Looks and prints in the user namespace: other users' files may not be readable elsewhere.

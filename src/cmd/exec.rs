@@ -117,6 +117,7 @@ fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPla
     Ok(ExecPlan {
         spec,
         process,
+        identity: config.identity.clone(),
         user: args.user.clone().unwrap_or_else(|| config.user.clone()),
         seccomp: seccomp::filter_for(&effective, &choice, &architecture, &store.path("seccomp"))?,
         init,

@@ -5,6 +5,7 @@ pub mod etc;
 mod links;
 mod mounts;
 mod networking;
+pub mod shifting;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ pub fn launch(context: &Context, container: &Container, foreground: bool) -> Res
     let Some(alive) = container.take_alive().context("lock the container")? else {
         bail!("container {} is already running", container.config.name);
     };
+    shifting::ensure(store, &container.config)?;
     context.prepare_user_namespace()?;
     let mut networking = Networking::take(store, &container.config)?;
     etc::write(store, container, &networking.places, networking.name_server)?;
@@ -131,6 +133,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         mount_needs: mounts::needs(store, config)?,
         mounted: None,
         user: config.user.clone(),
+        identity: config.identity.clone(),
         init: config.init,
         seccomp,
         joins,
@@ -167,7 +170,10 @@ fn mounted_root(store: &Store, container: &Container) -> Result<Option<PathBuf>>
 pub fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {
     match &config.root {
         RootSource::Directory(path) => Ok(RootPlan::Directory(path.clone())),
-        RootSource::Image { id, layers } => Ok(RootPlan::Layers(layer_paths(store, *id, layers)?)),
+    let sources = volumes::sources(store, config)?;
+    let volumes = volumes::plan(store, config, &sources)?;
+    let facts = HostFacts { volumes: sources, ..host_facts(container, &joins)? };
+    let mut spec = oci::runtime_spec(&told, &facts)?;
     }
 }
 
@@ -184,7 +190,9 @@ fn joins(store: &Store, config: &ContainerConfig) -> Result<Vec<Join>> {
         NetworkMode::Container(id) => NamespaceMode::Container(id.clone()),
         _ => NamespaceMode::Private,
     };
+    let user = config.identity.joined.clone().map_or(NamespaceMode::Private, NamespaceMode::Container);
     let wanted = [
+        (Namespace::User, &user),
         (Namespace::Pid, &config.pid),
         (Namespace::Ipc, &config.ipc),
         (Namespace::Uts, &config.uts),
@@ -225,6 +233,7 @@ fn host_facts(container: &Container, joins: &[Join]) -> Result<HostFacts> {
         uid_map: Vec::new(),
         gid_map: Vec::new(),
         joined: JoinedNamespaces {
+            user: path_of(Namespace::User, "user"),
             pid: path_of(Namespace::Pid, "pid"),
             ipc: path_of(Namespace::Ipc, "ipc"),
             uts: path_of(Namespace::Uts, "uts"),

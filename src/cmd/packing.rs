@@ -38,6 +38,7 @@ pub fn tree_of(store: &Store, container: &Container, doing: &str) -> Result<Tree
         upper: fs::exists(&upper).then_some(upper),
         lowers: layers.iter().map(|layer| store.layers().diff_path(*layer)).collect(),
         form: Form::of_driver(driver.trim()),
+        ids: container.config.identity.maps.clone(),
     })
 }
 

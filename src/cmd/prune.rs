@@ -201,7 +201,7 @@ pub(super) struct Report {
     title: Option<&'static str>,
     /// Whether the group has a line.
     begun: bool,
-    reclaimed: u64,
+    pub(super) reclaimed: u64,
     failed: bool,
 }
 

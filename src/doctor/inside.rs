@@ -154,7 +154,9 @@ fn overlay_probe(directory: &Path, driver: &str) -> Tried {
         return Err(Trouble { errno: libc::ENOSYS, doing: "find the driver".to_owned() });
     };
     let lowers = [lower];
-    driver.mount(&Layout { lowers: &lowers, upper: &upper, work: &work, merged: &merged }).doing("mount")?;
+    driver
+        .mount(&Layout { lowers: &lowers, data: None, upper: &upper, work: &work, merged: &merged })
+        .doing("mount")?;
     let used = use_mount(&merged);
     // A helper that serves the mount ends with it.
     let _ = unmount(&merged, UnmountFlags::DETACH);

@@ -20,6 +20,20 @@ pub fn none() -> Explained {
         .administrator(grant_line(&name))
 }
 
+/// This user has too few, or none.
+pub fn more() -> Explained {
+    let name = facts::user_name();
+    let granted = |file: &str| {
+        let uid = rustix::process::getuid().as_raw();
+        accounts::subordinate_ranges(Path::new(file), uid, Some(&name))
+    };
+    if granted(FILES[0]).is_empty() || granted(FILES[1]).is_empty() {
+        return none();
+    }
+    Explained::new(Code::SubordinateIds, format!("/etc/subuid and /etc/subgid grant {name} no more"))
+        .administrator(grant_line(&name))
+}
+
 /// The line for root that gives `name` a range that nobody has, in both files.
 pub fn grant_line(name: &str) -> String {
     let grants = FILES.iter().flat_map(|file| accounts::grants(Path::new(file)));

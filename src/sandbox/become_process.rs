@@ -154,10 +154,11 @@ fn assume_identity(identity: &Identity<'_>) -> Result<(), SetupError> {
     let user = identity.user;
     caps::drop_bounding(sets.bounding).doing("drop bounding capabilities")?;
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
-    match rustix::thread::set_thread_groups(&groups) {
+    let set = if user.keep_groups { Ok(()) } else { rustix::thread::set_thread_groups(&groups) };
+    match set {
         Ok(()) => {}
         // With a single mapped id the kernel denies setgroups; there is nothing to choose then.
-        Err(Errno::PERM) if user.uid == 0 && user.gid == 0 => {}
+        Err(Errno::PERM) if user.groups == [user.gid] => {}
         Err(error) => return Err(SetupError::new(format!("cannot set the supplementary groups: {error}"))),
     }
     rustix::thread::set_keep_capabilities(true).doing("keep capabilities")?;

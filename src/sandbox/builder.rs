@@ -17,7 +17,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
 use super::channel::{Channel, Received};
+use super::creator::Creator;
 use super::idmap::{self, IdMaps};
+use super::init::Arrival;
 use super::mounts::{self, Detached, Options};
 use super::network::NetworkPlan;
 use super::plan::{Join, Plan, RootPlan};
@@ -25,7 +27,7 @@ use super::prepared::{Prepared, Workshop};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
 use super::tree::{self, Root};
-use super::{devices, hostview, init, mapped, overlay, seal, secrets, session, user, userns};
+use super::{devices, hostview, init, mapped, overlay, seal, secrets, session, user, userns, volumes};
 use crate::explain;
 use crate::net::endpoint as veth;
 use crate::sys;
@@ -75,12 +77,17 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     }
     enter_namespaces(plan, &child)?;
     let network = own_network(plan)?;
-    let view = HostView::prepare(plan, &maps, &child)?;
-    let parts = enter_root(plan)?;
-    // What is made from here on belongs to the container, not to the store: open to its users.
+    // What is made from here on belongs to the container, not to the store.
+    let creator = Creator::of_container(&maps).doing("make files as the container's root")?;
+    let view = HostView::prepare(plan, &outer, &maps, &child)?;
+    let Entered { parts, accounts } = creator.as_self(|| enter_root(plan, &maps))?;
+    // Open to the container's users.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let root = Root::open(Path::new("/")).doing("open the new root")?;
     view.attach(&root, plan)?;
+    for file in &accounts {
+        file.attach(&root)?;
+    }
     let user = prepare_process(plan, supervisor, &root, &maps)?;
     view.mounts.iter().try_for_each(|mount| mount.finish(&user))?;
     let terminal = plan.has_terminal().then(|| open_terminal(&root, supervisor, &user, &maps)).transpose()?;
@@ -154,7 +161,13 @@ fn clone_init(
     // The kernel refuses a new user namespace together with a joined pid namespace: then the init
     // unshares for itself, once it exists.
     let joins_pid = plan.joins.iter().any(|join| join.kind == Namespace::Pid);
-    let (at_clone, later) = if joins_pid { (0, namespaces) } else { (namespaces, 0) };
+    let user = other_user_namespace(&plan.joins)?;
+    let (at_clone, later) = match &user {
+        _ if joins_pid => (0, namespaces),
+        // One of pids is for children only; the others shall belong to the user namespace joined.
+        Some(_) => (namespaces & libc::CLONE_NEWPID, namespaces & !libc::CLONE_NEWPID),
+        None => (namespaces, 0),
+    };
     match process::clone(libc::CLONE_PARENT | at_clone)
         .map_err(explain::user_namespaces::in_clone)
         .doing("create the container's namespaces")?
@@ -163,11 +176,11 @@ fn clone_init(
             // Else the init itself would keep its channel open when the builder is killed, and wait
             // for ever.
             drop(to_init);
-            init::run(plan, supervisor, &from_builder, later, stdio)
+            init::run(plan, supervisor, &from_builder, Arrival { user, unshare: later }, stdio)
         }
         Some(child) => {
             drop(from_builder);
-            if later != 0 {
+            if user.is_some() || later != 0 {
                 // An end of the channel means the init reported why itself.
                 to_init.receive::<()>().doing("wait for the init's namespaces")?;
             }
@@ -176,9 +189,20 @@ fn clone_init(
     }
 }
 
-/// Maps every id of U onto itself in the container's own user namespace.
+/// The user namespace of the container that shares its own.
+fn other_user_namespace(joins: &[Join]) -> Result<Option<OwnedFd>, SetupError> {
+    let Some(join) = joins.iter().find(|join| join.kind == Namespace::User) else { return Ok(None) };
+    let gone = || SetupError::new("cannot join the user namespace: its container is not running");
+    let path = format!("/proc/{}/ns/user", join.pid.as_raw_nonzero());
+    let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|_| gone())?;
+    if process::start_time(join.pid).ok() != Some(join.start) {
+        return Err(gone());
+    }
+    Ok(Some(namespace))
+}
+
+/// Maps ids of U in the container's own user namespace.
 fn write_maps(init: &Cloned, maps: &IdMaps) -> Result<(), SetupError> {
-    let maps = maps.identity_below();
     let pid = session::host_pid(&init.pidfd).doing("find the init")?;
     let write = |name: &str, extents: &[idmap::Extent]| {
         userns::write_proc(pid, name, &idmap::format_map(extents))
@@ -199,6 +223,11 @@ fn enter_namespaces(plan: &Plan, child: &Cloned) -> Result<(), SetupError> {
         && let Some(hostname) = plan.spec.hostname()
     {
         rustix::system::sethostname(hostname.as_bytes()).doing(format_args!("set the hostname {hostname:?}"))?;
+    }
+    if plan.is_private(Namespace::Uts)
+        && let Some(name) = plan.spec.domainname()
+    {
+        rustix::system::setdomainname(name.as_bytes()).doing(format_args!("set the domain name {name:?}"))?;
     }
     if plan.is_private(Namespace::Network) {
         sys::net::loopback_up().doing("bring up the loopback device")?;
@@ -256,7 +285,7 @@ impl HostView {
                 None => prepare_mount(plan, mount, maps, child)?.into(),
             });
         }
-        apply_sysctls(plan, &mounts, maps)?;
+        apply_sysctls(plan, &mounts, outer)?;
         let secrets = secrets::prepare(plan, maps)?;
         for secret in secrets.mounts {
             // What is asked for below it comes after it.
@@ -313,6 +342,7 @@ fn prepare_mount(
     maps: &IdMaps,
     child: &Cloned,
 ) -> Result<Detached, SetupError> {
+    let mount = &mapped_owner(mount, maps)?;
     let target = mount.destination().clone();
     let options = mounts::parse_options(mount.options().as_deref().unwrap_or_default());
     let directory = |mount| Detached { target: target.clone(), mount, directory: true };
@@ -343,7 +373,7 @@ fn prepare_mount(
             .doing("mount /dev/mqueue")
             .map(directory),
         Some("devpts") => {
-            let data = options.data.iter().filter(|option| mapped_gid(option, maps)).cloned().collect();
+            let data = options.data.iter().filter_map(|option| mapped_gid(option, maps)).collect();
             mounts::new_filesystem("devpts", &Options { data, ..options }).doing("mount /dev/pts").map(directory)
         }
         _ if plan.joins.iter().any(|join| join.kind == Namespace::Ipc) && target == Path::new("/dev/shm") => {
@@ -354,8 +384,33 @@ fn prepare_mount(
 }
 
 /// `gid=5` cannot be told to devpts where group 5 is not mapped.
-fn mapped_gid(option: &str, maps: &IdMaps) -> bool {
-    option.strip_prefix("gid=").is_none_or(|gid| gid.parse().is_ok_and(|gid| maps.has_gid(gid)))
+fn mapped_gid(option: &str, maps: &IdMaps) -> Option<String> {
+    let Some(gid) = option.strip_prefix("gid=") else { return Some(option.to_owned()) };
+    maps.outer_gid(gid.parse().ok()?).map(|gid| format!("gid={gid}"))
+}
+
+/// The owner of a new tmpfs is given in the container's ids, and the kernel takes ours.
+fn mapped_owner(mount: &oci_spec::runtime::Mount, maps: &IdMaps) -> Result<oci_spec::runtime::Mount, SetupError> {
+    let mut mount = mount.clone();
+    if mount.typ().as_deref() != Some("tmpfs") {
+        return Ok(mount);
+    }
+    let outer = |word: &str| match word.split_once('=') {
+        Some(("uid", id)) => Some(("uid", id.parse().ok().and_then(|id| maps.outer_uid(id)))),
+        Some(("gid", id)) => Some(("gid", id.parse().ok().and_then(|id| maps.outer_gid(id)))),
+        _ => None,
+    };
+    let target = mount.destination().display().to_string();
+    for word in mount.options_mut().iter_mut().flatten() {
+        match outer(word) {
+            Some((key, Some(id))) => *word = format!("{key}={id}"),
+            Some((_, None)) => {
+                return Err(SetupError::new(format!("cannot mount a tmpfs at {target}: {word} is not mapped inside")));
+            }
+            None => {}
+        }
+    }
+    Ok(mount)
 }
 
 /// A procfs shows the pid namespace of the process that makes it, so a child of the init's pid
@@ -417,20 +472,30 @@ fn write_below(directory: BorrowedFd<'_>, path: &Path, value: &str) -> rustix::i
     Ok(())
 }
 
+/// What goes with the root that was entered.
+struct Entered {
+    /// The mounts that the root has of its own below it.
+    parts: Vec<OwnedFd>,
+    /// Account files to be attached.
+    accounts: Vec<Detached>,
+}
+
 /// Mounts the root file system and makes it the root of this mount namespace; the host's tree is
-/// detached and out of reach. Returns the mounts the root has of its own below it.
-fn enter_root(plan: &Plan) -> Result<Vec<OwnedFd>, SetupError> {
+/// detached and out of reach.
+fn enter_root(plan: &Plan, maps: &IdMaps) -> Result<Entered, SetupError> {
     let merged = plan.directory.join("merged");
     let parts = match &plan.mounted {
         Some(root) => share_root(root, &merged).map(|()| Vec::new())?,
         None => mount_root(&plan.root, &plan.directory, &merged)?,
     };
+    let accounts = accounts::prepare(plan, maps, &merged)?;
+    accounts::give_files(plan, maps).doing("hand over the files of /etc")?;
     rustix::process::chdir(&merged).doing("enter the container's root")?;
     rustix::process::pivot_root(".", ".").doing("pivot to the container's root")?;
     // The old root now covers the new one at the same place; the topmost goes.
     unmount(".", UnmountFlags::DETACH).doing("detach the host's file systems")?;
     rustix::process::chdir("/").doing("enter the container's root")?;
-    Ok(parts)
+    Ok(Entered { parts, accounts })
 }
 
 /// Shows at `merged` what is mounted at `root`.
@@ -452,8 +517,8 @@ pub fn mount_root(root: &RootPlan, directory: &Path, merged: &Path) -> Result<Ve
     let (upper, work) = (directory.join("upper"), directory.join("work"));
     make_layer_directories(root, &upper, &work, merged).doing("make the container's writable layer")?;
     match root {
-        RootPlan::Layers(lowers) => {
-            let layout = Layout { lowers, upper: &upper, work: &work, merged };
+        RootPlan::Layers { lowers, data } => {
+            let layout = Layout { lowers, data: data.as_deref(), upper: &upper, work: &work, merged };
             rootfs::mount(&layout, &directory.join("driver")).doing("mount the container's root file system")?;
             Ok(Vec::new())
         }
@@ -475,7 +540,7 @@ fn make_layer_directories(root: &RootPlan, upper: &Path, work: &Path, merged: &P
     let new = upper.with_extension("new");
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&new)?;
     let mut mode = 0o755;
-    if let RootPlan::Layers(lowers) = root
+    if let RootPlan::Layers { lowers, .. } = root
         && let Some(top) = lowers.last()
     {
         let top = std::fs::metadata(top)?;
@@ -488,7 +553,7 @@ fn make_layer_directories(root: &RootPlan, upper: &Path, work: &Path, merged: &P
 
 /// Looks up the user and makes the working directory.
 fn prepare_process(plan: &Plan, supervisor: &Channel, root: &Root, maps: &IdMaps) -> Result<ResolvedUser, SetupError> {
-    let mut user = user::resolve(root, &plan.user, maps)?;
+    let mut user = user::resolve(root, &plan.user, &plan.identity, maps)?;
     // Those of devices; a group that is not mapped cannot be had.
     let further = plan.spec.process().as_ref().and_then(|process| process.user().additional_gids().clone());
     for gid in further.into_iter().flatten() {
@@ -527,8 +592,7 @@ fn ensure_workdir(root: &Root, spec: &Spec) -> Result<(), SetupError> {
 
 fn open_terminal(root: &Root, supervisor: &Channel, user: &ResolvedUser, maps: &IdMaps) -> Result<OwnedFd, SetupError> {
     let terminal = devices::open_terminal(root, true)?;
-    let group = Some(devices::TTY_GROUP).filter(|&gid| maps.has_gid(gid));
-    devices::give_terminal(&terminal.user, user.uid, group).doing("hand over the terminal")?;
+    devices::give_terminal(&terminal.user, user.uid, maps).doing("hand over the terminal")?;
     supervisor
         .send(&Report::Console, &[terminal.controller.as_fd(), terminal.user.as_fd()])
         .doing("reach the supervisor")?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, makedev};
 use rustix::pty::OpenptFlags;
 
+use super::idmap::IdMaps;
 use super::mounts::{self, Detached, Options};
 use super::setup::{Doing, SetupError};
 use super::tree::Root;
@@ -108,7 +109,7 @@ pub struct Terminal {
 }
 
 /// Group 5 is tty everywhere.
-pub const TTY_GROUP: u32 = 5;
+const TTY_GROUP: u32 = 5;
 
 /// Opens a terminal, as /dev/console if it is the container's main one. The user side comes from the controller itself
 /// (TIOCGPTPEER), never by name (CVE-2025-52565).
@@ -149,9 +150,10 @@ fn check_is_multiplexer(controller: &OwnedFd) -> io::Result<()> {
 }
 
 /// Hands the terminal to the user inside, so that it can be opened again by name.
-pub fn give_terminal(terminal: &OwnedFd, uid: u32, gid_tty: Option<u32>) -> io::Result<()> {
-    let gid = gid_tty.map(rustix::fs::Gid::from_raw);
-    rustix::fs::fchown(terminal.as_fd(), Some(rustix::fs::Uid::from_raw(uid)), gid)?;
+pub fn give_terminal(terminal: &OwnedFd, uid: u32, maps: &IdMaps) -> io::Result<()> {
+    let uid = maps.outer_uid(uid).map(rustix::fs::Uid::from_raw);
+    let gid = maps.outer_gid(TTY_GROUP).map(rustix::fs::Gid::from_raw);
+    rustix::fs::fchown(terminal.as_fd(), uid, gid)?;
     Ok(rustix::fs::fchmod(terminal.as_fd(), Mode::RUSR | Mode::WUSR | Mode::WGRP)?)
 }
 

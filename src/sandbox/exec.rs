@@ -23,6 +23,7 @@ use super::setup::{Doing, Report, SetupError};
 use super::tree::Root;
 use super::{devices, seal, supervisor, user};
 use crate::spec::event::Happening;
+use crate::spec::identity::Identity as ContainerIdentity;
 use crate::store::Store;
 use crate::store::containers::ProcessIdentity;
 use crate::sys::process::{self, Cloned, Fork};
@@ -36,6 +37,8 @@ pub struct ExecPlan {
     pub process: Process,
     /// `user[:group]` to look up inside.
     pub user: String,
+    /// Groups, and whose accounts are known inside.
+    pub identity: ContainerIdentity,
     pub seccomp: Option<Filter>,
     pub init: ProcessIdentity,
     pub supervisor: ProcessIdentity,
@@ -158,7 +161,12 @@ fn enter(plan: &ExecPlan, reports: &Channel, stdio: [Option<OwnedFd>; 3]) -> Res
         let supervisor = plan.supervisor.open().doing("find the container's supervisor")?.ok_or_else(gone)?;
         process::join_namespaces(supervisor.as_fd(), libc::CLONE_NEWUSER).doing("enter the user namespace")?;
     }
-    let maps = IdMaps::of_self().doing("read the id maps")?;
+    // Read by a member of U: which of our ids those inside are.
+    let maps = match has_user_namespace(&plan.spec) {
+        true => IdMaps::of(plan.init.pid),
+        false => IdMaps::of_self().map(|maps| maps.identity_below()),
+    }
+    .doing("read the id maps")?;
     let sealed = if seal::needed(false) {
         process::unshare(libc::CLONE_NEWNS).doing("create a mount namespace")?;
         Some(seal::open()?)
@@ -208,11 +216,10 @@ fn become_member(
     sealed: Option<OwnedFd>,
 ) -> Result<(), SetupError> {
     let root = Root::open(Path::new("/")).doing("open the container's root")?;
-    let user = user::resolve(&root, &plan.user, maps)?;
+    let user = user::resolve(&root, &plan.user, &plan.identity, maps)?;
     let terminal = if plan.process.terminal().unwrap_or(false) {
         let terminal = devices::open_terminal(&root, false)?;
-        let group = Some(devices::TTY_GROUP).filter(|&gid| maps.has_gid(gid));
-        devices::give_terminal(&terminal.user, user.uid, group).doing("hand over the terminal")?;
+        devices::give_terminal(&terminal.user, user.uid, maps).doing("hand over the terminal")?;
         reports
             .send(&Report::Console, &[terminal.controller.as_fd(), terminal.user.as_fd()])
             .doing("reach the supervisor")?;

@@ -58,7 +58,7 @@ pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<Vec<OwnedFd
     let driver = directory.join("driver");
     let (upper, work) = (directory.join("upper"), directory.join("work"));
     if let [Part::Overlay(_)] = parts[..] {
-        let layout = Layout { lowers: std::slice::from_ref(&host), upper: &upper, work: &work, merged };
+        let layout = Layout { lowers: std::slice::from_ref(&host), data: None, upper: &upper, work: &work, merged };
         rootfs::mount(&layout, &driver).doing(format_args!("mount {} below an overlay", host.display()))?;
         return Ok(Vec::new());
     }
@@ -175,7 +175,7 @@ fn mount_overlay(path: &Path, host: &Path, root: &Root, directory: &Path) -> io:
     staging.push("%mount");
     let staging = directory.join("work").join(staging);
     make_directory(&staging, 0o700)?;
-    let layout = Layout { lowers: &[lower], upper: &upper, work: &work, merged: &staging };
+    let layout = Layout { lowers: &[lower], data: None, upper: &upper, work: &work, merged: &staging };
     rootfs::mount(&layout, &directory.join("driver"))?;
     let tree = mounts::clone_tree(&staging, &Options { bind: true, ..Options::default() })?;
     let mount = Detached { target: path.to_owned(), mount: tree, directory: true };

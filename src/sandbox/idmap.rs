@@ -6,22 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
-use serde::{Deserialize, Serialize};
 
-/// One line of a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extent {
-    pub inside: u32,
-    pub outside: u32,
-    pub count: u32,
-}
-
-/// The uid and gid maps of a user namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMaps {
-    pub uids: Vec<Extent>,
-    pub gids: Vec<Extent>,
-}
+use crate::spec::identity::{self, InvalidMap};
+pub use crate::spec::identity::{Extent, Maps as IdMaps};
 
 impl IdMaps {
     /// Only the caller's own ids, as root inside.
@@ -54,6 +41,30 @@ impl IdMaps {
         Self { uids: identity(&self.uids), gids: identity(&self.gids) }
     }
 
+    /// The map of a child namespace of the one that these are of: as asked for, or the identity.
+    pub fn below(&self, asked: Option<&Self>) -> Result<Self, InvalidMap> {
+        let Some(asked) = asked else { return Ok(self.identity_below()) };
+        Ok(Self { uids: identity::fit(&asked.uids, &self.uids)?, gids: identity::fit(&asked.gids, &self.gids)? })
+    }
+
+    /// The uid outside of one inside.
+    pub fn outer_uid(&self, uid: u32) -> Option<u32> {
+        identity::look_up(&self.uids, uid)
+    }
+
+    /// The gid outside of one inside.
+    pub fn outer_gid(&self, gid: u32) -> Option<u32> {
+        identity::look_up(&self.gids, gid)
+    }
+
+    /// Who owns outside what belongs to the container: its root, or else the lowest id it has.
+    pub fn owner(&self) -> (u32, u32) {
+        let of = |extents: &[Extent]| {
+            identity::look_up(extents, 0).or_else(|| extents.first().map(|extent| extent.outside)).unwrap_or(0)
+        };
+        (of(&self.uids), of(&self.gids))
+    }
+
     /// Whether only one id is mapped: no subordinate ids.
     pub fn is_single(&self) -> bool {
         self.uids.iter().map(|e| u64::from(e.count)).sum::<u64>() == 1
@@ -61,17 +72,13 @@ impl IdMaps {
 
     /// Whether `uid` exists inside.
     pub fn has_uid(&self, uid: u32) -> bool {
-        contains(&self.uids, uid)
+        self.outer_uid(uid).is_some()
     }
 
     /// Whether `gid` exists inside.
     pub fn has_gid(&self, gid: u32) -> bool {
-        contains(&self.gids, gid)
+        self.outer_gid(gid).is_some()
     }
-}
-
-fn contains(extents: &[Extent], id: u32) -> bool {
-    extents.iter().any(|e| id >= e.inside && id - e.inside < e.count)
 }
 
 /// The kernel's form of a map, one line an extent.
@@ -80,6 +87,21 @@ pub fn format_map(extents: &[Extent]) -> String {
         let _ = writeln!(text, "{} {} {}", e.inside, e.outside, e.count);
         text
     })
+}
+
+/// The ids inside, for people: `0 to 999, 1001`.
+pub fn shown(extents: &[Extent]) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for extent in extents {
+        match ranges.last_mut() {
+            Some((_, end)) if *end == u64::from(extent.inside) => *end = extent.inside_end(),
+            _ => ranges.push((extent.inside.into(), extent.inside_end())),
+        }
+    }
+    let range = |(start, end): (u64, u64)| {
+        if end == start + 1 { start.to_string() } else { format!("{start} to {}", end - 1) }
+    };
+    ranges.into_iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
 fn parse_map(text: &str) -> Vec<Extent> {

@@ -1,6 +1,6 @@
 //! The init before it is the user's command: the last steps from inside the container's namespaces.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::libc;
 use rustix::process::Signal;
@@ -13,15 +13,17 @@ use super::setup::{Doing, Ready, Report, SetupError};
 use crate::spec::env;
 use crate::sys::process;
 
+/// What the init does for itself, as it could not be done when it was made.
+pub struct Arrival {
+    /// The user namespace it joins.
+    pub user: Option<OwnedFd>,
+    /// The namespaces it makes.
+    pub unshare: libc::c_int,
+}
+
 /// Runs in the init process; never returns to the builder's code.
-pub fn run(
-    plan: &Plan,
-    supervisor: &Channel,
-    builder: &Channel,
-    unshare_flags: libc::c_int,
-    stdio: [Option<OwnedFd>; 3],
-) -> ! {
-    if let Err(error) = prepare(plan, supervisor, builder, unshare_flags, stdio) {
+pub fn run(plan: &Plan, supervisor: &Channel, builder: &Channel, arrival: Arrival, stdio: [Option<OwnedFd>; 3]) -> ! {
+    if let Err(error) = prepare(plan, supervisor, builder, arrival, stdio) {
         let _ = supervisor.send(&Report::failed(error), &[]);
     }
     process::exit_now(125)
@@ -31,14 +33,22 @@ fn prepare(
     plan: &Plan,
     supervisor: &Channel,
     builder: &Channel,
-    unshare_flags: libc::c_int,
+    arrival: Arrival,
     stdio: [Option<OwnedFd>; 3],
 ) -> Result<(), SetupError> {
     // Our parent is the supervisor. Its own pid namespace takes us down with it where it has one;
     // this is for the modes where it has none.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).doing("tie the init to its supervisor")?;
-    if unshare_flags != 0 {
-        process::unshare(unshare_flags).doing("create the container's namespaces")?;
+    if let Some(user) = &arrival.user {
+        process::join_namespaces(user.as_fd(), libc::CLONE_NEWUSER).doing("join the user namespace")?;
+        // The builder has to find us.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+            .doing("join the user namespace")?;
+    }
+    if arrival.unshare != 0 {
+        process::unshare(arrival.unshare).doing("create the container's namespaces")?;
+    }
+    if arrival.user.is_some() || arrival.unshare != 0 {
         builder.send(&(), &[]).doing("reach the builder")?;
     }
     let Some(Received { message: ready, descriptors }) = builder.receive::<Ready>().doing("wait for the builder")?

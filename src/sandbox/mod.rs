@@ -4,6 +4,7 @@
 //! The sandbox executes an OCI runtime Spec. It knows nothing of command lines and of how images
 //! got into the store.
 
+mod accounts;
 pub mod anchor;
 mod become_process;
 mod builder;
@@ -11,6 +12,7 @@ pub mod caps;
 mod channel;
 pub mod client;
 mod copy;
+mod creator;
 pub mod devices;
 mod door;
 pub mod exec;
@@ -42,6 +44,7 @@ pub mod seccomp;
 mod secrets;
 mod session;
 pub mod setup;
+pub mod shifting;
 pub mod stage;
 mod streams;
 mod supervisor;

@@ -8,6 +8,7 @@ use super::needs::MountNeeds;
 use super::network::NetworkPlan;
 use super::seccomp::Filter;
 use crate::spec::config::{ContainerId, SecretUse};
+use crate::spec::identity::Identity;
 use crate::spec::signal::Signal;
 
 /// Everything a supervisor needs to know about its container.
@@ -24,6 +25,8 @@ pub struct Plan {
     pub mounted: Option<PathBuf>,
     /// `user[:group]` as asked for.
     pub user: String,
+    /// The id map, groups and accounts.
+    pub identity: Identity,
     /// Run our reaper as pid 1, with the command as its child.
     pub init: bool,
     /// None when unconfined.
@@ -59,8 +62,8 @@ pub struct LogPlan {
 /// What lies below the container's writable layer.
 #[derive(Debug)]
 pub enum RootPlan {
-    /// Extracted layers, lowest first.
-    Layers(Vec<PathBuf>),
+    /// Extracted layers, lowest first, and where the content of files lies that are stubs in them.
+    Layers { lowers: Vec<PathBuf>, data: Option<PathBuf> },
     /// A directory of the host.
     Directory(PathBuf),
 }

@@ -27,6 +27,8 @@ use crate::sys::mount::attr;
 pub struct Layout<'a> {
     /// Lowest first.
     pub lowers: &'a [PathBuf],
+    /// Where the content lies of files that are stubs in `lowers`.
+    pub data: Option<&'a Path>,
     pub upper: &'a Path,
     pub work: &'a Path,
     /// Where the result is to be mounted.
@@ -98,11 +100,14 @@ impl Driver for Overlay {
 
     fn mount(&self, layout: &Layout<'_>) -> io::Result<()> {
         let lowers = layout.lowers.iter().rev().map(|path| Handle::open(path)).collect::<io::Result<Vec<_>>>()?;
+        let data = layout.data.map(Handle::open).transpose()?;
         let (upper, work) = (Handle::open(layout.upper)?, Handle::open(layout.work)?);
-        match mount_overlay(&lowers, Some((&upper, &work))) {
+        match mount_overlay(&lowers, data.as_ref(), Some((&upper, &work))) {
             Ok(mount) => Ok(move_mount(&mount, c"", CWD, layout.merged, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?),
             // Linux before 6.7 has no lowerdir+ and takes at most 255 bytes a parameter.
-            Err(Errno::INVAL) => Ok(mount_overlay_by_page(&lowers, Some((&upper, &work)), layout.merged)?),
+            Err(Errno::INVAL) if data.is_none() => {
+                Ok(mount_overlay_by_page(&lowers, Some((&upper, &work)), layout.merged)?)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -134,7 +139,7 @@ pub fn mount_read_only(lowers: &[PathBuf], target: &Path) -> io::Result<()> {
         return Ok(move_mount(&tree, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?);
     }
     let handles = lowers.iter().rev().map(|path| Handle::open(path)).collect::<io::Result<Vec<_>>>()?;
-    let mounted = match mount_overlay(&handles, None) {
+    let mounted = match mount_overlay(&handles, None, None) {
         Ok(mount) => move_mount(&mount, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH),
         Err(Errno::INVAL) => mount_overlay_by_page(&handles, None, target),
         Err(error) => Err(error),
@@ -150,12 +155,19 @@ pub fn mount_read_only(lowers: &[PathBuf], target: &Path) -> io::Result<()> {
 }
 
 /// An overlay, over a writable directory with its work directory if there is one.
-fn mount_overlay(lowers: &[Handle], writable: Option<(&Handle, &Handle)>) -> Result<OwnedFd, Errno> {
+fn mount_overlay(
+    lowers: &[Handle],
+    data: Option<&Handle>,
+    writable: Option<(&Handle, &Handle)>,
+) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), c"source", c"overlay")?;
     fsconfig_set_flag(context.as_fd(), c"userxattr")?;
     for lower in lowers {
         fsconfig_set_string(context.as_fd(), c"lowerdir+", lower.path.as_c_str())?;
+    }
+    if let Some(data) = data {
+        fsconfig_set_string(context.as_fd(), c"datadir+", data.path.as_c_str())?;
     }
     if let Some((upper, work)) = writable {
         fsconfig_set_string(context.as_fd(), c"upperdir", upper.path.as_c_str())?;
@@ -163,6 +175,12 @@ fn mount_overlay(lowers: &[Handle], writable: Option<(&Handle, &Handle)>) -> Res
     }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+/// Mounts, unattached, what overlayfs makes of stubs and their content; the caller is in U and in a
+/// mount namespace of it.
+pub fn mount_stubs(stubs: &Path, data: &Path) -> io::Result<OwnedFd> {
+    Ok(mount_overlay(&[Handle::open(stubs)?], Some(&Handle::open(data)?), None)?)
 }
 
 fn mount_overlay_by_page(lowers: &[Handle], writable: Option<(&Handle, &Handle)>, merged: &Path) -> Result<(), Errno> {

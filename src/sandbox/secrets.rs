@@ -73,16 +73,16 @@ fn lay_out(place: &Path, files: &[(&SecretUse, Vec<u8>)], maps: &IdMaps) -> Resu
     let (mut detached, mut usual) = (Vec::new(), false);
     for (index, (secret, bytes)) in files.iter().enumerate() {
         let SecretForm::Mount { target, uid, gid, mode } = &secret.form else { continue };
-        if !maps.has_uid(*uid) || !maps.has_gid(*gid) {
+        let (Some(owner), Some(group)) = (maps.outer_uid(*uid), maps.outer_gid(*gid)) else {
             return Err(SetupError::new(format!(
                 "secret {:?}: user {uid}:{gid} is outside the ids mapped into containers",
                 secret.name
             )));
-        }
+        };
         let below = target.strip_prefix(DIRECTORY).and_then(|rest| rest.strip_prefix('/'));
         usual |= below.is_some();
         let name = below.map_or_else(|| PathBuf::from(index.to_string()), |rest| Path::new(USUAL).join(rest));
-        let made = make_file(tmpfs.as_fd(), &name, bytes, (*uid, *gid, *mode));
+        let made = make_file(tmpfs.as_fd(), &name, bytes, (owner, group, *mode));
         made.doing(format_args!("make the file of secret {:?}", secret.name))?;
         if below.is_none() {
             detached.push(clone(&place.join(name), target, false)?);

@@ -54,6 +54,9 @@ pub struct ResolvedUser {
     /// Always holds `gid` too, so that group-negative modes hold.
     pub groups: Vec<u32>,
     pub home: String,
+    /// The supplementary groups of who called stay; `groups` are not set.
+    #[serde(default)]
+    pub keep_groups: bool,
 }
 
 /// From the builder or the init to the supervisor. The channel's end means the init was executed.

@@ -380,7 +380,8 @@ fn save_spec(plan: &Plan, user: &ResolvedUser) -> io::Result<()> {
     if plan.is_private(Namespace::User)
         && let Some(linux) = spec.linux_mut()
     {
-        let maps = idmap::IdMaps::of_self()?.identity_below();
+        let outer = idmap::IdMaps::of_self()?;
+        let maps = outer.below(plan.identity.maps.as_ref()).map_err(io::Error::other)?;
         linux.set_uid_mappings(Some(oci_mappings(&maps.uids)?));
         linux.set_gid_mappings(Some(oci_mappings(&maps.gids)?));
     }

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::idmap::IdMaps;
+use super::idmap::{self, IdMaps};
 use super::setup::{Doing, ResolvedUser, SetupError};
 use super::tree::Root;
+use crate::spec::identity::Identity;
 
 /// Account files are the image's: never believed beyond these bounds.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -15,21 +16,38 @@ const LINES_LIMIT: usize = 10_000;
 
 /// Looks up `asked` (`user[:group]`, names or numbers, empty for root). Digits mean a number, never
 /// a name; a number need not exist.
-pub fn resolve(root: &Root, asked: &str, maps: &IdMaps) -> Result<ResolvedUser, SetupError> {
+pub fn resolve(root: &Root, asked: &str, identity: &Identity, maps: &IdMaps) -> Result<ResolvedUser, SetupError> {
     let passwd = read(root, "/etc/passwd")?;
     let group = read(root, "/etc/group")?;
     let user = resolve_in(asked, &passwd, &group)?;
     if !maps.has_uid(user.uid) || !maps.has_gid(user.gid) {
-        return Err(SetupError::new(format!(
-            "user {}:{} is outside the ids mapped into containers: add subordinate ids in /etc/subuid and /etc/subgid",
-            user.uid, user.gid
-        )));
+        return Err(unmapped(&format!("user {}:{}", user.uid, user.gid), identity, maps));
     }
-    let groups = user.groups.iter().copied().filter(|&gid| maps.has_gid(gid)).collect();
-    Ok(ResolvedUser { groups, ..user })
+    let mut groups: Vec<u32> = user.groups.iter().copied().filter(|&gid| maps.has_gid(gid)).collect();
+    for name in &identity.groups {
+        let gid = find_group(name, &group)?;
+        if !maps.has_gid(gid) {
+            return Err(unmapped(&format!("group {gid}"), identity, maps));
+        }
+        if !groups.contains(&gid) {
+            groups.push(gid);
+        }
+    }
+    Ok(ResolvedUser { groups, keep_groups: identity.keep_groups, ..user })
 }
 
-fn read(root: &Root, path: &str) -> Result<String, SetupError> {
+/// Names the map that an id is not in.
+fn unmapped(what: &str, identity: &Identity, maps: &IdMaps) -> SetupError {
+    let cure = match identity.maps {
+        Some(_) => "choose another id or a larger map",
+        None => "add subordinate ids in /etc/subuid and /etc/subgid",
+    };
+    let (uids, gids) = (idmap::shown(&maps.uids), idmap::shown(&maps.gids));
+    SetupError::new(format!("{what} is outside the ids mapped into the container (uids {uids}; gids {gids}): {cure}"))
+}
+
+/// The text of an account file; empty when there is none.
+pub fn read(root: &Root, path: &str) -> Result<String, SetupError> {
     // NONBLOCK: a FIFO in its place must not hang us.
     let file = match root.open_at(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Ok(file) => std::fs::File::from(file),
@@ -49,14 +67,16 @@ fn read(root: &Root, path: &str) -> Result<String, SetupError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-struct PasswdLine<'a> {
-    name: &'a str,
-    uid: u32,
+/// What counts of a line of /etc/passwd.
+pub struct PasswdLine<'a> {
+    pub name: &'a str,
+    pub uid: u32,
     gid: u32,
     home: &'a str,
 }
 
-fn passwd_lines(text: &str) -> impl Iterator<Item = PasswdLine<'_>> {
+/// The lines of an /etc/passwd that make sense.
+pub fn passwd_lines(text: &str) -> impl Iterator<Item = PasswdLine<'_>> {
     text.lines().take(LINES_LIMIT).filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -66,7 +86,8 @@ fn passwd_lines(text: &str) -> impl Iterator<Item = PasswdLine<'_>> {
     })
 }
 
-fn group_lines(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
+/// Name, gid and members of each line of an /etc/group that makes sense.
+pub fn group_lines(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     text.lines().take(LINES_LIMIT).filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -75,7 +96,8 @@ fn group_lines(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     })
 }
 
-fn resolve_in(asked: &str, passwd: &str, group: &str) -> Result<ResolvedUser, SetupError> {
+/// Looks a user up in these texts, mapped or not.
+pub fn resolve_in(asked: &str, passwd: &str, group: &str) -> Result<ResolvedUser, SetupError> {
     let (user, explicit_group) = match asked.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (asked, None),
@@ -97,7 +119,7 @@ fn resolve_in(asked: &str, passwd: &str, group: &str) -> Result<ResolvedUser, Se
     if !groups.contains(&gid) {
         groups.insert(0, gid);
     }
-    Ok(ResolvedUser { uid: line.uid, gid, groups, home })
+    Ok(ResolvedUser { uid: line.uid, gid, groups, home, keep_groups: false })
 }
 
 fn find_group(name: &str, group: &str) -> Result<u32, SetupError> {

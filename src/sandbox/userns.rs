@@ -240,6 +240,17 @@ pub fn start_inside(store: &Store, work: impl FnOnce()) -> Result<()> {
     Ok(())
 }
 
+/// The maps of U: its own, or those it will have when it is made.
+pub fn maps(store: &Store) -> Result<IdMaps> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(IdMaps::of_self()?);
+    }
+    match find(store)? {
+        Some(member) => Ok(IdMaps::of(member.pid)?),
+        None => Ok(making::expected()),
+    }
+}
+
 /// Whether U maps one id only, for want of subordinate ids. Known while a process in it lives.
 pub fn is_single(store: &Store) -> Result<bool> {
     if rustix::process::geteuid().is_root() {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::device::Devices;
 use super::digest::Digest;
+use super::identity::Identity;
 use super::log::LogConfig;
 use super::mount::{FoundImage, ImageVolumes, Mount, MountKind};
 pub use super::network::NetworkMode;
@@ -179,6 +180,9 @@ pub struct ContainerConfig {
     pub log: LogConfig,
     /// `--userns host`: the container shares the user's namespace instead of a child of it.
     pub userns_host: bool,
+    /// Id map, groups, accounts, umask.
+    #[serde(default)]
+    pub identity: Identity,
     /// `--cidfile`, for inspect.
     pub cidfile: Option<PathBuf>,
     /// Extra `/etc/hosts` lines: (name, address); the address may be `host-gateway`.

@@ -15,6 +15,7 @@ use super::config::{
     CapabilityChanges, ContainerConfig, ContainerId, Devices, DnsConfig, Link, NamespaceMode, NetworkMode, RootSource,
     SecretUse, Storage,
 };
+use super::identity::{AutoOptions, Identity};
 use super::image::{Defaults, ImageConfig};
 use super::log::LogConfig;
 use super::mount::{self, InvalidMount, Mount};
@@ -32,7 +33,7 @@ pub use streams::{InvalidStream, StandardStream};
 
 pub use modes::{
     HOST_GATEWAY, InvalidMode, PullPolicy, parse_expose, parse_extra_hosts, parse_ipc, parse_pid, parse_sysctl,
-    parse_userns, parse_uts,
+    parse_uts,
 };
 
 /// What `run` and `create` were asked for. A `Default` is a command line with nothing on it.
@@ -82,6 +83,9 @@ pub struct CreateRequest {
     pub network: NetworkMode,
     pub log: LogConfig,
     pub userns_host: bool,
+    pub identity: Identity,
+    /// Ids that are to be leased.
+    pub auto: Option<AutoOptions>,
     /// (name, address); the address may be `host-gateway`.
     pub extra_hosts: Vec<(String, String)>,
     /// The image's /etc/hosts stays.
@@ -174,7 +178,7 @@ pub fn resolve(
         env,
         environment,
         working_dir: working_dir(request.workdir, &image)?,
-        user: request.user.unwrap_or(image.user),
+        user: user(request.user, &request.identity, image.user),
         hostname,
         tty: request.tty,
         open_stdin: request.interactive,
@@ -203,6 +207,7 @@ pub fn resolve(
         network: request.network,
         log: request.log,
         userns_host: request.userns_host,
+        identity: request.identity,
         cidfile: request.cidfile,
         extra_hosts: request.extra_hosts,
         no_hosts: request.no_hosts,
@@ -254,6 +259,12 @@ fn hostname(request: &CreateRequest, base: &Base<'_>, id: &ContainerId) -> Resul
         }
         None => Ok(base.donor_name.unwrap_or(id.short()).to_owned()),
     }
+}
+
+/// Who keeps an id of his own is that user inside.
+fn user(asked: Option<String>, identity: &Identity, image: String) -> String {
+    let caller = identity.caller.as_ref().map(|caller| format!("{}:{}", caller.uid, caller.gid));
+    asked.or(caller).unwrap_or(image)
 }
 
 fn working_dir(asked: Option<String>, image: &Defaults) -> Result<String, CreateError> {
@@ -360,7 +371,7 @@ fn refuse_nul(config: &ContainerConfig) -> Result<(), CreateError> {
     let argv = config.argv();
     let settings = config.sysctls.iter().flat_map(|(key, value)| [key, value]);
     let texts = argv.iter().chain(&config.env).chain([&config.working_dir, &config.user]).chain(settings);
-    match texts.into_iter().find(|text| text.contains('\0')) {
+    match texts.chain(&config.identity.groups).find(|text| text.contains('\0')) {
         Some(text) => Err(CreateError::Nul(printable(text))),
         None => Ok(()),
     }

@@ -13,6 +13,7 @@ pub mod device;
 pub mod digest;
 pub mod env;
 pub mod event;
+pub mod identity;
 pub mod image;
 pub mod log;
 pub mod mount;

@@ -68,6 +68,7 @@ pub struct HostFacts {
 /// Paths of other containers' namespaces, as in `/proc/PID/ns/pid`.
 #[derive(Clone, Debug, Default)]
 pub struct JoinedNamespaces {
+    pub user: Option<PathBuf>,
     pub pid: Option<PathBuf>,
     pub ipc: Option<PathBuf>,
     pub uts: Option<PathBuf>,
@@ -96,6 +97,7 @@ pub fn runtime_spec(config: &ContainerConfig, facts: &HostFacts) -> Result<Spec,
         .set_root(Some(root))
         .set_process(Some(process(config, facts)?))
         .set_hostname((config.uts == NamespaceMode::Private).then(|| config.hostname.clone()))
+        .set_domainname(Some(config.identity.domainname.clone()).filter(|name| !name.is_empty()))
         .set_mounts(Some(mounts::all(config, facts)))
         .set_annotations(Some(annotations).filter(|map: &std::collections::HashMap<_, _>| !map.is_empty()))
         .set_linux(Some(linux(config, facts)?));
@@ -105,7 +107,7 @@ pub fn runtime_spec(config: &ContainerConfig, facts: &HostFacts) -> Result<Spec,
 fn process(config: &ContainerConfig, facts: &HostFacts) -> Result<Process, SpecError> {
     let (uid, gid) = numeric_user(&config.user).unwrap_or((0, 0));
     let mut user = User::default();
-    user.set_uid(uid).set_gid(gid).set_umask(Some(0o022));
+    user.set_uid(uid).set_gid(gid).set_umask(Some(config.identity.umask.unwrap_or(0o022)));
     let cwd = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
     let mut process = Process::default();
     process
@@ -176,7 +178,7 @@ fn rlimit(name: &str, soft: u64, hard: u64) -> Result<PosixRlimit, SpecError> {
 }
 
 fn linux(config: &ContainerConfig, facts: &HostFacts) -> Result<Linux, SpecError> {
-    let own_ids = !config.userns_host;
+    let own_ids = !config.userns_host && config.identity.joined.is_none();
     let map = |extents: &[(u32, u32, u32)]| extents.iter().map(id_mapping).collect::<Result<Vec<_>, _>>();
     let mut linux = Linux::default();
     linux
@@ -217,7 +219,7 @@ fn namespaces(config: &ContainerConfig, facts: &HostFacts) -> Vec<LinuxNamespace
         namespaces.push(namespace);
     };
     if !config.userns_host {
-        add(LinuxNamespaceType::User, None);
+        add(LinuxNamespaceType::User, facts.joined.user.clone());
     }
     for (kind, mode, joined) in [
         (LinuxNamespaceType::Pid, &config.pid, &facts.joined.pid),

@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use super::images::NameRecord;
 use super::lock::FileLock;
 use super::record::Quarantined;
+use super::shifted::{self, ShiftedLayer};
 use super::staging::{self, Cleanup};
 use super::usage::LayerBlocks;
 use super::{Store, fs};
@@ -112,6 +113,7 @@ pub fn collect(store: &Store) -> Result<Collected> {
         collected.blocked_by = blocked_by;
         if collected.blocked_by.is_empty() {
             drop_layers(store, &roots, &mut collected)?;
+            drop_shifted(store, |layer| roots.contains(&layer.chain_id)).context("delete shifted layers")?;
             drop_blobs(store, &roots, &mut collected).context("delete blobs")?;
         }
     }
@@ -161,6 +163,29 @@ fn drop_layers(store: &Store, roots: &HashSet<Digest>, collected: &mut Collected
         collected.layers.push(layer);
     }
     Ok(())
+}
+
+/// Moves shifted layers out of sight, but those to keep.
+fn drop_shifted(store: &Store, keep: impl Fn(&ShiftedLayer) -> bool) -> io::Result<()> {
+    for layer in store.all_shifted()?.iter().filter(|layer| !keep(layer)) {
+        // The trash's lock ends here and leaves it to the sweep.
+        let _trash = store.discard_shifted(layer)?;
+    }
+    shifted::remove_empty(store)
+}
+
+/// Removes the shifted layers that no container uses. Files of mapped ids may be left in `staging`.
+pub fn collect_shifted(store: &Store) -> Result<Cleanup> {
+    {
+        let _gc = exclusive(store).context("lock the store for collection")?;
+        let (containers, damaged) = store.containers().list()?;
+        // It is unknown what one uses that cannot be read.
+        if damaged.is_empty() {
+            let used: HashSet<ShiftedLayer> = containers.iter().flat_map(ShiftedLayer::of_container).collect();
+            drop_shifted(store, |layer| used.contains(layer)).context("delete shifted layers")?;
+        }
+    }
+    staging::sweep(store).context("sweep staging")
 }
 
 fn drop_blobs(store: &Store, roots: &HashSet<Digest>, collected: &mut Collected) -> io::Result<()> {

@@ -33,6 +33,7 @@ pub mod record;
 pub mod registry;
 pub mod remove;
 pub mod secrets;
+pub mod shifted;
 pub mod staging;
 #[cfg(test)]
 pub(crate) mod testing;

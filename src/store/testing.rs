@@ -99,6 +99,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         network: NetworkMode::None,
         log: LogConfig::default(),
         userns_host: false,
+        identity: crate::spec::identity::Identity::default(),
         cidfile: None,
         extra_hosts: Vec::new(),
         no_hosts: false,

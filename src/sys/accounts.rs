@@ -59,6 +59,47 @@ pub fn accounts() -> Vec<(String, u32)> {
     text.lines().filter_map(parse).collect()
 }
 
+/// What counts of a line of /etc/passwd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub comment: String,
+    pub home: String,
+}
+
+/// The account of the host by that name, or by that number.
+pub fn find(name: &str) -> Option<Entry> {
+    let text = read_limited(Path::new("/etc/passwd")).ok()?;
+    let entries: Vec<Entry> = text.lines().filter_map(entry).collect();
+    let by_name = entries.iter().find(|entry| entry.name == name);
+    let number = name.parse::<u32>().ok();
+    by_name.or_else(|| entries.iter().find(|entry| Some(entry.uid) == number)).cloned()
+}
+
+fn entry(line: &str) -> Option<Entry> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let field = |index: usize| fields.get(index).map(|field| (*field).to_owned());
+    Some(Entry {
+        name: field(0)?,
+        uid: field(2)?.parse().ok()?,
+        gid: field(3)?.parse().ok()?,
+        comment: field(4)?,
+        home: field(5)?,
+    })
+}
+
+/// The name of the host's group `gid`.
+pub fn group_name(gid: u32) -> Option<String> {
+    let text = read_limited(Path::new("/etc/group")).ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(gid)).then(|| name.to_owned())
+    })
+}
+
 /// The login name of `uid` from /etc/passwd.
 pub fn login_name(uid: u32) -> Option<String> {
     passwd_field(uid, 0)

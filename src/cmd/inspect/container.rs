@@ -9,6 +9,7 @@ use super::endpoints::{self, Facts};
 use super::mounts;
 use crate::spec::config::{ContainerConfig, NamespaceMode};
 use crate::spec::device::{CdiName, DevicePath};
+use crate::spec::identity::{Extent, Maps};
 use crate::spec::log::LogDriver;
 use crate::spec::mount::{Flag, Mount, MountKind};
 use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
@@ -130,12 +131,14 @@ fn host_config(config: &ContainerConfig, network: &Facts) -> Value {
     if !tmpfs.is_empty() {
         all.insert("Tmpfs".to_owned(), Value::Object(tmpfs));
     }
+    let mappings = config.identity.maps.as_ref().map(id_mappings);
     let sysctls = (!config.sysctls.is_empty()).then(|| json!(config.sysctls));
     all.extend(object([
         ("UTSMode", json!(namespace(&config.uts, ""))),
-        ("UsernsMode", json!(if config.userns_host { "host" } else { "" })),
+        ("UsernsMode", json!(userns(config))),
         ("ShmSize", json!(config.shm_size)),
     ]));
+    all.extend(mappings.map(|mappings| ("IDMappings".to_owned(), mappings)));
     all.extend(sysctls.map(|settings| ("Sysctls".to_owned(), settings)));
     all.extend(object([("Runtime", json!("rbox")), ("Isolation", json!(""))]));
     all.extend(resources(config));
@@ -161,7 +164,7 @@ fn isolation(config: &ContainerConfig, links: &[String]) -> Map<String, Value> {
         ("DnsOptions", json!(config.dns.options)),
         ("DnsSearch", json!(config.dns.search)),
         ("ExtraHosts", or_null(&hosts)),
-        ("GroupAdd", Value::Null),
+        ("GroupAdd", or_null(&groups(config))),
         ("IpcMode", json!(namespace(&config.ipc, "private"))),
         ("Cgroup", json!("")),
         ("Links", or_null(links)),
@@ -172,6 +175,28 @@ fn isolation(config: &ContainerConfig, links: &[String]) -> Map<String, Value> {
         ("ReadonlyRootfs", json!(config.read_only)),
         ("SecurityOpt", or_null(&config.security_opt)),
     ])
+}
+
+fn groups(config: &ContainerConfig) -> Vec<String> {
+    let kept = config.identity.keep_groups.then(|| "keep-groups".to_owned());
+    config.identity.groups.iter().cloned().chain(kept).collect()
+}
+
+/// As typed; podman says `private` where maps were given one by one.
+fn userns(config: &ContainerConfig) -> &str {
+    match config.identity.userns.as_str() {
+        "" if config.userns_host => "host",
+        "" if config.identity.maps.is_some() => "private",
+        typed => typed,
+    }
+}
+
+/// podman's: `INSIDE:OUTSIDE:COUNT`, outside being ids of the user's namespace.
+fn id_mappings(maps: &Maps) -> Value {
+    let lines = |extents: &[Extent]| -> Vec<String> {
+        extents.iter().map(|extent| format!("{}:{}:{}", extent.inside, extent.outside, extent.count)).collect()
+    };
+    json!({"UidMap": lines(&maps.uids), "GidMap": lines(&maps.gids)})
 }
 
 /// Limits on resources: none can be asked for yet but ulimits.
@@ -270,7 +295,7 @@ fn process_config(config: &ContainerConfig) -> Value {
     let [stdin, stdout, stderr] = config.attach;
     let mut all = object([
         ("Hostname", json!(config.hostname)),
-        ("Domainname", json!("")),
+        ("Domainname", json!(config.identity.domainname)),
         ("User", json!(config.user)),
         ("AttachStdin", json!(stdin)),
         ("AttachStdout", json!(stdout)),

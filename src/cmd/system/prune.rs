@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::cmd::prune::{PruneOptions, Report, prune_containers, prune_images};
-use crate::cmd::{Context, network};
+use crate::cmd::{Context, finish_cleanup, network};
+use crate::sandbox::measure;
+use crate::store::gc;
 
 /// Remove stopped containers, unused networks and unused images
 #[derive(clap::Args, Debug)]
@@ -33,7 +35,25 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     prune_containers(context, &selection, &mut report)?;
     network::prune::prune(context, &selection, &mut report)?;
     prune_images(context, args.all, &selection, &mut report)?;
+    if args.options.filter.is_empty() {
+        prune_shifted(context, &mut report)?;
+    }
     report.finish()
+}
+
+/// Removes the layers for other ids that no container uses; they are made again when one does.
+fn prune_shifted(context: &Context, report: &mut Report) -> Result<()> {
+    let store = context.store()?;
+    let bytes = || -> Result<u64> {
+        let paths: Vec<_> = store.all_shifted()?.iter().map(|layer| store.shifted_path(layer)).collect();
+        Ok(if paths.is_empty() { 0 } else { measure::sizes(store, &paths)?.iter().sum() })
+    };
+    let before = bytes()?;
+    if before > 0 {
+        finish_cleanup(context, gc::collect_shifted(store)?)?;
+        report.reclaimed += before.saturating_sub(bytes()?);
+    }
+    Ok(())
 }
 
 impl Args {

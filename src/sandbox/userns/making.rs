@@ -75,10 +75,8 @@ impl Making {
     /// Starts it; the caller has one thread.
     pub fn start() -> Result<Self> {
         let holder = Holder::new()?;
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let name = accounts::login_name(uid);
-        let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
-        let (subuids, subgids) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
+        let (uid, gid) = own_ids();
+        let (subuids, subgids) = granted(uid);
         if subuids.is_empty() || subgids.is_empty() {
             map_single(holder.pid, uid, gid)?;
             let warning = Some(format!("only one user exists in containers: {}", subordinate::none()));
@@ -105,6 +103,30 @@ impl Making {
                 holder.release();
                 bail!("cannot map the ids of containers: {}", helpers::blame(&error.to_string()))
             }
+        }
+    }
+}
+
+fn own_ids() -> (u32, u32) {
+    (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
+}
+
+type Ranges = Vec<(u32, u32)>;
+
+/// The subordinate uids and gids of a user.
+fn granted(uid: u32) -> (Ranges, Ranges) {
+    let name = accounts::login_name(uid);
+    let ranges = |file: &str| accounts::subordinate_ranges(Path::new(file), uid, name.as_deref());
+    (ranges("/etc/subuid"), ranges("/etc/subgid"))
+}
+
+/// The maps that it will have if its helpers succeed.
+pub fn expected() -> IdMaps {
+    let (uid, gid) = own_ids();
+    match granted(uid) {
+        (subuids, subgids) if subuids.is_empty() || subgids.is_empty() => IdMaps::single(uid, gid),
+        (subuids, subgids) => {
+            IdMaps { uids: idmap::with_ranges(uid, &subuids), gids: idmap::with_ranges(gid, &subgids) }
         }
     }
 }

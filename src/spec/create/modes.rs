@@ -1,4 +1,4 @@
-//! Values of `--pid`, `--ipc`, `--uts`, `--userns`, `--pull`, `--add-host`, `--expose`
+//! Values of `--pid`, `--ipc`, `--uts`, `--pull`, `--add-host`, `--expose`
 //! and `--sysctl`.
 
 use std::net::IpAddr;
@@ -17,8 +17,6 @@ pub enum InvalidMode {
     Uts,
     #[error("Invalid IPC mode: {0}")]
     Ipc(String),
-    #[error("--userns: invalid USER mode")]
-    User,
     #[error("invalid pull option: '{0}': must be one of \"always\", \"missing\" or \"never\"")]
     Pull(String),
     #[error("bad format for add-host: {0:?}")]
@@ -64,15 +62,6 @@ fn common(text: &str, find: Find<'_>) -> Result<Option<NamespaceMode>, InvalidMo
             Some(name) => Ok(Some(NamespaceMode::Container(find(name).map_err(InvalidMode::Container)?))),
             None => Ok(None),
         },
-    }
-}
-
-/// `--userns`: whether it is `host`; empty and `private` are the default.
-pub fn parse_userns(text: &str) -> Result<bool, InvalidMode> {
-    match text {
-        "" | "private" => Ok(false),
-        "host" => Ok(true),
-        _ => Err(InvalidMode::User),
     }
 }
 
@@ -179,8 +168,6 @@ mod tests {
 
     #[test]
     fn other_modes() {
-        assert_eq!(parse_userns("host"), Ok(true));
-        assert_eq!(parse_userns("keep-id"), Err(InvalidMode::User));
         assert_eq!("always".parse(), Ok(PullPolicy::Always));
         let message = "foo".parse::<PullPolicy>().unwrap_err().to_string();
         assert_eq!(message, "invalid pull option: 'foo': must be one of \"always\", \"missing\" or \"never\"");

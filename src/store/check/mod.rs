@@ -15,6 +15,7 @@ use super::Store;
 use super::containers::{self, names};
 use super::images::{ImageLayer, NameRecord};
 use super::record::{Quarantined, RecordError};
+use super::shifted::ShiftedLayer;
 use super::staging;
 use crate::spec::config::ContainerId;
 use crate::spec::digest::Digest;
@@ -41,6 +42,8 @@ pub enum Finding {
         /// How to extract it again.
         source: Option<ImageLayer>,
     },
+    /// A layer for other ids.
+    Shifted { layer: ShiftedLayer, why: String },
     /// A container whose `config.json` cannot be used.
     ContainerConfig(Quarantined),
     /// A container whose `state.json` cannot be used.
@@ -68,6 +71,9 @@ impl fmt::Display for Finding {
             Self::ImageUnusable { image, why } => write!(f, "image {image} cannot be used: {why}"),
             Self::ImageRecord(Quarantined { id, why }) => write!(f, "image name record {id}: {why}"),
             Self::Layer { chain_id, user, why, .. } => write!(f, "layer {chain_id} of {user}: {why}"),
+            Self::Shifted { layer: ShiftedLayer { key, chain_id }, why } => {
+                write!(f, "layer {chain_id} for the id map {key}: {why}")
+            }
             Self::ContainerConfig(Quarantined { id, why }) | Self::ContainerState(Quarantined { id, why }) => {
                 write!(f, "container {id}: {why}")
             }
@@ -101,6 +107,9 @@ pub fn check_records(store: &Store) -> Result<Vec<Finding>> {
     findings.extend(damaged.into_iter().map(Finding::ListRecord));
     let (_, damaged) = store.secrets().list()?;
     findings.extend(damaged.into_iter().map(Finding::SecretRecord));
+    for layer in store.all_shifted().context("list shifted layers")? {
+        findings.extend(store.shifted_fault(&layer).map(|why| Finding::Shifted { layer, why }));
+    }
     match staging::count_abandoned(store).context("read staging")? {
         0 => {}
         entries => findings.push(Finding::Staging { entries }),

@@ -70,6 +70,11 @@ fn repair_finding(
             extract(store, layer, unpacker, options)?;
             Ok("extracted again".to_owned())
         }
+        Finding::Shifted { layer, .. } => {
+            // Files of mapped ids stay in the trash until a sweep in the user namespace.
+            let _ = store.discard_shifted(layer)?.delete()?;
+            Ok("removed: it is made again when it is needed".to_owned())
+        }
         Finding::ContainerConfig(record) => set_aside_container(store, &record.id.parse()?),
         Finding::ContainerState(record) => reset_state(store, &record.id.parse()?),
         Finding::NameDangling { name } => {

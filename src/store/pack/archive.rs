@@ -40,6 +40,8 @@ pub(super) struct Archive<W: Write> {
     links: HashMap<(u64, u64), Vec<u8>>,
     content: Content,
     packed: Packed,
+    /// Whose file capabilities are those of root.
+    root: u32,
 }
 
 /// What a header says beside the path.
@@ -57,9 +59,9 @@ struct Meta<'a> {
 }
 
 impl<W: Write> Archive<W> {
-    pub fn new(out: W, options: PackOptions) -> Self {
+    pub fn new(out: W, options: PackOptions, root: u32) -> Self {
         let out = BufWriter::with_capacity(BUFFER, out);
-        Self { out, options, links: HashMap::new(), content: Content::default(), packed: Packed::default() }
+        Self { out, options, links: HashMap::new(), content: Content::default(), packed: Packed::default(), root }
     }
 
     /// Ends the archive.
@@ -79,7 +81,7 @@ impl<W: Write> Archive<W> {
     }
 
     fn directory(&mut self, path: &[u8], stat: &Stat, directory: BorrowedFd<'_>) -> Result<()> {
-        let xattrs = xattrs(directory)?;
+        let xattrs = xattrs(directory, self.root)?;
         let path = if path.is_empty() { b"./".to_vec() } else { [path, b"/"].concat() };
         self.header(&path, &Meta { xattrs, ..self.meta(EntryType::Directory, stat) })
     }
@@ -117,9 +119,11 @@ impl<W: Write> Archive<W> {
         if self.link_to_earlier(path, listed)? {
             return Ok(());
         }
-        let Some((file, stat)) = open_regular(directory, name)? else { return Ok(()) };
+        let Some((file, mut stat)) = open_regular(directory, name)? else { return Ok(()) };
+        // Who was listed is whom the container sees.
+        (stat.st_uid, stat.st_gid) = (listed.st_uid, listed.st_gid);
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let xattrs = xattrs(file.as_fd())?;
+        let xattrs = xattrs(file.as_fd(), self.root)?;
         self.header(path, &Meta { size, xattrs, ..self.meta(EntryType::Regular, &stat) })?;
         self.content.copy(&file, &stat, &mut self.out).context(WRITING)?;
         self.pad(size)?;

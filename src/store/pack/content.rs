@@ -88,8 +88,9 @@ fn zeros(mut count: u64, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The attributes of an open file or directory that a layer keeps, sorted by name.
-pub(super) fn xattrs(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+/// The attributes of an open file or directory that a layer keeps, sorted by name. `root` is who is
+/// root to the container.
+pub(super) fn xattrs(file: BorrowedFd<'_>, root: u32) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut names = [0u8; 1024];
     let listed = match rustix::fs::flistxattr(file, &mut names[..]) {
         Ok(length) => names[..length].to_vec(),
@@ -100,11 +101,24 @@ pub(super) fn xattrs(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut found = Vec::new();
     for name in listed.split(|&byte| byte == 0).filter(|name| is_kept(name)) {
         if let Some(value) = value(file, name)? {
+            let value = if name == b"security.capability" { of_any_root(value, root) } else { value };
             found.push((name.to_owned(), value));
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// File capabilities (capabilities(7)) that are the container root's, as an image has them: version 3,
+/// which names the root, becomes version 2.
+fn of_any_root(value: Vec<u8>, root: u32) -> Vec<u8> {
+    const VERSION_3: u8 = 3;
+    match value.last_chunk() {
+        Some(id) if value.len() == 24 && value[3] == VERSION_3 && u32::from_le_bytes(*id) == root => {
+            [&value[..3], &[2], &value[4..20]].concat()
+        }
+        _ => value,
+    }
 }
 
 /// The names, when they are many.

@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::spec::identity::{Extent, Maps, inverse, look_up};
+
 /// Attributes that make a directory hide what is below, by whoever may have set them.
 const OPAQUE: [&CStr; 2] = [c"user.overlay.opaque", c"trusted.overlay.opaque"];
 const OPAQUE_FUSE: [&CStr; 3] = [c"user.overlay.opaque", c"user.fuseoverlayfs.opaque", c"trusted.overlay.opaque"];
@@ -29,7 +31,36 @@ pub(super) enum Dialect {
 pub(super) struct Layer {
     directory: Rc<OwnedFd>,
     dialect: Dialect,
+    ids: Option<Rc<Ids>>,
 }
+
+/// Ids on disk as those of the images.
+#[derive(Clone, Debug)]
+pub(super) struct Ids {
+    uids: Vec<Extent>,
+    gids: Vec<Extent>,
+}
+
+impl Ids {
+    /// For files that were made by who has these maps.
+    pub fn new(maps: &Maps) -> Rc<Self> {
+        Rc::new(Self { uids: inverse(&maps.uids), gids: inverse(&maps.gids) })
+    }
+
+    /// Whose file capabilities are those of root inside.
+    pub fn root_of(maps: Option<&Maps>) -> u32 {
+        maps.and_then(|maps| look_up(&maps.uids, 0)).unwrap_or(0)
+    }
+
+    /// What no id inside stands for is shown as the kernel shows it there.
+    fn apply(&self, stat: &mut Stat) {
+        stat.st_uid = look_up(&self.uids, stat.st_uid).unwrap_or(NOBODY);
+        stat.st_gid = look_up(&self.gids, stat.st_gid).unwrap_or(NOBODY);
+    }
+}
+
+/// /proc/sys/kernel/overflowuid, everywhere.
+const NOBODY: u32 = 65_534;
 
 /// What a name of one layer is.
 #[derive(Clone, Copy, Debug)]
@@ -50,10 +81,23 @@ pub(super) struct Found<'a> {
 }
 
 impl Layer {
-    pub fn open(path: &Path, dialect: Dialect) -> Result<Self> {
+    pub fn open(path: &Path, dialect: Dialect, ids: Option<Rc<Ids>>) -> Result<Self> {
         let directory = rustix::fs::openat(CWD, path, directory_flags(), Mode::empty())
             .with_context(|| format!("open {}", path.display()))?;
-        Ok(Self { directory: Rc::new(directory), dialect })
+        Ok(Self { directory: Rc::new(directory), dialect, ids })
+    }
+
+    /// What the directory itself is.
+    pub fn stat(&self) -> Result<Stat> {
+        let mut stat = rustix::fs::fstat(self.fd())?;
+        self.translate(&mut stat);
+        Ok(stat)
+    }
+
+    fn translate(&self, stat: &mut Stat) {
+        if let Some(ids) = &self.ids {
+            ids.apply(stat);
+        }
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -79,7 +123,10 @@ impl Layer {
         let seen = stat_at(self.fd(), name)?;
         Ok(match seen {
             Some(stat) if is_whiteout(&stat) => Some(Seen::Whiteout),
-            Some(stat) => Some(Seen::File(stat)),
+            Some(mut stat) => {
+                self.translate(&mut stat);
+                Some(Seen::File(stat))
+            }
             None if self.dialect == Dialect::Fuse && stat_at(self.fd(), &fuse_whiteout(name))?.is_some() => {
                 Some(Seen::Whiteout)
             }
@@ -90,7 +137,9 @@ impl Layer {
     /// The directory `name` of this one; None when it is gone or no directory.
     pub fn descend(&self, name: &CStr) -> Result<Option<Self>> {
         match rustix::fs::openat(self.fd(), name, directory_flags(), Mode::empty()) {
-            Ok(directory) => Ok(Some(Self { directory: Rc::new(directory), dialect: self.dialect })),
+            Ok(directory) => {
+                Ok(Some(Self { directory: Rc::new(directory), dialect: self.dialect, ids: self.ids.clone() }))
+            }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("open directory {}", show(name.to_bytes()))),
         }
@@ -137,8 +186,14 @@ impl Layer {
 
 impl Level {
     /// The root of a stack of layers, topmost first.
-    pub fn open<'p>(layers: impl Iterator<Item = (&'p Path, Dialect)>) -> Result<Self> {
-        Ok(Self(layers.map(|(path, dialect)| Layer::open(path, dialect)).collect::<Result<_>>()?))
+    pub fn of(layers: Vec<Layer>) -> Self {
+        Self(layers)
+    }
+
+    /// The same with one layer more on top.
+    pub fn under(mut self, top: Layer) -> Self {
+        self.0.insert(0, top);
+        self
     }
 
     /// The topmost directory.

@@ -15,16 +15,18 @@ mod tests;
 mod walk;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+
+use crate::spec::identity::Maps;
 
 pub use changes::{Change, ChangeKind};
 
 use archive::Archive;
 use changes::{Comparison, List};
-use level::{Dialect, Layer, Level};
+use level::{Dialect, Ids, Layer, Level};
 use walk::{Rules, Walk};
 
 /// What a container's root consists of.
@@ -35,6 +37,8 @@ pub struct Tree {
     /// The layers below, lowest first.
     pub lowers: Vec<PathBuf>,
     pub form: Form,
+    /// The map of who lives in it: its writable directory has other ids than the layers.
+    pub ids: Option<Maps>,
 }
 
 /// How the writable directory says what it hides.
@@ -84,18 +88,18 @@ pub struct Packed {
 
 /// Writes what the container changed as a layer. Without a change it is an archive of no entry.
 pub fn layer(tree: &Tree, options: PackOptions, out: impl Write) -> Result<Packed> {
-    let mut archive = Archive::new(out, options);
+    let mut archive = Archive::new(out, options, Ids::root_of(tree.ids.as_ref()));
     if let Some(upper) = &tree.upper {
-        let below = Level::open(tree.lowers.iter().rev().map(|path| (path.as_path(), Dialect::Kernel)))?;
+        let below = tree.below()?;
         let rules = Rules { directory_times: true, names_hidden: false };
-        Walk::new(&mut archive, rules, tree.form).run(Layer::open(upper, tree.form.dialect())?, &below)?;
+        Walk::new(&mut archive, rules, tree.form).run(tree.writable(upper)?, &below)?;
     }
     archive.finish()
 }
 
 /// Writes the whole root.
 pub fn whole(tree: &Tree, options: PackOptions, out: impl Write) -> Result<Packed> {
-    let mut archive = Archive::new(out, options);
+    let mut archive = Archive::new(out, options, Ids::root_of(tree.ids.as_ref()));
     walk::whole(&mut archive, &tree.merged()?)?;
     archive.finish()
 }
@@ -104,9 +108,9 @@ pub fn whole(tree: &Tree, options: PackOptions, out: impl Write) -> Result<Packe
 pub fn changes(tree: &Tree) -> Result<Vec<Change>> {
     let mut list = List::default();
     if let Some(upper) = &tree.upper {
-        let below = Level::open(tree.lowers.iter().rev().map(|path| (path.as_path(), Dialect::Kernel)))?;
+        let below = tree.below()?;
         let rules = Rules { directory_times: false, names_hidden: true };
-        Walk::new(&mut list, rules, tree.form).run(Layer::open(upper, tree.form.dialect())?, &below)?;
+        Walk::new(&mut list, rules, tree.form).run(tree.writable(upper)?, &below)?;
     }
     Ok(list.into_changes())
 }
@@ -123,12 +127,21 @@ impl Form {
 }
 
 impl Tree {
+    /// The layers below, whose ids are the images'.
+    fn below(&self) -> Result<Level> {
+        let layers = self.lowers.iter().rev().map(|path| Layer::open(path, Dialect::Kernel, None));
+        Ok(Level::of(layers.collect::<Result<_>>()?))
+    }
+
+    fn writable(&self, upper: &Path) -> Result<Layer> {
+        Layer::open(upper, self.form.dialect(), self.ids.as_ref().map(Ids::new))
+    }
+
     fn merged(&self) -> Result<Level> {
-        let upper = self.upper.iter().map(|path| (path.as_path(), self.form.dialect()));
-        let lowers = self.lowers.iter().rev().map(|path| (path.as_path(), Dialect::Kernel));
-        match self.form {
-            Form::Copy if self.upper.is_some() => Level::open(upper),
-            _ => Level::open(upper.chain(lowers)),
+        match &self.upper {
+            Some(upper) if self.form == Form::Copy => Ok(Level::of(vec![self.writable(upper)?])),
+            Some(upper) => Ok(self.below()?.under(self.writable(upper)?)),
+            None => self.below(),
         }
     }
 }

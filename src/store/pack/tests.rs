@@ -52,7 +52,7 @@ impl Stack {
     }
 
     fn tree(&self, form: Form) -> Tree {
-        Tree { upper: Some(self.path("upper")), lowers: vec![self.path("base"), self.path("lower")], form }
+        Tree { upper: Some(self.path("upper")), lowers: vec![self.path("base"), self.path("lower")], form, ids: None }
     }
 
     fn changes(&self, form: Form) -> Vec<String> {
@@ -302,6 +302,7 @@ fn merged_trees_show_the_topmost() {
         upper: None,
         lowers: layers.iter().map(|name| stack.path(name)).collect(),
         form: Form::Overlay,
+        ids: None,
     };
     let differing = differences(&of(&["base"]), &of(&["base", "lower"])).unwrap();
     assert_eq!(shown(&differing), ["C /a", "C /d", "D /d/x", "A /d/y"]);

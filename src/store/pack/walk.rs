@@ -99,9 +99,9 @@ impl<'v, V: Visitor> Walk<'v, V> {
 
     /// Walks `upper`, the root of the writable tree.
     pub fn run(mut self, upper: Layer, below: &Level) -> Result<()> {
-        let stat = rustix::fs::fstat(upper.fd())?;
+        let stat = upper.stat()?;
         if let Some(root) = below.top()
-            && !same_owner_and_mode(&stat, &rustix::fs::fstat(root.fd())?)
+            && !same_owner_and_mode(&stat, &root.stat()?)
         {
             self.visitor.entry(&Entry { path: b"", stat: &stat, place: Place::Open(upper.fd()) }, true)?;
         }
@@ -210,7 +210,7 @@ impl<'v, V: Visitor> Walk<'v, V> {
 /// Walks a whole merged tree.
 pub(super) fn whole(visitor: &mut impl Visitor, root: &Level) -> Result<()> {
     if let Some(top) = root.top() {
-        let stat = rustix::fs::fstat(top.fd())?;
+        let stat = top.stat()?;
         if (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) != (0, 0, 0o755) {
             visitor.entry(&Entry { path: b"", stat: &stat, place: Place::Open(top.fd()) }, false)?;
         }

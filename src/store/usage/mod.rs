@@ -30,6 +30,8 @@ pub struct Usage {
     pub blobs: BTreeMap<Digest, u64>,
     /// By chain id.
     pub layers: BTreeMap<Digest, u64>,
+    /// Layers for containers with other ids.
+    pub shifted: u64,
     /// Records of image names, by the hex digits that name their files.
     pub image_names: BTreeMap<Digest, u64>,
     /// Their directories and their names.
@@ -50,9 +52,10 @@ impl Usage {
         self.images() + self.containers.values().sum::<u64>() + self.other()
     }
 
-    /// What images take: blobs, layers and names.
+    /// What images take: blobs, layers, shifted or not, and names.
     pub fn images(&self) -> u64 {
-        [self.blobs.values().sum::<u64>(), self.layers.values().sum(), self.image_names.values().sum()].iter().sum()
+        let names = self.image_names.values().sum::<u64>();
+        self.blobs.values().sum::<u64>() + self.layers.values().sum::<u64>() + self.shifted + names
     }
 
     /// What is neither images nor containers.
@@ -76,6 +79,7 @@ pub fn measure(store: &Store, inside: &mut Inside<'_>) -> Result<Usage> {
     usage.containers = ids.into_iter().zip(sizes).collect();
     for (name, bytes) in rest.iter().zip(rest_sizes) {
         match name.as_str() {
+            "shifted" => usage.shifted += bytes,
             "staging" => usage.staging += bytes,
             "quarantine" => usage.quarantine += bytes,
             _ => usage.records += bytes,

@@ -160,6 +160,7 @@ fn parts(facts: &Facts) -> Vec<Row> {
     };
     vec![
         part("Layers", Some(usage.layers.len()), usage.layers.values().sum()),
+        part("Layers for other ids", None, usage.shifted),
         part("Blobs", Some(usage.blobs.len()), usage.blobs.values().sum()),
         part("Image names", Some(usage.image_names.len()), usage.image_names.values().sum()),
         part("Containers", Some(usage.containers.len()), usage.containers.values().sum()),

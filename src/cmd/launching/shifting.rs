@@ -1,0 +1,177 @@
+//! Layers for a container whose ids differ from the images': made before its first start, once for
+//! each layer and map.
+
+use std::io::IsTerminal;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::cmd::error::with_code;
+use crate::cmd::progress::is_watched;
+use crate::sandbox::plan::RootPlan;
+use crate::sandbox::shifting::{self, Shifting};
+use crate::sandbox::userns;
+use crate::spec::config::{ContainerConfig, RootSource};
+use crate::spec::digest::Digest;
+use crate::spec::identity::{Maps, spare};
+use crate::store::Store;
+use crate::store::lock::FileLock;
+use crate::store::shifted::{Job, Shifted, Way};
+use crate::store::staging::{self, Staging};
+
+/// Makes the layers that a container with another map needs and that are not here. The caller holds no
+/// way into the user namespace.
+pub fn ensure(store: &Store, config: &ContainerConfig) -> Result<()> {
+    let (RootSource::Image { layers, .. }, Some(maps)) = (&config.root, config.identity.shift()) else {
+        return Ok(());
+    };
+    if is_ready(store, layers, maps) {
+        return Ok(());
+    }
+    let outer = userns::maps(store)?;
+    if outer.is_single() {
+        return Ok(());
+    }
+    let shifted = store.shifted(maps);
+    let _lock = wait_for_lock(&shifted)?;
+    let mut missing: Vec<Digest> = layers.iter().copied().filter(|layer| shifted.way(*layer).is_none()).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    make(store, &shifted, &missing, maps, &outer).context("prepare the image's layers for the id map")
+}
+
+/// Whether all layers for this map are here.
+pub fn is_ready(store: &Store, layers: &[Digest], maps: &Maps) -> bool {
+    let shifted = store.shifted(maps);
+    layers.iter().all(|layer| shifted.way(*layer).is_some())
+}
+
+/// The root file system of a container with this map.
+pub fn plan(store: &Store, layers: &[Digest], maps: &Maps) -> Result<RootPlan> {
+    let shifted = store.shifted(maps);
+    let ways = ways(&shifted, layers);
+    if !ways.contains(&None) {
+        let stubs = ways.contains(&Some(Way::Stubs));
+        let lowers = layers.iter().map(|layer| shifted.tree(*layer)).collect();
+        return Ok(RootPlan::Layers { lowers, data: stubs.then(|| store.shifted_data()) });
+    }
+    if !userns::maps(store)?.is_single() {
+        bail!("the layers that were prepared for the id map are gone: try again");
+    }
+    // The files of every image are the caller's: there is nothing to shift.
+    Ok(RootPlan::Layers { lowers: layers.iter().map(|layer| store.layers().diff_path(*layer)).collect(), data: None })
+}
+
+fn ways(shifted: &Shifted<'_>, layers: &[Digest]) -> Vec<Option<Way>> {
+    layers.iter().map(|layer| shifted.way(*layer)).collect()
+}
+
+/// Waits while another start prepares layers for the same map.
+fn wait_for_lock(shifted: &Shifted<'_>) -> Result<FileLock> {
+    let context = "lock the layers of an id map";
+    if let Some(lock) = shifted.try_lock().context(context)? {
+        return Ok(lock);
+    }
+    let spinner = watched_bar("Waiting for layers that another command prepares {spinner}", 0);
+    spinner.tick();
+    let lock = shifted.lock().context(context);
+    spinner.finish_and_clear();
+    lock
+}
+
+fn make(store: &Store, shifted: &Shifted<'_>, missing: &[Digest], maps: &Maps, outer: &Maps) -> Result<()> {
+    let scratch = Staging::create(store)?;
+    let way = shifting::way(store, scratch.path())?;
+    drop(scratch);
+    let nobody = (spare(&maps.uids, &outer.uids), spare(&maps.gids, &outer.gids));
+    let (mut staged, mut jobs, mut entries) = (Vec::new(), Vec::new(), 0);
+    for layer in missing {
+        let staging = Staging::create(store)?;
+        let to = staging.path().join("diff");
+        let from = store.layers().diff_path(*layer);
+        entries += store.layers().get(*layer).map_or(0, |record| record.entries);
+        jobs.push(Job { chain_id: *layer, from, to, maps: maps.clone(), nobody, way });
+        staged.push((*layer, staging));
+    }
+    let interruptions = Interruptions::watch()?;
+    let (shifting, warning) = Shifting::start(store, jobs)?;
+    warning.iter().for_each(|warning| crate::cmd::warn(warning));
+    let made = follow(shifting, &interruptions, entries);
+    if made.is_err() {
+        drop(staged);
+        // Files of mapped ids are left, which only the user namespace can delete.
+        let _ = userns::run_inside(store, || Ok(staging::sweep(store).map(drop)?));
+        return made;
+    }
+    shifted.commit(staged, way)
+}
+
+/// Shows how far it is until it is done, or somebody interrupts.
+fn follow(mut shifting: Shifting, interruptions: &Interruptions, entries: u64) -> Result<()> {
+    let bar = watched_bar("Preparing layers for the id map [{bar:40}] {pos}/{len} files", entries);
+    let outcome = loop {
+        let mut ready = [
+            PollFd::from_borrowed_fd(shifting.descriptor(), PollFlags::IN),
+            PollFd::new(&interruptions.signals, PollFlags::IN),
+        ];
+        match poll(&mut ready, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => break Err(error.into()),
+        }
+        if !ready[1].revents().is_empty()
+            && let Some(signal) = interruptions.signals.read_signal()?
+        {
+            // The number of a signal fits.
+            let code = u8::try_from(128 + signal.ssi_signo).unwrap_or(u8::MAX);
+            break Err(with_code(anyhow!("interrupted"), code));
+        }
+        if !ready[0].revents().is_empty() {
+            match shifting.take()? {
+                Some(done) => bar.inc(done),
+                None => break shifting.finish(),
+            }
+        }
+    };
+    bar.finish_and_clear();
+    outcome
+}
+
+fn watched_bar(template: &str, length: u64) -> ProgressBar {
+    let target = match is_watched() && std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    // A template of ours that cannot be read would show the default.
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// The signals that end a command, taken from a descriptor while this lives.
+struct Interruptions {
+    signals: SignalFd,
+    mask: SigSet,
+}
+
+impl Interruptions {
+    fn watch() -> Result<Self> {
+        let mut mask = SigSet::empty();
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| mask.add(signal));
+        mask.thread_block()?;
+        Ok(Self { signals: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC)?, mask })
+    }
+}
+
+impl Drop for Interruptions {
+    fn drop(&mut self) {
+        let _ = self.mask.thread_unblock();
+    }
+}

@@ -99,6 +99,7 @@ fn mount_one(store: &Store, container: &Container) -> Result<std::path::PathBuf>
     // Held until it is mounted: who starts it then sees the mount.
     match container.take_alive().context("lock the container")? {
         Some(_alive) => {
+            launching::shifting::ensure(store, &container.config)?;
             let root = launching::root_plan(store, &container.config)?;
             mounted::container(store, &id, &root, container.directory())
         }

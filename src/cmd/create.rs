@@ -1,7 +1,7 @@
 //! `create`: make a container and print its id.
 
-mod mounts;
 mod leasing;
+mod mounts;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -95,7 +95,6 @@ pub fn create(
     let (root, config, name) = base(context, image, options, policy).or_exit(125)?;
     request.image = name;
     find_images(context, &mut request.mounts, options, policy).or_exit(125)?;
-    if purpose != Purpose::Keep {
     if purpose != Purpose::Keep && has_layers(store, &root, &request) {
         context.prepare_user_namespace().or_exit(125)?;
     }

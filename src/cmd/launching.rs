@@ -170,10 +170,13 @@ fn mounted_root(store: &Store, container: &Container) -> Result<Option<PathBuf>>
 pub fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {
     match &config.root {
         RootSource::Directory(path) => Ok(RootPlan::Directory(path.clone())),
-    let sources = volumes::sources(store, config)?;
-    let volumes = volumes::plan(store, config, &sources)?;
-    let facts = HostFacts { volumes: sources, ..host_facts(container, &joins)? };
-    let mut spec = oci::runtime_spec(&told, &facts)?;
+        RootSource::Image { id, layers } => {
+            let lowers = layer_paths(store, *id, layers)?;
+            match config.identity.shift() {
+                Some(maps) => shifting::plan(store, layers, maps),
+                None => Ok(RootPlan::Layers { lowers, data: None }),
+            }
+        }
     }
 }
 

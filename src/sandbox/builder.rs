@@ -27,7 +27,7 @@ use super::prepared::{Prepared, Workshop};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
 use super::tree::{self, Root};
-use super::{devices, hostview, init, mapped, overlay, seal, secrets, session, user, userns, volumes};
+use super::{accounts, devices, hostview, init, mapped, overlay, seal, secrets, session, user, userns};
 use crate::explain;
 use crate::net::endpoint as veth;
 use crate::sys;
@@ -63,7 +63,8 @@ fn raise_file_limit() {
 fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Result<Held, SetupError> {
     // Nothing gets out; what the host mounts gets in, for mounts of its tree that ask for that.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).doing("make mounts private")?;
-    let maps = IdMaps::of_self().doing("read the id maps")?;
+    let outer = IdMaps::of_self().doing("read the id maps")?;
+    let maps = outer.below(plan.identity.maps.as_ref()).doing("map the container's ids")?;
     let (to_init, from_builder) = Channel::pair().doing("make a channel")?;
     join_others(&plan.joins)?;
     if let NetworkPlan::Namespace(namespace) = &plan.network {
@@ -89,7 +90,8 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
         file.attach(&root)?;
     }
     let user = prepare_process(plan, supervisor, &root, &maps)?;
-    view.mounts.iter().try_for_each(|mount| mount.finish(&user))?;
+    let owner = outside(&user, &maps);
+    view.mounts.iter().try_for_each(|mount| mount.finish(&owner))?;
     let terminal = plan.has_terminal().then(|| open_terminal(&root, supervisor, &user, &maps)).transpose()?;
     if plan.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
         make_read_only(&root, &parts).doing("make the root read-only")?;
@@ -102,6 +104,12 @@ fn build(plan: &Plan, supervisor: &Channel, stdio: [Option<OwnedFd>; 3]) -> Resu
     let descriptors: Vec<BorrowedFd<'_>> = descriptors.map(AsFd::as_fd).collect();
     to_init.send(&ready, &descriptors).doing("start the init")?;
     Ok(Held { _root: root, _view: view, _parts: parts })
+}
+
+/// The user as files outside are owned by.
+fn outside(user: &ResolvedUser, maps: &IdMaps) -> ResolvedUser {
+    let (uid, gid) = (maps.outer_uid(user.uid), maps.outer_gid(user.gid));
+    ResolvedUser { uid: uid.unwrap_or(user.uid), gid: gid.unwrap_or(user.gid), ..user.clone() }
 }
 
 /// Descriptors whose closing is slow.
@@ -273,7 +281,7 @@ struct HostView {
 }
 
 impl HostView {
-    fn prepare(plan: &Plan, maps: &IdMaps, child: &Cloned) -> Result<Self, SetupError> {
+    fn prepare(plan: &Plan, outer: &IdMaps, maps: &IdMaps, child: &Cloned) -> Result<Self, SetupError> {
         overlay::clear(&plan.directory)?;
         let own = plan.is_private(Namespace::User).then(|| mapped::namespace_of_process(child));
         let own = own.transpose().doing("find the container's user namespace")?;

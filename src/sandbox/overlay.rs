@@ -58,7 +58,7 @@ pub fn mount(
             (upper, make("work").doing(&doing)?)
         }
     };
-    let layout = Layout { lowers: &lowers, upper: &upper, work: &work, merged: &merged };
+    let layout = Layout { lowers: &lowers, data: None, upper: &upper, work: &work, merged: &merged };
     rootfs::mount(&layout, &container.join("driver")).map_err(explain).doing(&doing)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, &merged, flags, Mode::empty()).doing(&doing)

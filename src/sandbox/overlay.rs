@@ -43,6 +43,11 @@ pub fn mount(
         }
         (Below::Source, None) => return Err(SetupError::new(format!("cannot {doing}: it has no source"))),
     };
+    if let Some(source) = source
+        && !tree::is_directory(source).doing(&doing)?
+    {
+        return Err(SetupError::new(format!("cannot {doing}: it is not a directory")));
+    }
     let make = |name: &str| {
         let path = place.join(name);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map(|()| path)

@@ -1,6 +1,8 @@
 //! Paths inside a container's root, resolved by the kernel within that root (openat2(2),
 //! RESOLVE_IN_ROOT) and used through descriptors only: invariants I1 and I2.
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -15,6 +17,9 @@ pub const TRIES: usize = 128;
 
 /// Links that lead to each other before they count as a loop.
 const LINKS_MAX: u32 = 8;
+
+/// As many links as the kernel follows (path_resolution(7)).
+const LINKS: u32 = 40;
 
 /// The root directory of a container.
 #[derive(Debug)]
@@ -45,27 +50,43 @@ impl Root {
         self.open_at(path, OFlags::PATH)
     }
 
-    /// The directory `path`, made with its parents (mode 0755) where it is missing.
+    /// The directory `path`, made with its parents (mode 0755) where it is missing. A link to what is
+    /// missing leads to where that is made, within the root.
     pub fn ensure_directory(&self, path: &Path) -> io::Result<OwnedFd> {
-        let mut built = std::path::PathBuf::from("/");
+        if path.components().any(|component| component == Component::ParentDir) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "path must not contain '..'"));
+        }
+        let mut built = PathBuf::from("/");
         let mut directory = self.handle(&built)?;
-        for component in path.components() {
-            let Component::Normal(name) = component else {
-                if matches!(component, Component::ParentDir) {
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "path must not contain '..'"));
-                }
-                continue;
-            };
-            built.push(name);
-            directory = match self.handle(&built) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)) {
-                        Ok(()) | Err(Errno::EXIST) => self.handle(&built)?,
-                        Err(error) => return Err(error.into()),
+        let mut rest: VecDeque<OsString> = normal(path).collect();
+        let mut links = 0;
+        while let Some(name) = rest.pop_front() {
+            let next = built.join(&name);
+            match self.handle(&next) {
+                Ok(found) => (directory, built) = (found, next),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(_) => match rustix::fs::mkdirat(&directory, &name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) => (directory, built) = (self.handle(&next)?, next),
+                    Err(Errno::EXIST) => {
+                        links += 1;
+                        if links > LINKS {
+                            return Err(Errno::LOOP.into());
+                        }
+                        let target = match rustix::fs::readlinkat(&directory, &name, Vec::new()) {
+                            Ok(target) => PathBuf::from(OsString::from_vec(target.into_bytes())),
+                            // It came to be in between.
+                            Err(Errno::INVAL) => PathBuf::from(&name),
+                            Err(error) => return Err(error.into()),
+                        };
+                        if target.is_absolute() {
+                            built = PathBuf::from("/");
+                            directory = self.handle(&built)?;
+                        }
+                        normal(&target).rev().for_each(|part| rest.push_front(part));
                     }
-                }
-                result => result?,
-            };
+                    Err(error) => return Err(error.into()),
+                },
+            }
         }
         match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&directory)?.st_mode) {
             rustix::fs::FileType::Directory => Ok(directory),
@@ -120,6 +141,16 @@ impl Root {
     }
 }
 
+/// The parts of a path but for its root, `..` among them: the kernel resolves these within the root.
+fn normal(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
+    let part = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    };
+    path.components().filter_map(part)
+}
+
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -154,4 +185,43 @@ pub fn is_procfs(handle: BorrowedFd<'_>) -> io::Result<bool> {
 pub fn is_directory(handle: BorrowedFd<'_>) -> io::Result<bool> {
     let stat = rustix::fs::statat(handle, c"", AtFlags::EMPTY_PATH)?;
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn directories_are_made_where_links_lead_within_the_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().join("root");
+        std::fs::create_dir_all(top.join("var")).unwrap();
+        for (target, link) in [
+            ("/run", "var/run"),
+            ("../../../../lib/x", "var/lib"),
+            ("/loop", "loop"),
+            ("/outside", "out"),
+            ("deep/er", "var/relative"),
+        ] {
+            symlink(target, top.join(link)).unwrap();
+        }
+        let root = Root::open(&top).unwrap();
+        for (path, made) in [
+            ("/var/run/app", "run/app"),
+            ("/var/lib/y", "lib/x/y"),
+            ("/out/a", "outside/a"),
+            ("/var/relative", "var/deep/er"),
+            ("/new/a/b", "new/a/b"),
+        ] {
+            root.ensure_directory(Path::new(path)).unwrap();
+            assert!(top.join(made).is_dir(), "{path}");
+        }
+        assert!(root.ensure_directory(Path::new("/loop/x")).is_err());
+        assert!(root.ensure_directory(Path::new("/a/../b")).is_err());
+        assert!(!Path::new("/outside/a").exists());
+        std::fs::write(top.join("file"), "").unwrap();
+        let error = root.ensure_directory(Path::new("/file/x")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+    }
 }

@@ -19,6 +19,7 @@ mod layers;
 mod lifecycle;
 mod manpages;
 mod many;
+mod mounts;
 mod network_cli;
 mod network_crash;
 mod network_hostile;

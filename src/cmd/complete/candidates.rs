@@ -217,11 +217,24 @@ impl Completer<'_> {
                 (start + key.len() + 1, Content::Paths { kind: Paths::Files, open: true })
             }
             Some((key @ "type", _)) => {
-                (start + key.len() + 1, Content::Values(vec![Candidate::open("bind"), Candidate::open("tmpfs")]))
+                let kinds = ["bind", "devpts", "image", "tmpfs", "volume"];
+                (start + key.len() + 1, Content::Values(kinds.iter().map(|kind| Candidate::open(kind)).collect()))
             }
             Some(_) => (text.len(), Content::Values(Vec::new())),
             None => {
-                let keys = ["readonly", "source=", "target=", "tmpfs-mode=", "tmpfs-size=", "type="];
+                let keys = [
+                    "bind-propagation=",
+                    "bind-recursive=",
+                    "image-subpath=",
+                    "readonly",
+                    "source=",
+                    "target=",
+                    "tmpfs-mode=",
+                    "tmpfs-size=",
+                    "type=",
+                    "volume-nocopy",
+                    "volume-subpath=",
+                ];
                 (start, Content::Values(keys.iter().map(|key| Candidate::open(key)).collect()))
             }
         }
@@ -316,7 +329,7 @@ fn volume(text: &str) -> (usize, Content) {
         (Some(_), None) => (text.len(), Content::Values(Vec::new())),
         (Some(_), Some(second)) => {
             let start = text.rfind(',').map_or(second + 1, |comma| comma + 1);
-            (start, words(&["ro", "rprivate", "rshared", "rslave", "rw"]))
+            (start, words(&["O", "U", "noexec", "ro", "rprivate", "rro", "rslave", "rw"]))
         }
     }
 }

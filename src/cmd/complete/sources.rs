@@ -55,6 +55,7 @@ const FLAGS: &[(&str, Source)] = &[
     ("device", Source::Files),
     ("env", Source::Environment),
     ("filter", Source::Filter),
+    ("image-volume", Source::Words(&["anonymous", "bind", "ignore", "tmpfs"])),
     ("ipc", Source::Words(&["container:", "host", "none", "private", "shareable"])),
     ("log-driver", Source::Words(&["json-file", "none"])),
     ("log-opt", Source::Words(&["max-file=", "max-size="])),
@@ -64,11 +65,13 @@ const FLAGS: &[(&str, Source)] = &[
     ("pull", Source::Words(&["always", "missing", "never", "newer"])),
     ("security-opt", Source::Security),
     ("set", Source::Settings),
+    ("storage-opt", Source::Unknown),
     ("tz", Source::Words(&["container", "local"])),
     ("ulimit", Source::Limits),
     ("userns", Source::Words(&["host"])),
     ("uts", Source::Words(&["container:", "host"])),
     ("volume", Source::Volume),
+    ("volume-driver", Source::Words(&["local"])),
     ("workdir", Source::Unknown),
 ];
 

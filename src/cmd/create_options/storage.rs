@@ -9,10 +9,10 @@ use crate::spec::mount::{ImageVolumes, Mount, parse_mount, parse_tmpfs, parse_vo
 #[derive(clap::Args, Clone, Debug)]
 pub struct StorageOptions {
     /// Show the container's own /etc/hosts, /etc/hostname and /etc/resolv.conf in this directory too
-    #[arg(long, value_name = "DIR", value_delimiter = ',')]
+    #[arg(long, value_name = "PATH", value_delimiter = ',')]
     pub chrootdirs: Vec<String>,
     /// What to mount for the image's volumes (anonymous, bind: the same, tmpfs, ignore)
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "WHAT")]
     pub image_volume: Option<String>,
     /// Attach a filesystem mount (type=bind|volume|tmpfs|image|devpts,source=SOURCE,target=PATH,...)
     #[arg(long, value_name = "SPEC")]

@@ -170,13 +170,16 @@ fn mounted_root(store: &Store, container: &Container) -> Result<Option<PathBuf>>
 pub fn root_plan(store: &Store, config: &ContainerConfig) -> Result<RootPlan> {
     match &config.root {
         RootSource::Directory(path) => Ok(RootPlan::Directory(path.clone())),
-        RootSource::Image { id, layers } => {
-            let lowers = layer_paths(store, *id, layers)?;
-            match config.identity.shift() {
-                Some(maps) => shifting::plan(store, layers, maps),
-                None => Ok(RootPlan::Layers { lowers, data: None }),
-            }
-        }
+        RootSource::Image { id, layers } => plan_of_layers(store, config, *id, layers),
+    }
+}
+
+/// An image's layers, for the container's ids.
+fn plan_of_layers(store: &Store, config: &ContainerConfig, image: Digest, layers: &[Digest]) -> Result<RootPlan> {
+    let lowers = layer_paths(store, image, layers)?;
+    match config.identity.shift() {
+        Some(maps) => shifting::plan(store, layers, maps),
+        None => Ok(RootPlan::Layers { lowers, data: None }),
     }
 }
 

@@ -285,12 +285,13 @@ impl HostView {
         overlay::clear(&plan.directory)?;
         let own = plan.is_private(Namespace::User).then(|| mapped::namespace_of_process(child));
         let own = own.transpose().doing("find the container's user namespace")?;
-        let workshop = Workshop { container: &plan.directory, namespace: own.as_ref().map(AsFd::as_fd) };
+        let workshop = Workshop { container: &plan.directory, namespace: own.as_ref().map(AsFd::as_fd), maps };
         let mut mounts = Vec::new();
         for (number, mount) in plan.spec.mounts().iter().flatten().enumerate() {
+            let mount = mapped_owner(mount, maps)?;
             mounts.push(match plan.mount_needs.get(mount.destination()) {
-                Some(needs) => workshop.make(mount, needs, number)?,
-                None => prepare_mount(plan, mount, maps, child)?.into(),
+                Some(needs) => workshop.make(&mount, needs, number)?,
+                None => prepare_mount(plan, &mount, maps, child)?.into(),
             });
         }
         apply_sysctls(plan, &mounts, outer)?;
@@ -350,7 +351,6 @@ fn prepare_mount(
     maps: &IdMaps,
     child: &Cloned,
 ) -> Result<Detached, SetupError> {
-    let mount = &mapped_owner(mount, maps)?;
     let target = mount.destination().clone();
     let options = mounts::parse_options(mount.options().as_deref().unwrap_or_default());
     let directory = |mount| Detached { target: target.clone(), mount, directory: true };
@@ -397,15 +397,17 @@ fn mapped_gid(option: &str, maps: &IdMaps) -> Option<String> {
     maps.outer_gid(gid.parse().ok()?).map(|gid| format!("gid={gid}"))
 }
 
-/// The owner of a new tmpfs is given in the container's ids, and the kernel takes ours.
+/// The owner of a new file system is given in the container's ids, and the kernel takes ours. (For the
+/// group of a devpts see [`mapped_gid`].)
 fn mapped_owner(mount: &oci_spec::runtime::Mount, maps: &IdMaps) -> Result<oci_spec::runtime::Mount, SetupError> {
     let mut mount = mount.clone();
-    if mount.typ().as_deref() != Some("tmpfs") {
+    let kind = mount.typ().clone().unwrap_or_default();
+    if !matches!(kind.as_str(), "tmpfs" | "devpts") {
         return Ok(mount);
     }
     let outer = |word: &str| match word.split_once('=') {
         Some(("uid", id)) => Some(("uid", id.parse().ok().and_then(|id| maps.outer_uid(id)))),
-        Some(("gid", id)) => Some(("gid", id.parse().ok().and_then(|id| maps.outer_gid(id)))),
+        Some(("gid", id)) if kind == "tmpfs" => Some(("gid", id.parse().ok().and_then(|id| maps.outer_gid(id)))),
         _ => None,
     };
     let target = mount.destination().display().to_string();
@@ -413,7 +415,7 @@ fn mapped_owner(mount: &oci_spec::runtime::Mount, maps: &IdMaps) -> Result<oci_s
         match outer(word) {
             Some((key, Some(id))) => *word = format!("{key}={id}"),
             Some((_, None)) => {
-                return Err(SetupError::new(format!("cannot mount a tmpfs at {target}: {word} is not mapped inside")));
+                return Err(SetupError::new(format!("cannot mount a {kind} at {target}: {word} is not mapped inside")));
             }
             None => {}
         }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::libc;
 use rustix::fs::{Mode, OFlags};
 
-use super::idmap::{self, Extent};
+use super::idmap::{self, Extent, IdMaps};
 use super::session;
 use super::setup::{Doing, SetupError};
 use super::userns;
@@ -20,6 +20,7 @@ pub fn apply(
     mount: BorrowedFd<'_>,
     mapping: &IdMapping,
     own: Option<BorrowedFd<'_>>,
+    maps: &IdMaps,
     what: &dyn std::fmt::Display,
 ) -> Result<(), SetupError> {
     let made;
@@ -32,7 +33,7 @@ pub fn apply(
         };
         own
     } else {
-        made = namespace_of(mapping).doing(format_args!("map the ids of {what}"))?;
+        made = namespace_of(mapping, maps).doing(format_args!("map the ids of {what}"))?;
         made.as_fd()
     };
     sys::mount::map_ids(mount, namespace).map_err(|error| refusal(&error, what))
@@ -57,7 +58,7 @@ pub fn namespace_of_process(child: &process::Cloned) -> io::Result<OwnedFd> {
 }
 
 /// A user namespace below ours with that map: it lives in the descriptor.
-fn namespace_of(mapping: &IdMapping) -> Result<OwnedFd, String> {
+fn namespace_of(mapping: &IdMapping, maps: &IdMaps) -> Result<OwnedFd, String> {
     let text = |error: io::Error| error.to_string();
     let Some(child) = process::clone(libc::CLONE_NEWUSER).map_err(text)? else {
         // Here only until its namespace is held; killed before that if its parent is.
@@ -68,11 +69,13 @@ fn namespace_of(mapping: &IdMapping) -> Result<OwnedFd, String> {
     };
     let made = (|| {
         let pid = session::host_pid(&child.pidfd).map_err(text)?;
-        for (name, ranges, others) in
-            [("gid_map", &mapping.gids, &mapping.uids), ("uid_map", &mapping.uids, &mapping.gids)]
-        {
-            let ranges = if ranges.is_empty() { others } else { ranges };
-            userns::write_proc(pid, name, &idmap::format_map(&extents(ranges)))
+        // What is said of users only holds for groups too.
+        let uids = if mapping.uids.is_empty() { &mapping.gids } else { &mapping.uids };
+        let gids = if mapping.gids.is_empty() { &mapping.uids } else { &mapping.gids };
+        let gids = extents(gids, &|gid| maps.outer_gid(gid))?;
+        let uids = extents(uids, &|uid| maps.outer_uid(uid))?;
+        for (name, extents) in [("gid_map", gids), ("uid_map", uids)] {
+            userns::write_proc(pid, name, &idmap::format_map(&extents))
                 .map_err(|error| format!("these ranges are not within your own: {}", error.root_cause()))?;
         }
         namespace_of_process(&child).map_err(text)
@@ -82,6 +85,12 @@ fn namespace_of(mapping: &IdMapping) -> Result<OwnedFd, String> {
     made
 }
 
-fn extents(ranges: &[IdRange]) -> Vec<Extent> {
-    ranges.iter().map(|range| Extent { inside: range.from, outside: range.to, count: range.count }).collect()
+/// With ids of the container as they are outside.
+fn extents(ranges: &[IdRange], outer: &dyn Fn(u32) -> Option<u32>) -> Result<Vec<Extent>, String> {
+    let extent = |range: &IdRange| {
+        let outside = if range.relative { outer(range.to) } else { Some(range.to) };
+        let outside = outside.ok_or_else(|| format!("{} is no id of the container", range.to))?;
+        Ok(Extent { inside: range.from, outside, count: range.count })
+    };
+    ranges.iter().map(extent).collect()
 }

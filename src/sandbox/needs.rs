@@ -36,6 +36,6 @@ pub enum Below {
     /// The mount's source.
     #[default]
     Source,
-    /// Extracted layers, lowest first.
-    Layers(Vec<PathBuf>),
+    /// Extracted layers, lowest first, and where the content of files lies that are stubs in them.
+    Layers { lowers: Vec<PathBuf>, data: Option<PathBuf> },
 }

@@ -36,7 +36,7 @@ pub fn mount(
     let place = container.join(PLACE).join(number.to_string());
     let doing = format!("mount {what} below an overlay");
     let lowers = match (&overlay.below, source) {
-        (Below::Layers(layers), _) => layers.clone(),
+        (Below::Layers { lowers, .. }, _) => lowers.clone(),
         // By number: what was opened is what is mounted.
         (Below::Source, Some(source)) => {
             vec![PathBuf::from(format!("/proc/self/fd/{}", source.as_raw_fd()))]
@@ -63,7 +63,11 @@ pub fn mount(
             (upper, make("work").doing(&doing)?)
         }
     };
-    let layout = Layout { lowers: &lowers, data: None, upper: &upper, work: &work, merged: &merged };
+    let data = match &overlay.below {
+        Below::Layers { data, .. } => data.as_deref(),
+        Below::Source => None,
+    };
+    let layout = Layout { lowers: &lowers, data, upper: &upper, work: &work, merged: &merged };
     rootfs::mount(&layout, &container.join("driver")).map_err(explain).doing(&doing)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, &merged, flags, Mode::empty()).doing(&doing)

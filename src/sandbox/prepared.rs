@@ -7,6 +7,7 @@ use std::path::Path;
 use oci_spec::runtime::Mount;
 use rustix::fs::{Mode, OFlags};
 
+use super::idmap::IdMaps;
 use super::mounts::{self, Detached, Options};
 use super::needs::Needs;
 use super::setup::{Doing, ResolvedUser, SetupError};
@@ -48,6 +49,8 @@ pub struct Workshop<'a> {
     pub container: &'a Path,
     /// The container's own user namespace.
     pub namespace: Option<BorrowedFd<'a>>,
+    /// The ids of the container.
+    pub maps: &'a IdMaps,
 }
 
 impl Workshop<'_> {
@@ -108,7 +111,7 @@ impl Workshop<'_> {
         }
         let mount = mounts::bind(handle.as_fd(), path, target, &options)?;
         if let Some(mapping) = &needs.idmap {
-            mapped::apply(mount.mount.as_fd(), mapping, self.namespace, &path.display())?;
+            mapped::apply(mount.mount.as_fd(), mapping, self.namespace, self.maps, &path.display())?;
         }
         Ok(Prepared { mount, source: Some(handle), chown: needs.chown, copy_up: None, read_only: false })
     }

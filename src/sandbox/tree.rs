@@ -15,11 +15,8 @@ use rustix::mount::{MoveMountFlags, move_mount};
 /// openat2 reports EAGAIN when a rename races with the walk; more tries than any honest race needs.
 pub const TRIES: usize = 128;
 
-/// Links that lead to each other before they count as a loop.
-const LINKS_MAX: u32 = 8;
-
 /// As many links as the kernel follows (path_resolution(7)).
-const LINKS: u32 = 40;
+const LINKS_MAX: u32 = 40;
 
 /// The root directory of a container.
 #[derive(Debug)]
@@ -69,7 +66,7 @@ impl Root {
                     Ok(()) => (directory, built) = (self.handle(&next)?, next),
                     Err(Errno::EXIST) => {
                         links += 1;
-                        if links > LINKS {
+                        if links > LINKS_MAX {
                             return Err(Errno::LOOP.into());
                         }
                         let target = match rustix::fs::readlinkat(&directory, &name, Vec::new()) {
@@ -217,6 +214,10 @@ mod tests {
             root.ensure_directory(Path::new(path)).unwrap();
             assert!(top.join(made).is_dir(), "{path}");
         }
+        symlink("../run/resolve/stub", top.join("var/file")).unwrap();
+        root.ensure_file(Path::new("/var/file")).unwrap();
+        assert!(top.join("run/resolve/stub").is_file());
+        assert!(root.ensure_file(Path::new("/loop")).is_err());
         assert!(root.ensure_directory(Path::new("/loop/x")).is_err());
         assert!(root.ensure_directory(Path::new("/a/../b")).is_err());
         assert!(!Path::new("/outside/a").exists());

@@ -15,7 +15,7 @@ use crate::cmd::progress::is_watched;
 use crate::sandbox::plan::RootPlan;
 use crate::sandbox::shifting::{self, Shifting};
 use crate::sandbox::userns;
-use crate::spec::config::{ContainerConfig, RootSource};
+use crate::spec::config::ContainerConfig;
 use crate::spec::digest::Digest;
 use crate::spec::identity::{Maps, spare};
 use crate::store::Store;
@@ -26,10 +26,10 @@ use crate::store::staging::{self, Staging};
 /// Makes the layers that a container with another map needs and that are not here. The caller holds no
 /// way into the user namespace.
 pub fn ensure(store: &Store, config: &ContainerConfig) -> Result<()> {
-    let (RootSource::Image { layers, .. }, Some(maps)) = (&config.root, config.identity.shift()) else {
-        return Ok(());
-    };
-    if is_ready(store, layers, maps) {
+    let Some(maps) = config.identity.shift() else { return Ok(()) };
+    // Those of mounted images too.
+    let layers: Vec<Digest> = config.used_layers().copied().collect();
+    if is_ready(store, &layers, maps) {
         return Ok(());
     }
     let outer = userns::maps(store)?;

@@ -20,6 +20,7 @@ use super::format::text::{clean_line, warn};
 use super::launching::shifting;
 use super::{pull, rm};
 use crate::explain;
+use crate::sandbox::cgroup;
 use crate::spec::config::{ContainerId, NetworkMode, RootSource, SecretUse};
 use crate::spec::create::{self, Base, CreateRequest, PullPolicy};
 use crate::spec::image::ImageConfig;
@@ -111,6 +112,9 @@ pub fn create(
         // Not before everything else is known to be right.
         if options.replace {
             rm::remove(context, &resolved.name, true, None)?;
+        }
+        if purpose != Purpose::Keep && resolved.systemd.is_some() {
+            cgroup::delegated().map_err(cgroup::refusal)?;
         }
         let _lease = match &request.auto {
             Some(options) => Some(leasing::lease(store, options, &mut resolved)?),

@@ -5,6 +5,7 @@ mod environment;
 mod identity;
 mod secrets;
 mod storage;
+mod systemd;
 
 pub use environment::VariableOptions;
 pub use identity::explained;
@@ -18,6 +19,7 @@ use self::environment::EnvironmentOptions;
 use self::identity::IdentityOptions;
 use self::secrets::SecretOptions;
 use self::storage::StorageOptions;
+use self::systemd::SystemdOptions;
 use super::Context;
 use super::registry_options::{RegistryOptions, RetryOptions};
 use crate::spec::config::ContainerId;
@@ -77,9 +79,6 @@ pub struct CreateOptions {
     /// Container host name
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
-    /// Run an init inside the container that forwards signals and reaps processes
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
-    pub init: Option<bool>,
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
     pub interactive: bool,
@@ -191,6 +190,8 @@ pub struct CreateOptions {
     #[command(flatten)]
     pub secrets: SecretOptions,
     #[command(flatten)]
+    pub systemd: SystemdOptions,
+    #[command(flatten)]
     pub registry: RegistryOptions,
     #[command(flatten)]
     pub retry: RetryOptions,
@@ -226,7 +227,6 @@ impl CreateOptions {
             interactive: self.interactive,
             detach,
             attach: self.attach.clone(),
-            init: self.init.unwrap_or(settings.init.value),
             auto_remove: self.rm,
             privileged: self.privileged,
             cap_add: self.cap_add.clone(),
@@ -252,6 +252,7 @@ impl CreateOptions {
         };
         self.storage.fill(&mut request)?;
         self.identity.fill(&mut request, context, &mut find)?;
+        self.systemd.fill(&mut request, settings.init.value);
         Ok(request)
     }
 

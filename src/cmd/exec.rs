@@ -13,13 +13,13 @@ use super::{Context, suggest};
 use crate::sandbox::client::Attach;
 use crate::sandbox::exec::{self, ExecPlan, Journal};
 use crate::sandbox::{seccomp, terminal};
-use crate::spec::caps;
 use crate::spec::config::ContainerConfig;
 use crate::spec::detach_keys::DetachKeys;
 use crate::spec::env;
 use crate::spec::event::Happening;
 use crate::spec::oci;
 use crate::spec::platform::Platform;
+use crate::spec::seccomp as rules;
 use crate::spec::security::SeccompChoice;
 use crate::store::containers::Container;
 use crate::store::{Store, fs};
@@ -112,7 +112,7 @@ fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPla
     process.set_capabilities(Some(oci::capabilities(&config, 0)?));
     let choice = if args.privileged { SeccompChoice::Unconfined } else { config.seccomp.clone() };
     let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host()).architecture;
-    let effective = caps::effective(&config.capabilities, config.privileged);
+    let effective = rules::circumstantial(&config);
     let store = context.store()?;
     Ok(ExecPlan {
         spec,
@@ -122,6 +122,7 @@ fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPla
         seccomp: seccomp::filter_for(&effective, &choice, &architecture, &store.path("seccomp"))?,
         init,
         supervisor,
+        own_cgroup: config.systemd.is_some(),
         open_stdin: args.interactive,
         detached: args.detach,
         size: args.tty.then(terminal::size).flatten(),

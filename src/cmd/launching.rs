@@ -16,20 +16,21 @@ use oci_spec::runtime::LinuxNamespaceType as Namespace;
 use self::networking::Networking;
 use super::Context;
 use super::error::with_code;
+use crate::sandbox::cgroup::Place;
 use crate::sandbox::client::{Attach, Client, Outcome};
 use crate::sandbox::devices::given;
 use crate::sandbox::launch::{self, Attachment};
 use crate::sandbox::mounted::{self, Kind, Place};
 use crate::sandbox::network::NetworkPlan;
-use crate::sandbox::plan::{Join, LogPlan, Plan, RootPlan};
+use crate::sandbox::plan::{CgroupPlan, Join, LogPlan, Plan, RootPlan};
 use crate::sandbox::{seccomp, terminal};
-use crate::spec::caps;
 use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode, RootSource};
 use crate::spec::detach_keys::DetachKeys;
 use crate::spec::digest::Digest;
 use crate::spec::log::LogDriver;
 use crate::spec::oci::{self, HostFacts, JoinedNamespaces};
 use crate::spec::platform::Platform;
+use crate::spec::seccomp as rules;
 use crate::store::Store;
 use crate::store::containers::{Container, ProcessIdentity};
 
@@ -120,7 +121,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
     let given = given::look_up(&config.devices, false)?;
     devices::apply(&given, &mut spec);
     let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host());
-    let effective = caps::effective(&config.capabilities, config.privileged);
+    let effective = rules::circumstantial(config);
     let seccomp = seccomp::filter_for(&effective, &config.seccomp, &architecture.architecture, &store.path("seccomp"))?;
     Ok(Plan {
         network: NetworkPlan::Nothing,
@@ -135,6 +136,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         user: config.user.clone(),
         identity: config.identity.clone(),
         init: config.init,
+        cgroup: cgroup_plan(store, container)?,
         seccomp,
         joins,
         open_stdin: config.open_stdin,
@@ -143,6 +145,13 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         log: log_plan(container),
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
+    })
+}
+
+fn cgroup_plan(store: &Store, container: &Container) -> Result<CgroupPlan> {
+    Ok(match container.config.systemd {
+        None => CgroupPlan::Inherited,
+        Some(_) => CgroupPlan::ToMake(Place::find(store, container.id(), container.directory())?),
     })
 }
 

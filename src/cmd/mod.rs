@@ -82,7 +82,7 @@ use anyhow::{Context as _, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::sandbox::{stage, userns};
+use crate::sandbox::{cgroup, stage, userns};
 use crate::store::gc;
 use crate::store::staging::{self, Cleanup};
 use crate::sys::process;
@@ -477,7 +477,8 @@ fn finish_cleanup(context: &Context, cleanup: Cleanup) -> Result<()> {
 
 /// Removes what crashes left in staging, if anything.
 fn sweep_abandoned(context: &Context) -> Result<()> {
-    match staging::count_abandoned(context.store()?)? {
+    let store = context.store()?;
+    match staging::count_abandoned(store)? + cgroup::count_abandoned(store)? {
         0 => Ok(()),
         _ => sweep_in_user_namespace(context),
     }
@@ -485,5 +486,8 @@ fn sweep_abandoned(context: &Context) -> Result<()> {
 
 fn sweep_in_user_namespace(context: &Context) -> Result<()> {
     let store = context.store()?;
-    userns::run_inside(store, || Ok(staging::sweep(store).map(drop)?))
+    userns::run_inside(store, || {
+        cgroup::sweep(store)?;
+        Ok(staging::sweep(store).map(drop)?)
+    })
 }

@@ -22,7 +22,7 @@ use super::idmap::{self, IdMaps};
 use super::init::Arrival;
 use super::mounts::{self, Detached, Options};
 use super::network::NetworkPlan;
-use super::plan::{Join, Plan, RootPlan};
+use super::plan::{CgroupPlan, Join, Plan, RootPlan};
 use super::prepared::{Prepared, Workshop};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
@@ -170,13 +170,19 @@ fn clone_init(
     // unshares for itself, once it exists.
     let joins_pid = plan.joins.iter().any(|join| join.kind == Namespace::Pid);
     let user = other_user_namespace(&plan.joins)?;
-    let (at_clone, later) = match &user {
-        _ if joins_pid => (0, namespaces),
-        // One of pids is for children only; the others shall belong to the user namespace joined.
-        Some(_) => (namespaces & libc::CLONE_NEWPID, namespaces & !libc::CLONE_NEWPID),
-        None => (namespaces, 0),
+    let cgroup = match &plan.cgroup {
+        CgroupPlan::Made(cgroup) => Some(cgroup.handle().doing("open the container's cgroup")?),
+        CgroupPlan::Inherited | CgroupPlan::ToMake(_) => None,
     };
-    match process::clone(libc::CLONE_PARENT | at_clone)
+    let later = match &user {
+        _ if joins_pid => namespaces,
+        // One of pids is for children only; the others shall belong to the user namespace joined.
+        Some(_) => namespaces & !libc::CLONE_NEWPID,
+        // One of cgroups begins at the cgroup of who makes it.
+        None if cgroup.is_some() => namespaces & libc::CLONE_NEWCGROUP,
+        None => 0,
+    };
+    match process::clone_into(libc::CLONE_PARENT | (namespaces & !later), cgroup.as_ref().map(AsFd::as_fd))
         .map_err(explain::user_namespaces::in_clone)
         .doing("create the container's namespaces")?
     {

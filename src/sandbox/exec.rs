@@ -21,10 +21,10 @@ use super::seccomp::Filter;
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, SetupError};
 use super::tree::Root;
-use super::{devices, seal, supervisor, user};
 use crate::spec::event::Happening;
 use crate::spec::identity::Identity as ContainerIdentity;
 use crate::store::Store;
+use super::{cgroup, devices, seal, supervisor, user};
 use crate::store::containers::ProcessIdentity;
 use crate::sys::process::{self, Cloned, Fork};
 
@@ -42,6 +42,8 @@ pub struct ExecPlan {
     pub seccomp: Option<Filter>,
     pub init: ProcessIdentity,
     pub supervisor: ProcessIdentity,
+    /// The container has a cgroup of its own.
+    pub own_cgroup: bool,
     pub open_stdin: bool,
     /// Nobody watches: the process goes on by itself.
     pub detached: bool,
@@ -160,6 +162,9 @@ fn enter(plan: &ExecPlan, reports: &Channel, stdio: [Option<OwnedFd>; 3]) -> Res
     if !rustix::process::geteuid().is_root() {
         let supervisor = plan.supervisor.open().doing("find the container's supervisor")?.ok_or_else(gone)?;
         process::join_namespaces(supervisor.as_fd(), libc::CLONE_NEWUSER).doing("enter the user namespace")?;
+    }
+    if plan.own_cgroup {
+        cgroup::follow(plan.init.pid).doing("enter the container's cgroup")?;
     }
     // Read by a member of U: which of our ids those inside are.
     let maps = match has_user_namespace(&plan.spec) {

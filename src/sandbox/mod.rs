@@ -9,6 +9,7 @@ pub mod anchor;
 mod become_process;
 mod builder;
 pub mod caps;
+pub mod cgroup;
 mod channel;
 pub mod client;
 mod copy;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
+use super::cgroup::{Cgroup, Place};
 use super::needs::MountNeeds;
 use super::network::NetworkPlan;
 use super::seccomp::Filter;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub identity: Identity,
     /// Run our reaper as pid 1, with the command as its child.
     pub init: bool,
+    /// The cgroup that the container gets for itself; else it stays in the invocation's.
+    pub cgroup: CgroupPlan,
     /// None when unconfined.
     pub seccomp: Option<Filter>,
     /// Containers whose namespaces are joined: each one's init.
@@ -66,6 +69,14 @@ pub enum RootPlan {
     Layers { lowers: Vec<PathBuf>, data: Option<PathBuf> },
     /// A directory of the host.
     Directory(PathBuf),
+}
+
+/// A container's cgroup on its way.
+#[derive(Debug)]
+pub enum CgroupPlan {
+    Inherited,
+    ToMake(Place),
+    Made(Cgroup),
 }
 
 /// A namespace of another container's init.

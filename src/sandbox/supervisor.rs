@@ -18,7 +18,7 @@ use super::leftover::Mark;
 use super::logfile::LogFile;
 use super::message::Kind;
 use super::network::{Helper, JoinError, Links, NetworkPlan};
-use super::plan::{LogPlan, Plan};
+use super::plan::{CgroupPlan, LogPlan, Plan};
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, ResolvedUser, SetupError};
 use super::{builder, devices, idmap, userns};
@@ -58,7 +58,7 @@ pub fn supervise(charge: Charge) {
     let Charge { store, mut plan, mut container, alive, socket, foreground, size } = charge;
     let mut supervisor = match Supervisor::start(&store, &mut plan, &mut container, size) {
         Ok(supervisor) => supervisor,
-        Err(error) => return report_failure(&store, &plan, &mut container, &alive, socket, &error),
+        Err(error) => return report_failure(&store, &mut plan, &mut container, &alive, socket, &error),
     };
     let attached = supervisor.session.attach(socket, foreground);
     supervisor.session.tell(Kind::Started, &supervisor.pid.to_le_bytes());
@@ -73,6 +73,7 @@ pub fn supervise(charge: Charge) {
     if let Some(mark) = supervisor.mark {
         mark.kill_all();
     }
+    clear_cgroup(&mut plan.cgroup);
     // The last write of the state comes before the lock is free, the lock before anybody is told.
     let recorded = container.update_state(|state| {
         state.status = Status::Exited;
@@ -108,15 +109,22 @@ pub fn supervise(charge: Charge) {
     }
 }
 
+fn clear_cgroup(plan: &mut CgroupPlan) {
+    if let CgroupPlan::Made(cgroup) = std::mem::replace(plan, CgroupPlan::Inherited) {
+        cgroup.clear();
+    }
+}
+
 /// A container that could not be started stays created, with the reason; a `--rm` one goes.
 fn report_failure(
     store: &Store,
-    plan: &Plan,
+    plan: &mut Plan,
     container: &mut Container,
     alive: &AliveLock,
     socket: OwnedFd,
     error: &SetupError,
 ) {
+    clear_cgroup(&mut plan.cgroup);
     let _ = container.update_state(|state| {
         state.status = Status::Created;
         state.pid = 0;
@@ -160,6 +168,7 @@ impl Supervisor {
         leave_the_invocation().doing("leave the invocation's session")?;
         let (mut streams, inside) = make_streams(plan).doing("make the standard streams")?;
 
+        make_cgroup(plan).doing("make the container's cgroup")?;
         let (ours, theirs) = Channel::pair().doing("make a channel")?;
         let Some(builder) = process::clone(libc::CLONE_NEWNS).doing("create a mount namespace")? else {
             drop(ours);
@@ -191,6 +200,19 @@ impl Supervisor {
         }
         Ok(Self { session, mark, pid: built.identity.pid.as_raw_nonzero().get(), own })
     }
+}
+
+/// It belongs to the container's root.
+fn make_cgroup(plan: &mut Plan) -> io::Result<()> {
+    plan.cgroup = match std::mem::replace(&mut plan.cgroup, CgroupPlan::Inherited) {
+        CgroupPlan::ToMake(place) => {
+            let outer = idmap::IdMaps::of_self()?;
+            let maps = outer.below(plan.identity.maps.as_ref()).map_err(io::Error::other)?;
+            CgroupPlan::Made(place.make(maps.owner())?)
+        }
+        other => other,
+    };
+    Ok(())
 }
 
 /// What a container's networking has become.

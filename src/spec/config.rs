@@ -17,6 +17,7 @@ use super::port::PortMapping;
 pub use super::secret::SecretUse;
 use super::security::SeccompChoice;
 use super::signal::Signal;
+use super::systemd::FullSystem;
 use super::ulimit::Ulimit;
 
 /// A container's identity: 64 lower-case hex digits (256 random bits).
@@ -167,6 +168,9 @@ pub struct ContainerConfig {
     pub security_opt: Vec<String>,
     pub read_only: bool,
     pub init: bool,
+    /// Set up to boot a whole system (`--systemd`).
+    #[serde(default)]
+    pub systemd: Option<FullSystem>,
     pub auto_remove: bool,
     /// Size of /dev/shm in bytes.
     pub shm_size: u64,

@@ -4,6 +4,7 @@ mod environment;
 mod modes;
 mod network;
 mod streams;
+mod system;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use super::port::PortMapping;
 use super::seccomp::{self, InvalidProfile};
 use super::security::{SeccompChoice, SecurityOptions};
 use super::signal::{InvalidSignal, Signal};
+use super::systemd::{self, SystemdMode};
 use super::text::printable;
 use super::ulimit::Ulimit;
 
@@ -60,7 +62,13 @@ pub struct CreateRequest {
     pub detach: bool,
     /// `-a`, in the order of the flags.
     pub attach: Vec<StandardStream>,
+    /// `--init`.
     pub init: bool,
+    /// The configuration wants an init where there is none of the container's own.
+    pub configured_init: bool,
+    pub systemd: SystemdMode,
+    /// Bytes of each tmpfs made for a whole system; None is podman's size.
+    pub systemd_tmpfs_size: Option<u64>,
     pub read_only: bool,
     pub auto_remove: bool,
     pub privileged: bool,
@@ -162,7 +170,9 @@ pub fn resolve(
     let (entrypoint, cmd) = command(request.entrypoint.as_deref(), &request.command, &image)?;
     network::check(&request)?;
     let hostname = hostname(&request, &base, &id)?;
-    let (env, environment) = environment::resolve(&request, &image, &hostname)?;
+    let systemd = system::wanted(&request, entrypoint.iter().chain(&cmd).flatten())?;
+    let told = systemd.as_ref().map_or_else(Vec::new, |_| systemd::environment(&id).to_vec());
+    let (env, environment) = environment::resolve(&request, &image, &hostname, &told)?;
     mount::check_duplicates(&request.mounts)?;
     let image_volumes = request.storage.image_volumes;
     let of_image = image_volumes.mounts(image.volumes.keys().map(String::as_str), &request.mounts)?;
@@ -188,7 +198,7 @@ pub fn resolve(
         sysctls: request.sysctls,
         exposed_ports: exposed_ports(image.exposed_ports.into_keys(), request.exposed_ports, &request.ports),
         volumes: image.volumes.into_keys().collect(),
-        stop_signal: stop_signal(request.stop_signal, &image.stop_signal)?,
+        stop_signal: stop_signal(request.stop_signal, &image.stop_signal, systemd.is_some())?,
         stop_timeout: stop_timeout(request.stop_timeout),
         mounts: request.mounts.into_iter().chain(of_image).collect(),
         capabilities: capabilities(&request.cap_add, &request.cap_drop)?,
@@ -197,7 +207,8 @@ pub fn resolve(
         seccomp: seccomp_choice(request.security.seccomp, request.privileged)?,
         security_opt: request.security.typed,
         read_only: request.read_only,
-        init: request.init,
+        init: request.init || request.configured_init && systemd.is_none(),
+        systemd,
         auto_remove: request.auto_remove,
         shm_size: request.shm_size.filter(|size| *size != 0).unwrap_or(DEFAULT_SHM_SIZE),
         ulimits: last_of_each_name(request.ulimits),
@@ -319,9 +330,10 @@ fn check_sysctls(request: &CreateRequest) -> Result<(), CreateError> {
     Ok(())
 }
 
-fn stop_signal(asked: Option<Signal>, image: &str) -> Result<Signal, CreateError> {
+fn stop_signal(asked: Option<Signal>, image: &str, systemd: bool) -> Result<Signal, CreateError> {
     match asked {
         Some(signal) => Ok(signal),
+        None if image.is_empty() && systemd => Ok(systemd::stop_signal()),
         None if image.is_empty() => Ok(Signal::default()),
         None => Ok(image.parse()?),
     }

@@ -30,6 +30,7 @@ pub mod security;
 pub mod settings;
 pub mod signal;
 pub mod size;
+pub mod systemd;
 pub mod text;
 pub mod time;
 pub mod ulimit;

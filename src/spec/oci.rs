@@ -17,7 +17,6 @@ use super::config::{ContainerConfig, NamespaceMode, NetworkMode};
 use super::platform::Platform;
 use super::seccomp::{self, Circumstances, InvalidProfile};
 use super::security::SeccompChoice;
-use super::ulimit::Ulimit;
 
 pub use mounts::asked as asked_mounts;
 
@@ -117,7 +116,7 @@ fn process(config: &ContainerConfig, facts: &HostFacts) -> Result<Process, SpecE
         .set_env(Some(config.env.clone()))
         .set_cwd(PathBuf::from(cwd))
         .set_capabilities(Some(capabilities(config, uid)?))
-        .set_rlimits(Some(rlimits(&config.ulimits, facts.nofile_hard)?))
+        .set_rlimits(Some(rlimits(config, facts.nofile_hard)?))
         .set_no_new_privileges(Some(config.no_new_privileges));
     Ok(process)
 }
@@ -155,16 +154,18 @@ fn capability_set(names: &[&str]) -> Result<HashSet<Capability>, SpecError> {
 }
 
 /// What was asked for; else few open files by default (the hard limit stays) and no core dumps.
-fn rlimits(asked: &[Ulimit], nofile_hard: u64) -> Result<Vec<PosixRlimit>, SpecError> {
+fn rlimits(config: &ContainerConfig, nofile_hard: u64) -> Result<Vec<PosixRlimit>, SpecError> {
     const NOFILE_SOFT: u64 = 1024;
     let mut limits = Vec::new();
     for (name, soft, hard) in [("nofile", NOFILE_SOFT.min(nofile_hard), nofile_hard), ("core", 0, 0)] {
-        if !asked.iter().any(|limit| limit.name == name) {
+        // systemd sets its services' own.
+        let left = name == "core" && config.systemd.is_some();
+        if !left && !config.ulimits.iter().any(|limit| limit.name == name) {
             limits.push(rlimit(name, soft, hard)?);
         }
     }
     // -1 becomes RLIM_INFINITY.
-    for limit in asked {
+    for limit in &config.ulimits {
         limits.push(rlimit(&limit.name, limit.soft as u64, limit.hard as u64)?);
     }
     Ok(limits)
@@ -243,7 +244,7 @@ fn namespaces(config: &ContainerConfig, facts: &HostFacts) -> Vec<LinuxNamespace
 }
 
 fn seccomp(config: &ContainerConfig, facts: &HostFacts) -> Result<Option<LinuxSeccomp>, SpecError> {
-    let capabilities = caps::effective(&config.capabilities, config.privileged);
+    let capabilities = seccomp::circumstantial(config);
     let platform: Platform = config.platform.parse().unwrap_or_else(|_| Platform::host());
     let now = Circumstances { capabilities: &capabilities, architecture: &platform.architecture, kernel: facts.kernel };
     match &config.seccomp {

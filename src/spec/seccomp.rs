@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use table::{Action, Arg, Compare, Rule};
 
+use super::caps;
+use super::config::ContainerConfig;
+
 /// Why a text is not a seccomp profile; docker's words.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidProfile {
@@ -27,12 +30,19 @@ pub enum InvalidProfile {
 /// What the conditions of a profile are decided by.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
-    /// The container's bounding set (`CAP_…`).
+    /// As [`circumstantial`] gives them.
     pub capabilities: &'a [&'a str],
     /// The image's architecture, as in `amd64`.
     pub architecture: &'a str,
     /// Version and patch level of the running kernel.
     pub kernel: (u32, u32),
+}
+
+/// What decides about the profile of a container: its bounding set, and what else it is told by.
+pub fn circumstantial(config: &ContainerConfig) -> Vec<&'static str> {
+    let mut all = caps::effective(&config.capabilities, config.privileged);
+    all.extend(config.systemd.as_ref().map(|_| table::FULL_SYSTEM));
+    all
 }
 
 /// The built-in profile for one container.
@@ -194,7 +204,6 @@ pub fn profile(json: &str, now: &Circumstances<'_>) -> Result<LinuxSeccomp, Inva
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::caps;
     use serde_json::json;
 
     const NOW: Circumstances<'static> =

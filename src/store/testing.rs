@@ -90,6 +90,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         security_opt: Vec::new(),
         read_only: false,
         init: false,
+        systemd: None,
         auto_remove: false,
         shm_size: 64 << 20,
         ulimits: Vec::new(),

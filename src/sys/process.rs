@@ -57,6 +57,9 @@ struct CloneArgs {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// A child made by [`clone`]: its id and a descriptor that can only ever mean this process.
@@ -68,11 +71,22 @@ pub struct Cloned {
 
 /// Like fork, with new namespaces (`CLONE_NEW*`) or CLONE_PARENT. None in the child.
 pub fn clone(flags: libc::c_int) -> io::Result<Option<Cloned>> {
+    clone_into(flags, None)
+}
+
+/// [`clone`], with the child born in the cgroup behind a descriptor of its directory (CLONE_INTO_CGROUP,
+/// Linux 5.7).
+pub fn clone_into(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Option<Cloned>> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut raw_pidfd: libc::c_int = -1;
     let flags = flags as u64 | libc::CLONE_PIDFD as u64;
     // With CLONE_PARENT the exit signal is the parent's own (clone3 wants zero then).
     let exit_signal = if flags & libc::CLONE_PARENT as u64 != 0 { 0 } else { libc::SIGCHLD as u64 };
     let mut args = CloneArgs { flags, pidfd: &raw mut raw_pidfd as u64, exit_signal, ..Default::default() };
+    if let Some(cgroup) = cgroup {
+        args.flags |= INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: no CLONE_VM and no stack, so the child gets a copy of this single-threaded process
     // as with fork; `args` and `raw_pidfd` outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &mut args, size_of::<CloneArgs>()) };

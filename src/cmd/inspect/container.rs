@@ -335,6 +335,9 @@ fn process_config(config: &ContainerConfig) -> Value {
     if let Some(seconds) = config.stop_timeout {
         all.insert("StopTimeout".to_owned(), json!(seconds));
     }
+    if config.systemd.is_some() {
+        all.insert("SystemdMode".to_owned(), json!(true));
+    }
     Value::Object(all)
 }
 

@@ -31,16 +31,18 @@ pub fn parse_merge(text: &str) -> Result<String, String> {
     }
 }
 
-/// PATH, HOSTNAME, TERM, the image's, the borrowed and the flags', each overriding in place; and what
-/// is to be remembered about it. podman's order, which without its flags is docker's.
+/// PATH, HOSTNAME, what the container is `told`, TERM, the image's, the borrowed and the flags', each
+/// overriding in place; and what is to be remembered about it. podman's order, which without its flags is docker's.
 pub(super) fn resolve(
     request: &CreateRequest,
     image: &Defaults,
     hostname: &str,
+    told: &[String],
 ) -> Result<(Vec<String>, Environment), CreateError> {
     let asked = &request.environment;
     let own_name = format!("HOSTNAME={hostname}");
     let mut environment = vec![DEFAULT_PATH.to_owned(), own_name.clone()];
+    environment.extend_from_slice(told);
     environment.extend(request.tty.then(|| "TERM=xterm".to_owned()));
     let of_image = image.env.iter().filter_map(|entry| {
         let (name, value) = entry.split_once('=')?;
@@ -49,8 +51,8 @@ pub(super) fn resolve(
     env::apply(&mut environment, of_image);
     let merged = merge(&asked.merge, &environment)?;
     if asked.unset_all {
-        // The name is the container's own, not a default.
-        environment.retain(|entry| *entry == own_name);
+        // These are the container's own, not defaults.
+        environment.retain(|entry| *entry == own_name || told.contains(entry));
     }
     env::apply(&mut environment, asked.unset.iter().map(|name| EnvChange { name: name.clone(), value: None }));
     env::apply(&mut environment, asked.borrowed.iter().cloned());

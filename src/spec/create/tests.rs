@@ -295,3 +295,46 @@ fn what_a_shared_network_excludes() {
     let config = resolve(request, base, id.clone(), "web".into(), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(config.hostname, "theirs");
 }
+
+#[test]
+fn a_command_that_is_an_init_boots_a_whole_system() {
+    let init = |change: &dyn Fn(&mut CreateRequest)| {
+        let mut request = CreateRequest { command: words(&["/sbin/init"]), ..CreateRequest::default() };
+        change(&mut request);
+        create(request, None)
+    };
+    let config = init(&|_| {}).unwrap();
+    assert_eq!(config.systemd, Some(FullSystem { tmpfs_size: 64 << 20 }));
+    assert_eq!(config.stop_signal.to_string(), "SIGRTMIN+3");
+    assert_eq!(config.env[2], "container=rbox");
+    assert!(config.env[3].starts_with("container_uuid=abababab-"));
+    let config = init(&|request| {
+        request.env = vec![env::parse_env("container=lxc", &|_| None).unwrap()];
+        request.stop_signal = Some(Signal::TERM);
+        request.configured_init = true;
+    });
+    let config = config.unwrap();
+    assert_eq!((config.env[2].as_str(), config.stop_signal, config.init), ("container=lxc", Signal::TERM, false));
+
+    let off: [&dyn Fn(&mut CreateRequest); 4] = [
+        &|request| request.systemd = SystemdMode::Never,
+        &|request| request.init = true,
+        &|request| request.pid = NamespaceMode::Host,
+        &|request| request.command = words(&["sh"]),
+    ];
+    for change in off {
+        let config = init(change).unwrap();
+        assert!(config.systemd.is_none() && config.stop_signal == Signal::TERM && config.env.len() == 2, "{config:?}");
+    }
+    let conflicts: [&dyn Fn(&mut CreateRequest); 2] =
+        [&|request| request.init = true, &|request| request.pid = NamespaceMode::Host];
+    for change in conflicts {
+        let error = init(&|request| {
+            request.systemd = SystemdMode::Always;
+            change(request);
+        });
+        assert!(error.unwrap_err().to_string().starts_with("conflicting options: --"));
+    }
+    let always = CreateRequest { systemd: SystemdMode::Always, ..sh() };
+    assert!(create(always, None).unwrap().systemd.is_some());
+}

@@ -7,6 +7,7 @@ use oci_spec::runtime::Mount;
 use super::HostFacts;
 use crate::spec::config::{ContainerConfig, NamespaceMode};
 use crate::spec::mount::{MountKind, Propagation, Recursion, Sharing};
+use crate::spec::systemd::{self, FullSystem};
 
 /// The container's own mounts, then the files of /etc, then the user's, parents before children. A
 /// user's mount takes the place of one of ours at the same target.
@@ -53,8 +54,20 @@ fn system(config: &ContainerConfig) -> Vec<Mount> {
     mounts.extend(shared_memory(config));
     mounts.push(mount("mqueue", "mqueue", "/dev/mqueue", words(INERT)));
     mounts.push(mount("sysfs", "sysfs", "/sys", words(&format!("{INERT},{access}"))));
+    let access = if config.systemd.is_some() { "rw" } else { access };
     mounts.push(mount("cgroup2", "cgroup", "/sys/fs/cgroup", words(&format!("{access},{INERT}"))));
+    mounts.extend(config.systemd.iter().flat_map(for_a_system));
     mounts
+}
+
+/// What systemd needs empty or writable, as podman gives it.
+fn for_a_system(system: &FullSystem) -> impl Iterator<Item = Mount> {
+    let size = system.tmpfs_size;
+    systemd::TMPFS.into_iter().map(move |(target, mode)| {
+        let mut options = words(&format!("nosuid,nodev,mode={mode}"));
+        options.extend((size > 0).then(|| format!("size={size}")));
+        mount("tmpfs", "tmpfs", target, options)
+    })
 }
 
 /// /dev/shm goes with the ipc namespace. The source of a joined one is /dev/shm as its owner sees it.

@@ -239,3 +239,32 @@ fn specs_survive_json() {
     let json = serde_json::to_string(&spec).unwrap();
     assert_eq!(serde_json::from_str::<Spec>(&json).unwrap(), spec);
 }
+
+#[test]
+fn a_whole_system_gets_what_systemd_needs() {
+    let mut booted = request();
+    booted.command = words(&["/usr/lib/systemd/systemd"]);
+    booted.entrypoint = Some(String::new());
+    booted.mounts = vec![parse_tmpfs("/tmp:size=1g").unwrap()];
+    booted.systemd_tmpfs_size = Some(1 << 20);
+    let booted = spec(booted, &facts());
+    assert_eq!(summary(&booted, "/sys/fs/cgroup"), "cgroup2: rw,nosuid,noexec,nodev");
+    assert_eq!(summary(&booted, "/run"), "tmpfs: nosuid,nodev,mode=755,size=1048576");
+    for target in ["/run/lock", "/var/log/journal"] {
+        assert!(mount_at(&booted, target).is_some(), "{target}");
+    }
+    assert!(summary(&booted, "/tmp").contains("size=1g"), "the user's own");
+    let limits: Vec<&str> =
+        booted["process"]["rlimits"].as_array().unwrap().iter().map(|limit| limit["type"].as_str().unwrap()).collect();
+    assert_eq!(limits, ["RLIMIT_NOFILE"]);
+    let uevents = |spec: &Value| {
+        let calls = spec["linux"]["seccomp"]["syscalls"].as_array().unwrap();
+        let is = |call: &&Value| call["names"] == json!(["socket"]) && call["args"][1]["value"] == 15;
+        calls.iter().find(is).map(|call| call["action"].clone())
+    };
+    assert_eq!(uevents(&booted), Some(json!("SCMP_ACT_ALLOW")));
+    let plain = spec(request(), &facts());
+    assert_eq!(summary(&plain, "/sys/fs/cgroup"), "cgroup2: ro,nosuid,noexec,nodev");
+    assert!(mount_at(&plain, "/run").is_none());
+    assert_ne!(uevents(&plain), Some(json!("SCMP_ACT_ALLOW")));
+}

@@ -234,6 +234,9 @@ struct Socket {
     cap: Option<&'static str>,
 }
 
+/// Stands among the capabilities of a container that boots a whole system.
+pub const FULL_SYSTEM: &str = "full system";
+
 const AF_NETLINK: u64 = 16;
 const NETLINK_AUDIT: u64 = 9;
 const CLONE_NAMESPACES: u64 = 0x7e02_0000;
@@ -246,6 +249,8 @@ const SOCKETS: &[Socket] = &[
     // NETLINK_ROUTE; with power over the network also SOCK_DIAG, XFRM, NETFILTER, GENERIC
     Socket { family: AF_NETLINK, protocols: Some(&[0]), cap: None },
     Socket { family: AF_NETLINK, protocols: Some(&[4, 6, 12, 16]), cap: Some("CAP_NET_ADMIN") },
+    // NETLINK_KOBJECT_UEVENT: systemd's services listen for devices, of which a container hears nothing
+    Socket { family: AF_NETLINK, protocols: Some(&[15]), cap: Some(FULL_SYSTEM) },
     // AF_PACKET
     Socket { family: 17, protocols: None, cap: Some("CAP_NET_RAW") },
 ];

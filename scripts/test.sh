@@ -7,8 +7,9 @@
 #
 # Started by root (CI), the integration tests run as the unprivileged user `rboxtest`, which is
 # made when missing; started by anybody else, they run as that user, and packages are only checked.
-# The tests find the program in RBOX_BIN and their files in the working directory. A test that
-# cannot run here prints a line `skipped: REASON` and is counted as skipped.
+# The tests find the program in RBOX_BIN, their files in the working directory, a Debian that boots
+# in RBOX_TEST_SYSTEM. A test that cannot run here prints a line `skipped: REASON` and is counted as
+# skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,7 +38,11 @@ LIMIT=1200
 # The integration tests wait more than they compute.
 WAITING=$(($(nproc) * 3))
 
+# What the Debian that is booted in a container is made of; kept until this changes.
+SYSTEM_PACKAGES=systemd,systemd-sysv,dbus,util-linux,login
+
 passed=0 failed=0 skipped=0
+SYSTEM='' CGROUP=''
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'test: %s\n' "$*" >&2; exit 1; }
@@ -86,6 +91,34 @@ prepare_user() {
     install -d -m 700 -o "$TEST_USER" -g "$TEST_USER" "/run/user/$(id -u "$TEST_USER")"
 }
 
+# The root file system of a whole Debian as a tar file: SYSTEM.
+prepare_system() {
+    local suite cache=/var/cache/rbox-tests options exclude
+    suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    ((UID == 0)) || cache=${XDG_CACHE_HOME:-$HOME/.cache}/rbox-tests
+    options=(--variant=minbase --include="$SYSTEM_PACKAGES" --skip=output/dev --skip=output/mknod --format=tar)
+    for exclude in man doc locale info zoneinfo; do
+        options+=("--dpkgopt=path-exclude=/usr/share/$exclude/*")
+    done
+    SYSTEM=$cache/system-$(cksum <<<"$suite ${options[*]}" | cut -d' ' -f1).tar
+    [[ ! -e $SYSTEM ]] || return 0
+    say "Making a Debian to boot"
+    mkdir -p "$cache"
+    mmdebstrap --quiet "${options[@]}" "$suite" "$SYSTEM.tmp" ||
+        { rm -f "$SYSTEM.tmp"; fail "mmdebstrap could not make the root file system of $suite"; }
+    mv "$SYSTEM.tmp" "$SYSTEM"
+}
+
+# A cgroup of the test user's, as a delegated scope of systemd's is; without version 2 there is none.
+prepare_cgroup() {
+    local mount
+    mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+    [[ -n $mount ]] && ((UID == 0)) || return 0
+    CGROUP=$mount/rbox-test.$$
+    mkdir "$CGROUP"
+    chown "$TEST_USER:" "$CGROUP" "$CGROUP"/cgroup.{procs,threads,subtree_control}
+}
+
 # Builds all test programs; fills `programs` with lines "KIND NAME PATH" and RBOX with the binary.
 build() {
     say "Building"
@@ -109,10 +142,12 @@ make_stage() {
     install -m 755 "$RBOX" "$STAGE/bin/rbox"
     tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$STAGE/tree" --no-same-owner
     chmod -R u+w,a+rX "$STAGE/tree"
+    prepare_cgroup
     ((UID != 0)) || chown -R "$TEST_USER:" "$STAGE/tmp" "$STAGE/tree"
 }
 
 remove_stage() {
+    [[ -z $CGROUP ]] || find "$CGROUP" -depth -type d -exec rmdir {} + || true
     # Files of mapped ids are beyond a plain user's rm: remove them in its user namespace.
     rm -rf "$STAGE" 2>/dev/null || unshare --user --map-auto --map-root-user rm -rf "$STAGE" || true
 }
@@ -125,10 +160,14 @@ as_test_user() {
         runtime=/run/user/$(id -u "$user")
         become=(runuser -u "$user" --)
     fi
-    (cd "$STAGE/tree" && "${become[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$home" \
-        USER="$user" LOGNAME="$user" LANG=C.UTF-8 TERM=xterm ${runtime:+XDG_RUNTIME_DIR="$runtime"} \
-        TMPDIR="$STAGE/tmp" RBOX_BIN="$STAGE/bin/rbox" CARGO_MANIFEST_DIR="$STAGE/tree" RUST_BACKTRACE=1 \
-        ${CI:+CI="$CI"} "$@")
+    (
+        [[ -z $CGROUP ]] || echo "$BASHPID" >"$CGROUP/cgroup.procs"
+        cd "$STAGE/tree"
+        "${become[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$home" USER="$user" \
+            LOGNAME="$user" LANG=C.UTF-8 TERM=xterm ${runtime:+XDG_RUNTIME_DIR="$runtime"} TMPDIR="$STAGE/tmp" \
+            RBOX_BIN="$STAGE/bin/rbox" CARGO_MANIFEST_DIR="$STAGE/tree" RUST_BACKTRACE=1 ${CI:+CI="$CI"} \
+            ${SYSTEM:+RBOX_TEST_SYSTEM="$SYSTEM"} "$@"
+    )
 }
 
 # Runs one test program and adds up its closing line; one without that line has crashed or hung.
@@ -161,6 +200,7 @@ unit() {
 
 integration() {
     local kind name path
+    prepare_system
     while read -r kind name path; do
         [[ $kind == test ]] || continue
         install -m 755 "$path" "$STAGE/bin/$name"

@@ -84,7 +84,11 @@ fn shown_by(line: &[u8], cgroup: &[u8]) -> Option<PathBuf> {
     }
     let below = Path::new(OsStr::from_bytes(cgroup)).strip_prefix(unescape(root)).ok()?.to_owned();
     // A cgroup beside our cgroup namespace's root is shown with dots.
-    below.components().all(|part| matches!(part, Component::Normal(_))).then(|| unescape(target).join(below))
+    if !below.components().all(|part| matches!(part, Component::Normal(_))) {
+        return None;
+    }
+    let target = unescape(target);
+    Some(if below.as_os_str().is_empty() { target } else { target.join(below) })
 }
 
 /// Blanks and the like are octal in mountinfo.
@@ -262,7 +266,7 @@ mod tests {
         let shown = |line: &str, cgroup: &str| shown_by(line.as_bytes(), cgroup.as_bytes());
         let unified = "31 24 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate";
         assert_eq!(shown(unified, "/user.slice/a b"), Some("/sys/fs/cgroup/user.slice/a b".into()));
-        assert_eq!(shown(unified, "/"), Some("/sys/fs/cgroup/".into()));
+        assert_eq!(shown(unified, "/"), Some("/sys/fs/cgroup".into()));
         assert_eq!(shown(unified, "/../other"), None);
         let part = r"31 24 0:27 /user.slice /mnt/a\040b rw shared:1 master:2 - cgroup2 none rw";
         assert_eq!(shown(part, "/user.slice/x"), Some("/mnt/a b/x".into()));

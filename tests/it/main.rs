@@ -36,6 +36,7 @@ mod run;
 mod scripts;
 mod spec;
 mod store;
+mod systemd;
 mod terminal;
 mod tmux;
 mod usage;

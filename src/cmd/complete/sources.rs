@@ -66,6 +66,7 @@ const FLAGS: &[(&str, Source)] = &[
     ("security-opt", Source::Security),
     ("set", Source::Settings),
     ("storage-opt", Source::Unknown),
+    ("systemd", Source::Words(&["always", "false", "true"])),
     ("tz", Source::Words(&["container", "local"])),
     ("ulimit", Source::Limits),
     ("userns", Source::Words(&["host"])),

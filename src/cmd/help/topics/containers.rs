@@ -189,7 +189,11 @@ with --detach it prints the container's id and returns. The keys ctrl-p ctrl-q l
 
 Flags come before the image: what follows the image belongs to the command.
 
-IMAGE can be rootfs:DIRECTORY, any directory of this machine as a read-only base.",
+IMAGE can be rootfs:DIRECTORY, any directory of this machine as a read-only base.
+
+\
+A command that is an init, as /sbin/init or systemd, gets what booting a whole system takes (--systemd): a cgroup of \
+its own, for which the one rbox is started in must be handed to the user, tmpfs on /run and /tmp, and SIGRTMIN+3 to stop.",
         examples: &[
             ("A shell that leaves nothing behind", "rbox run --rm -it alpine sh"),
             ("In the background, under a name", "rbox run -d --name nap debian sleep 600"),
@@ -206,6 +210,8 @@ IMAGE can be rootfs:DIRECTORY, any directory of this machine as a read-only base
             ("With a device of this machine",
              "rbox run --rm --device /dev/ttyUSB0 alpine cat /dev/ttyUSB0"),
             ("A throw-away view of this machine", "rbox run --rm -it rootfs:/ sh"),
+            ("A whole system: systemd, its services, a login on the terminal",
+             "systemd-run --user --scope -p Delegate=yes rbox run -it --name os debian-systemd /sbin/init"),
         ],
         exit: EXIT_OF_RUN,
         see: &["create", "exec", "ps", "pull", "secret create"],

@@ -16,7 +16,7 @@ use oci_spec::runtime::LinuxNamespaceType as Namespace;
 use self::networking::Networking;
 use super::Context;
 use super::error::with_code;
-use crate::sandbox::cgroup::Place;
+use crate::sandbox::cgroup;
 use crate::sandbox::client::{Attach, Client, Outcome};
 use crate::sandbox::devices::given;
 use crate::sandbox::launch::{self, Attachment};
@@ -151,7 +151,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
 fn cgroup_plan(store: &Store, container: &Container) -> Result<CgroupPlan> {
     Ok(match container.config.systemd {
         None => CgroupPlan::Inherited,
-        Some(_) => CgroupPlan::ToMake(Place::find(store, container.id(), container.directory())?),
+        Some(_) => CgroupPlan::ToMake(cgroup::Place::find(store, container.id(), container.directory())?),
     })
 }
 

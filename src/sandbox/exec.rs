@@ -21,10 +21,10 @@ use super::seccomp::Filter;
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, SetupError};
 use super::tree::Root;
+use super::{cgroup, devices, seal, supervisor, user};
 use crate::spec::event::Happening;
 use crate::spec::identity::Identity as ContainerIdentity;
 use crate::store::Store;
-use super::{cgroup, devices, seal, supervisor, user};
 use crate::store::containers::ProcessIdentity;
 use crate::sys::process::{self, Cloned, Fork};
 

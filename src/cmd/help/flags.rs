@@ -7,10 +7,21 @@ const HEADINGS: &[(&str, &[&str])] = &[
     ("Options", &[]),
     (
         "Process Options",
-        &["entrypoint", "env", "env-file", "init", "stop-signal", "stop-timeout", "ulimit", "user", "workdir"],
+        &[
+            "entrypoint",
+            "env",
+            "env-file",
+            "init",
+            "stop-signal",
+            "stop-timeout",
+            "systemd",
+            "ulimit",
+            "user",
+            "workdir",
+        ],
     ),
     ("Image Options", &["platform", "pull", "quiet", "tls-verify"]),
-    ("File System Options", &["mount", "read-only", "shm-size", "tmpfs", "volume"]),
+    ("File System Options", &["mount", "read-only", "shm-size", "shm-size-systemd", "tmpfs", "volume"]),
     ("Log Options", &["log-driver", "log-opt"]),
     (
         "Network Options",

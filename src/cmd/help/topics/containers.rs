@@ -191,7 +191,6 @@ Flags come before the image: what follows the image belongs to the command.
 
 IMAGE can be rootfs:DIRECTORY, any directory of this machine as a read-only base.
 
-\
 A command that is an init, as /sbin/init or systemd, gets what booting a whole system takes (--systemd): a cgroup of \
 its own, for which the one rbox is started in must be handed to the user, tmpfs on /run and /tmp, and SIGRTMIN+3 to stop.",
         examples: &[

@@ -1,5 +1,4 @@
 use super::*;
-use crate::spec::env;
 use crate::spec::env::EnvChange;
 use crate::spec::mount::{parse_tmpfs, parse_volume};
 use crate::spec::systemd::FullSystem;
@@ -311,7 +310,7 @@ fn a_command_that_is_an_init_boots_a_whole_system() {
     assert_eq!(config.env[2], "container=rbox");
     assert!(config.env[3].starts_with("container_uuid=abababab-"));
     let config = init(&|request| {
-        request.environment.changes = vec![env::parse_env("container=lxc", &|_| None).unwrap()];
+        request.environment.changes = vec![EnvChange { name: "container".into(), value: Some("lxc".into()) }];
         request.stop_signal = Some(Signal::TERM);
         request.configured_init = true;
     });

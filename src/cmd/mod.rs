@@ -22,6 +22,7 @@ pub mod format;
 pub mod help;
 pub mod history;
 pub mod image;
+mod image_file;
 pub mod images;
 pub mod import;
 pub mod info;

@@ -1,4 +1,4 @@
-//! Making shifted layers: processes in U, one for each layer at a time, that walk through them.
+//! Making shifted layers: a process in U that walks through them.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
@@ -8,12 +8,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use nix::libc;
 use rustix::fs::{Mode, OFlags, XattrFlags};
-use rustix::process::{Pid, Signal, WaitOptions, wait, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 use super::{rootfs, userns};
 use crate::store::Store;
 use crate::store::shifted::{self, Job, Way};
-use crate::sys::process::{self, Fork};
+use crate::sys::process;
 
 /// Entries after which progress is told.
 const STEP: u32 = 64;
@@ -81,7 +81,7 @@ fn stubs_work(scratch: &Path) -> Result<()> {
 
 impl Shifting {
     /// Starts; the caller has one thread.
-    pub fn start(store: &Store, jobs: Vec<Job>) -> Result<(Self, Option<String>)> {
+    pub fn start(store: &Store, job: Job) -> Result<(Self, Option<String>)> {
         let (progress, told) = io::pipe()?;
         let (error, failed) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let forked = userns::fork_into(store, move || {
@@ -91,7 +91,7 @@ impl Shifting {
             if rustix::process::getppid() != parent {
                 return 1;
             }
-            match all(&jobs, told.as_fd()) {
+            match one(&job, told.as_fd()) {
                 Ok(()) => 0,
                 Err(error) => {
                     let _ = File::from(failed).write_all(format!("{error:#}").as_bytes());
@@ -135,58 +135,7 @@ impl Drop for Shifting {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
-            // Its children die with it, and the last of them closes this.
-            let mut rest = [0; 4096];
-            while self.progress.read(&mut rest).is_ok_and(|count| count > 0) {}
             let _ = waitpid(Some(pid), WaitOptions::empty());
-        }
-    }
-}
-
-/// Does the jobs, as many at a time as there are processors.
-fn all(jobs: &[Job], told: BorrowedFd<'_>) -> Result<()> {
-    let most = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if most == 1 || jobs.len() == 1 {
-        return jobs.iter().try_for_each(|job| one(job, told));
-    }
-    let (mut failures, failed) = io::pipe()?;
-    let (mut running, mut ended_badly) = (0, false);
-    let mut reap = |running: &mut usize| -> Result<()> {
-        let status = rustix::io::retry_on_intr(|| wait(WaitOptions::empty()))?;
-        *running -= 1;
-        ended_badly |= !status.is_some_and(|(_, status)| status.exit_status() == Some(0));
-        Ok(())
-    };
-    for job in jobs {
-        while running >= most {
-            reap(&mut running)?;
-        }
-        match process::fork().context("fork")? {
-            Fork::Parent(_) => running += 1,
-            Fork::Child => process::exit_now(in_child(job, told, failed.as_fd())),
-        }
-    }
-    while running > 0 {
-        reap(&mut running)?;
-    }
-    drop(failed);
-    if ended_badly {
-        let mut text = String::new();
-        failures.by_ref().take(ERROR_MAX).read_to_string(&mut text)?;
-        bail!("{}", if text.is_empty() { "a process that prepares layers died" } else { &text });
-    }
-    Ok(())
-}
-
-fn in_child(job: &Job, told: BorrowedFd<'_>, failed: BorrowedFd<'_>) -> i32 {
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    match one(job, told) {
-        Ok(()) => 0,
-        Err(error) => {
-            // Short enough for a pipe that nobody reads yet.
-            let text: String = format!("{error:#}").chars().take(1000).collect();
-            let _ = rustix::io::write(failed, text.as_bytes());
-            1
         }
     }
 }

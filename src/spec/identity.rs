@@ -51,6 +51,10 @@ pub struct Identity {
     /// Octal; None is 0022.
     pub umask: Option<u32>,
     pub domainname: String,
+    /// The image's /etc/hostname stays.
+    pub no_hostname: bool,
+    /// What /etc/hosts begins with: a file of the host, `none`, or `image` for the image's own.
+    pub hosts_file: Option<String>,
     /// Whether /etc/passwd and /etc/group gain an entry for the running user when they have none.
     pub passwd: bool,
     pub passwd_entry: Option<String>,
@@ -71,6 +75,8 @@ impl Default for Identity {
             keep_groups: false,
             umask: None,
             domainname: String::new(),
+            no_hostname: false,
+            hosts_file: None,
             passwd: true,
             passwd_entry: None,
             group_entry: None,

@@ -1,11 +1,11 @@
 //! Layers for containers whose ids differ from the images': `shifted/KEY/HEX/{diff/,shifted.json}`,
-//! KEY being the id map's and HEX the layer's chain id. A cache: what is visible is whole, and what
-//! is lost can be made again.
+//! KEY being the id map's and HEX the chain id of an image's topmost layer, which stands for all of
+//! them. A cache: what is visible is whole, and what is lost can be made again.
 //!
 //! Where the kernel can follow them, the files of such a tree are stubs: the owner is the map's, the
-//! content stays in the layer (overlayfs's data-only layers, Linux 6.16 without privileges). The one
-//! data layer is the directory of all layers, so that a stub names its layer and never finds another's
-//! file of the same path.
+//! content stays in the layer (overlayfs's data-only layers, Linux 6.16 without privileges). The kernel
+//! follows them from the lowest layer only, so all layers of an image become one. The one data layer is
+//! the directory of all layers: a stub names its layer and never finds another's file of the same path.
 
 mod acl;
 mod walk;
@@ -46,7 +46,7 @@ pub struct ShiftedRecord {
     pub way: Way,
 }
 
-/// The layers of a store shifted by one map.
+/// The images' layers of a store shifted by one map.
 #[derive(Clone, Debug)]
 pub struct Shifted<'a> {
     store: &'a Store,
@@ -54,7 +54,7 @@ pub struct Shifted<'a> {
     key: String,
 }
 
-/// One shifted layer, whole or not.
+/// The shifted layers of one image, whole or not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShiftedLayer {
     /// The map's.
@@ -63,11 +63,10 @@ pub struct ShiftedLayer {
 }
 
 impl ShiftedLayer {
-    /// Those that a container starts from.
-    pub fn of_container(container: &Container) -> Vec<Self> {
-        let Some(maps) = container.config.identity.shift() else { return Vec::new() };
-        let key = key(maps);
-        container.layers().iter().map(|layer| Self { key: key.clone(), chain_id: *layer }).collect()
+    /// What a container starts from, if its ids are not the images'.
+    pub fn of_container(container: &Container) -> Option<Self> {
+        let maps = container.config.identity.shift()?;
+        container.layers().last().map(|top| Self { key: key(maps), chain_id: *top })
     }
 }
 
@@ -157,12 +156,12 @@ fn key(maps: &Maps) -> String {
 }
 
 impl Shifted<'_> {
-    /// The tree of a layer that overlayfs uses as a lower one.
+    /// The tree that overlayfs uses as its lower one; named by the topmost layer.
     pub fn tree(&self, chain_id: Digest) -> PathBuf {
         self.path(chain_id).join("diff")
     }
 
-    /// How a layer that is here was made.
+    /// How a tree that is here was made.
     pub fn way(&self, chain_id: Digest) -> Option<Way> {
         let record: ShiftedRecord = record::read(&self.path(chain_id).join("shifted.json")).ok()?;
         (record.chain_id == chain_id && record.maps == *self.maps).then_some(record.way)
@@ -194,28 +193,19 @@ impl Shifted<'_> {
     }
 
     /// Makes `staged`, whose child `diff` is a whole tree, visible. For who holds the lock.
-    pub fn commit(&self, staged: Vec<(Digest, Staging)>, way: Way) -> Result<()> {
-        for (chain_id, staging) in &staged {
-            let record = ShiftedRecord { chain_id: *chain_id, maps: self.maps.clone(), way };
-            let bytes = serde_json::to_vec(&record)?;
-            fs::create_file(&staging.path().join("shifted.json"), &bytes, fs::Durability::Volatile)
-                .context("record a shifted layer")?;
-        }
-        if let Some((_, first)) = staged.first() {
-            fs::sync_file_system(first.path()).context("write the shifted layers to disk")?;
-        }
-        // A collection that runs now must not find a tree whose layer it has just removed.
+    pub fn commit(&self, chain_id: Digest, staged: Staging, way: Way) -> Result<()> {
+        let bytes = serde_json::to_vec(&ShiftedRecord { chain_id, maps: self.maps.clone(), way })?;
+        fs::create_file(&staged.path().join("shifted.json"), &bytes, fs::Durability::Volatile)
+            .context("record shifted layers")?;
+        fs::sync_file_system(staged.path()).context("write shifted layers to disk")?;
+        // A collection that runs now must not find a tree whose layers it has just removed.
         let _gc = gc::shared(self.store)?;
-        for (chain_id, staging) in staged {
-            let path = self.path(chain_id);
-            if fs::exists(&path) {
-                // Damaged, or it would not have been made again.
-                let trash = Trash::take(self.store, &path)?;
-                let _ = trash.delete();
-            }
-            fs::rename_durable(staging.path(), &path).context("store a shifted layer")?;
+        let path = self.path(chain_id);
+        if fs::exists(&path) {
+            // Damaged, or it would not have been made again.
+            let _ = Trash::take(self.store, &path)?.delete();
         }
-        Ok(())
+        fs::rename_durable(staged.path(), &path).context("store shifted layers")
     }
 
     fn path(&self, chain_id: Digest) -> PathBuf {

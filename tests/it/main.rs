@@ -13,6 +13,7 @@ mod doctor;
 mod events;
 mod flags;
 mod hardening;
+mod identity;
 mod images;
 mod isolation;
 mod layers;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use crate::cmd::Context;
 use crate::explain;
@@ -35,9 +35,15 @@ pub struct IdentityOptions {
     /// Line that /etc/group gains when the group is missing
     #[arg(long, value_name = "ENTRY")]
     pub group_entry: Option<String>,
+    /// File that /etc/hosts begins with; none, or image for the image's own
+    #[arg(long, value_name = "FILE", conflicts_with = "no_hosts")]
+    pub hosts_file: Option<String>,
     /// Add an account of the host to /etc/passwd
     #[arg(long, value_name = "NAME")]
     pub hostuser: Vec<String>,
+    /// Keep the image's /etc/hostname
+    #[arg(long)]
+    pub no_hostname: bool,
     /// Add the user to /etc/passwd and /etc/group when missing, true by default
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::cmd::go_bool)]
     pub passwd: Option<bool>,
@@ -80,6 +86,8 @@ impl IdentityOptions {
             groups: self.group_add.iter().filter(|group| *group != KEEP_GROUPS).cloned().collect(),
             umask: self.umask.as_deref().map(parse_umask).transpose()?,
             domainname: self.domain()?,
+            no_hostname: self.no_hostname,
+            hosts_file: self.hosts_file.as_deref().map(hosts_file).transpose()?,
             passwd: self.passwd.unwrap_or(true),
             passwd_entry: checked("--passwd-entry", self.passwd_entry.as_ref())?,
             group_entry: checked("--group-entry", self.group_entry.as_ref())?,
@@ -119,6 +127,16 @@ impl IdentityOptions {
             subgids: self.subgidname.as_deref().map(|name| ranges("/etc/subgid", name)).transpose()?,
         })
     }
+}
+
+/// A file of the host is read at each start, from wherever that is.
+fn hosts_file(text: &str) -> Result<String> {
+    if matches!(text, "none" | "image") {
+        return Ok(text.to_owned());
+    }
+    let path = std::path::absolute(text)?;
+    std::fs::metadata(&path).with_context(|| format!("use the hosts file {}", printable(text)))?;
+    path.into_os_string().into_string().map_err(|_| anyhow!("the hosts file's name is not text"))
 }
 
 /// The ids that a file grants to a name: (first, count).

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cmd::image_file;
 use crate::spec::config::ContainerConfig;
 use crate::spec::network::{Lease, Network, NetworkMode};
 use crate::store::Store;
@@ -83,7 +84,16 @@ pub fn follow(store: &Store, container: &Container, before: &[(Network, Lease)])
 
 fn hosts(store: &Store, config: &ContainerConfig, places: &[(Network, Lease)]) -> Result<String> {
     let shares_host = config.network == NetworkMode::Host;
-    let mut text = if shares_host { host_file("/etc/hosts") } else { DEFAULT_HOSTS.to_owned() };
+    let mut text = match config.identity.hosts_file.as_deref() {
+        None if shares_host => host_file("/etc/hosts"),
+        None => DEFAULT_HOSTS.to_owned(),
+        Some("none") => String::new(),
+        Some("image") => image_file::text(store, &config.root, "etc/hosts"),
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("read the hosts file {path}"))?,
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
     for (name, address) in &config.extra_hosts {
         if address != HOST_GATEWAY {
             let _ = writeln!(text, "{address}\t{name}");

@@ -38,39 +38,31 @@ pub fn ensure(store: &Store, config: &ContainerConfig) -> Result<()> {
     }
     let shifted = store.shifted(maps);
     let _lock = wait_for_lock(&shifted)?;
-    let mut missing: Vec<Digest> = layers.iter().copied().filter(|layer| shifted.way(*layer).is_none()).collect();
-    missing.sort_unstable();
-    missing.dedup();
-    if missing.is_empty() {
+    if is_ready(store, layers, maps) {
         return Ok(());
     }
-    make(store, &shifted, &missing, maps, &outer).context("prepare the image's layers for the id map")
+    make(store, &shifted, layers, maps, &outer).context("prepare the image's layers for the id map")
 }
 
-/// Whether all layers for this map are here.
+/// Whether the layers for this map are here.
 pub fn is_ready(store: &Store, layers: &[Digest], maps: &Maps) -> bool {
     let shifted = store.shifted(maps);
-    layers.iter().all(|layer| shifted.way(*layer).is_some())
+    layers.last().is_none_or(|top| shifted.way(*top).is_some())
 }
 
 /// The root file system of a container with this map.
 pub fn plan(store: &Store, layers: &[Digest], maps: &Maps) -> Result<RootPlan> {
     let shifted = store.shifted(maps);
-    let ways = ways(&shifted, layers);
-    if !ways.contains(&None) {
-        let stubs = ways.contains(&Some(Way::Stubs));
-        let lowers = layers.iter().map(|layer| shifted.tree(*layer)).collect();
-        return Ok(RootPlan::Layers { lowers, data: stubs.then(|| store.shifted_data()) });
+    let Some(top) = layers.last() else { return Ok(RootPlan::Layers { lowers: Vec::new(), data: None }) };
+    if let Some(way) = shifted.way(*top) {
+        let data = (way == Way::Stubs).then(|| store.shifted_data());
+        return Ok(RootPlan::Layers { lowers: vec![shifted.tree(*top)], data });
     }
     if !userns::maps(store)?.is_single() {
         bail!("the layers that were prepared for the id map are gone: try again");
     }
     // The files of every image are the caller's: there is nothing to shift.
     Ok(RootPlan::Layers { lowers: layers.iter().map(|layer| store.layers().diff_path(*layer)).collect(), data: None })
-}
-
-fn ways(shifted: &Shifted<'_>, layers: &[Digest]) -> Vec<Option<Way>> {
-    layers.iter().map(|layer| shifted.way(*layer)).collect()
 }
 
 /// Waits while another start prepares layers for the same map.
@@ -86,31 +78,30 @@ fn wait_for_lock(shifted: &Shifted<'_>) -> Result<FileLock> {
     lock
 }
 
-fn make(store: &Store, shifted: &Shifted<'_>, missing: &[Digest], maps: &Maps, outer: &Maps) -> Result<()> {
+fn make(store: &Store, shifted: &Shifted<'_>, layers: &[Digest], maps: &Maps, outer: &Maps) -> Result<()> {
+    let Some(top) = layers.last() else { return Ok(()) };
     let scratch = Staging::create(store)?;
     let way = shifting::way(store, scratch.path())?;
     drop(scratch);
-    let nobody = (spare(&maps.uids, &outer.uids), spare(&maps.gids, &outer.gids));
-    let (mut staged, mut jobs, mut entries) = (Vec::new(), Vec::new(), 0);
-    for layer in missing {
-        let staging = Staging::create(store)?;
-        let to = staging.path().join("diff");
-        let from = store.layers().diff_path(*layer);
-        entries += store.layers().get(*layer).map_or(0, |record| record.entries);
-        jobs.push(Job { chain_id: *layer, from, to, maps: maps.clone(), nobody, way });
-        staged.push((*layer, staging));
-    }
+    let staged = Staging::create(store)?;
+    let job = Job {
+        layers: layers.iter().map(|layer| (*layer, store.layers().diff_path(*layer))).collect(),
+        to: staged.path().join("diff"),
+        maps: maps.clone(),
+        nobody: (spare(&maps.uids, &outer.uids), spare(&maps.gids, &outer.gids)),
+        way,
+    };
+    let entries = layers.iter().map(|layer| store.layers().get(*layer).map_or(0, |record| record.entries)).sum();
     let interruptions = Interruptions::watch()?;
-    let (shifting, warning) = Shifting::start(store, jobs)?;
+    let (shifting, warning) = Shifting::start(store, job)?;
     warning.iter().for_each(|warning| crate::cmd::warn(warning));
-    let made = follow(shifting, &interruptions, entries);
-    if made.is_err() {
+    if let Err(error) = follow(shifting, &interruptions, entries) {
         drop(staged);
         // Files of mapped ids are left, which only the user namespace can delete.
         let _ = userns::run_inside(store, || Ok(staging::sweep(store).map(drop)?));
-        return made;
+        return Err(error);
     }
-    shifted.commit(staged, way)
+    shifted.commit(*top, staged, way)
 }
 
 /// Shows how far it is until it is done, or somebody interrupts.

@@ -51,8 +51,14 @@ pub fn explicit_maps(flags: &MapFlags, parent: &Maps) -> Result<Maps, InvalidUse
     };
     let mut uids = of_ranges(&named(&flags.subuids, &flags.subgids), &parent.uids)?;
     let mut gids = of_ranges(&named(&flags.subgids, &flags.subuids), &parent.gids)?;
-    uids.extend(one_map(&uid_texts, Kind::Uid, &parent.uids)?);
-    gids.extend(one_map(&gid_texts, Kind::Gid, &parent.gids)?);
+    // What was typed is spoken of.
+    if flags.uids.is_empty() {
+        gids.extend(one_map(&gid_texts, Kind::Gid, &parent.gids)?);
+        uids.extend(one_map(&uid_texts, Kind::Uid, &parent.uids)?);
+    } else {
+        uids.extend(one_map(&uid_texts, Kind::Uid, &parent.uids)?);
+        gids.extend(one_map(&gid_texts, Kind::Gid, &parent.gids)?);
+    }
     if uids.is_empty() {
         uids = map::fill(uids, &parent.uids);
     }

@@ -88,6 +88,7 @@ fn shared_memory(config: &ContainerConfig) -> Option<Mount> {
 fn etc(config: &ContainerConfig, facts: &HostFacts) -> impl Iterator<Item = Mount> {
     let is_ours = |file: &&str| match *file {
         "hosts" => !config.no_hosts,
+        "hostname" => !config.identity.no_hostname,
         "resolv.conf" => !config.dns.untouched,
         _ => true,
     };

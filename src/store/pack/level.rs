@@ -21,22 +21,23 @@ const FUSE_OPAQUE: &CStr = c".wh..wh..opq";
 
 /// Who maintains a layer's whiteouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(in crate::store) enum Dialect {
     Kernel,
     Fuse,
 }
 
 /// One layer's directory.
 #[derive(Clone, Debug)]
-pub(super) struct Layer {
+pub(in crate::store) struct Layer {
     directory: Rc<OwnedFd>,
     dialect: Dialect,
     ids: Option<Rc<Ids>>,
+    number: usize,
 }
 
 /// Ids on disk as those of the images.
 #[derive(Clone, Debug)]
-pub(super) struct Ids {
+pub(in crate::store) struct Ids {
     uids: Vec<Extent>,
     gids: Vec<Extent>,
 }
@@ -64,17 +65,17 @@ const NOBODY: u32 = 65_534;
 
 /// What a name of one layer is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Seen {
+pub(in crate::store) enum Seen {
     Whiteout,
     File(Stat),
 }
 
 /// The directories that merge into one, topmost first; none where nothing is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Level(Vec<Layer>);
+pub(in crate::store) struct Level(Vec<Layer>);
 
 /// What a stack of layers shows by a name.
-pub(super) struct Found<'a> {
+pub(in crate::store) struct Found<'a> {
     pub stat: Stat,
     /// The layer that it comes from.
     pub layer: &'a Layer,
@@ -84,7 +85,17 @@ impl Layer {
     pub fn open(path: &Path, dialect: Dialect, ids: Option<Rc<Ids>>) -> Result<Self> {
         let directory = rustix::fs::openat(CWD, path, directory_flags(), Mode::empty())
             .with_context(|| format!("open {}", path.display()))?;
-        Ok(Self { directory: Rc::new(directory), dialect, ids })
+        Ok(Self { directory: Rc::new(directory), dialect, ids, number: 0 })
+    }
+
+    /// The same, known by a number.
+    pub fn numbered(self, number: usize) -> Self {
+        Self { number, ..self }
+    }
+
+    /// What it is known by.
+    pub fn number(&self) -> usize {
+        self.number
     }
 
     /// What the directory itself is.
@@ -138,7 +149,8 @@ impl Layer {
     pub fn descend(&self, name: &CStr) -> Result<Option<Self>> {
         match rustix::fs::openat(self.fd(), name, directory_flags(), Mode::empty()) {
             Ok(directory) => {
-                Ok(Some(Self { directory: Rc::new(directory), dialect: self.dialect, ids: self.ids.clone() }))
+                let directory = Rc::new(directory);
+                Ok(Some(Self { directory, dialect: self.dialect, ids: self.ids.clone(), number: self.number }))
             }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("open directory {}", show(name.to_bytes()))),

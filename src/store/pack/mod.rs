@@ -9,7 +9,7 @@
 mod archive;
 mod changes;
 mod content;
-mod level;
+pub(super) mod level;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -1,27 +1,27 @@
-//! The walk through a layer that makes its shifted tree. Everything is reached by descriptors of its
-//! directory; the layer does not change.
+//! The walk through layers, as they show when they lie on one another, that makes their shifted tree.
+//! Everything is reached by descriptors; the layers do not change.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, ioctl_ficlone,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, ioctl_ficlone,
 };
 use rustix::io::Errno;
 
 use super::{Way, acl};
 use crate::spec::digest::Digest;
 use crate::spec::identity::{Maps, look_up};
+use crate::store::pack::level::{Dialect, Found, Layer, Level};
 
 /// Mark a stub, and say where its content is (overlayfs with `userxattr`).
 const METACOPY: &CStr = c"user.overlay.metacopy";
 const REDIRECT: &CStr = c"user.overlay.redirect";
-const OPAQUE: &[u8] = b"user.overlay.opaque";
 const OF_OVERLAYS: &[u8] = b"user.overlay.";
 /// Longer redirections are not tried: a file system may have less room for them.
 const REDIRECT_MAX: usize = 2048;
@@ -31,9 +31,8 @@ const XATTR_MAX: usize = 64 << 10;
 /// A tree to make.
 #[derive(Clone, Debug)]
 pub struct Job {
-    pub chain_id: Digest,
-    /// The layer's tree.
-    pub from: PathBuf,
+    /// The layers with their trees, lowest first.
+    pub layers: Vec<(Digest, PathBuf)>,
     /// What is made, in an existing directory.
     pub to: PathBuf,
     pub maps: Maps,
@@ -44,17 +43,16 @@ pub struct Job {
 
 /// Makes the tree; `progress` hears of each entry.
 pub fn shift(job: &Job, progress: &mut dyn FnMut()) -> Result<()> {
-    let open = |path: &Path| {
-        rustix::fs::openat(CWD, path, directory_flags(), Mode::empty())
-            .with_context(|| format!("open {}", path.display()))
+    let open = |(number, (_, path)): (usize, &(Digest, PathBuf))| {
+        Layer::open(path, Dialect::Kernel, None).map(|layer| layer.numbered(number))
     };
-    let from = open(&job.from)?;
+    let level = Level::of(job.layers.iter().enumerate().rev().map(open).collect::<Result<_>>()?);
     rustix::fs::mkdirat(CWD, &job.to, Mode::RWXU).with_context(|| format!("make {}", job.to.display()))?;
-    let to = open(&job.to)?;
+    let to = rustix::fs::openat(CWD, &job.to, directory_flags(), Mode::empty())
+        .with_context(|| format!("open {}", job.to.display()))?;
     let mut walk =
         Walk { job, top: to.as_fd(), path: Vec::new(), links: HashMap::new(), buffer: Buffer::new(), progress };
-    walk.directory(from.as_fd(), to.as_fd())?;
-    walk.settle(from.as_fd(), to.as_fd(), &rustix::fs::fstat(&from)?)
+    walk.directory(&level, to.as_fd())
 }
 
 struct Walk<'a> {
@@ -63,7 +61,7 @@ struct Walk<'a> {
     /// Of what is looked at, relative to the tree's top.
     path: Vec<u8>,
     /// The first path of each file that has several.
-    links: HashMap<u64, CString>,
+    links: HashMap<(u64, u64), CString>,
     buffer: Buffer,
     progress: &'a mut dyn FnMut(),
 }
@@ -84,73 +82,68 @@ fn directory_flags() -> OFlags {
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    /// What is in a directory, and then the directory itself.
+    fn directory(&mut self, level: &Level, to: BorrowedFd<'_>) -> Result<()> {
         let length = self.path.len();
-        for entry in Dir::read_from(from)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
+        for name in level.names()? {
             if length > 0 {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(name.to_bytes());
-            self.entry(from, to, name)
-                .with_context(|| format!("shift /{} of layer {}", self.path.escape_ascii(), self.job.chain_id))?;
+            self.entry(level, to, &name).with_context(|| format!("shift /{}", self.path.escape_ascii()))?;
             (self.progress)();
             self.path.truncate(length);
         }
-        Ok(())
+        match level.top() {
+            Some(top) => self.settle(top.fd(), to, &rustix::fs::fstat(top.fd())?),
+            None => Ok(()),
+        }
     }
 
-    fn entry(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
-        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    fn entry(&mut self, level: &Level, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        let Some(Found { stat, layer }) = level.look(name)? else { return Ok(()) };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 rustix::fs::mkdirat(to, name, Mode::RWXU)?;
-                let source = rustix::fs::openat(from, name, directory_flags(), Mode::empty())?;
                 let target = rustix::fs::openat(to, name, directory_flags(), Mode::empty())?;
-                self.directory(source.as_fd(), target.as_fd())?;
-                self.settle(source.as_fd(), target.as_fd(), &stat)
+                self.directory(&level.descend(name)?, target.as_fd())
             }
-            FileType::RegularFile => self.regular(from, to, name, &stat),
+            FileType::RegularFile => self.regular(layer, to, name, &stat),
             FileType::Symlink => {
-                rustix::fs::symlinkat(rustix::fs::readlinkat(from, name, Vec::new())?, to, name)?;
+                rustix::fs::symlinkat(rustix::fs::readlinkat(layer.fd(), name, Vec::new())?, to, name)?;
                 self.settle_named(to, name, &stat)
             }
-            // A whiteout, or what an image may hold besides.
-            kind @ (FileType::CharacterDevice | FileType::Fifo | FileType::Socket) => {
-                if kind == FileType::CharacterDevice && stat.st_rdev != 0 {
-                    return Ok(());
-                }
+            kind @ (FileType::Fifo | FileType::Socket) => {
                 rustix::fs::mknodat(to, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), 0)?;
                 self.settle_named(to, name, &stat)
             }
+            // Layers hold no devices.
             _ => Ok(()),
         }
     }
 
-    fn regular(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
+    fn regular(&mut self, layer: &Layer, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
         if stat.st_nlink > 1 {
-            if let Some(first) = self.links.get(&stat.st_ino) {
+            let file = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&file) {
                 return Ok(rustix::fs::linkat(self.top, first.as_c_str(), to, name, AtFlags::empty())?);
             }
-            self.links.insert(stat.st_ino, CString::new(self.path.clone())?);
+            self.links.insert(file, CString::new(self.path.clone())?);
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
+        let source = rustix::fs::openat(layer.fd(), name, flags, Mode::empty())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let target = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
-        if stat.st_size > 0 && !self.stub(&target, stat)? {
+        if stat.st_size > 0 && !self.stub(layer, &target, stat)? {
             copy(&source, &target)?;
         }
         self.settle(source.as_fd(), target.as_fd(), stat)
     }
 
     /// Makes a stub of a file; false where it must have content of its own.
-    fn stub(&self, target: &OwnedFd, stat: &Stat) -> Result<bool> {
-        let redirect = [b"/", self.job.chain_id.hex().as_bytes(), b"/diff/", &self.path[..]].concat();
+    fn stub(&self, layer: &Layer, target: &OwnedFd, stat: &Stat) -> Result<bool> {
+        let Some((chain_id, _)) = self.job.layers.get(layer.number()) else { return Ok(false) };
+        let redirect = [b"/", chain_id.hex().as_bytes(), b"/diff/", &self.path[..]].concat();
         if self.job.way == Way::Content || redirect.len() > REDIRECT_MAX {
             return Ok(false);
         }
@@ -198,7 +191,7 @@ impl Walk<'_> {
             length => length.context("list extended attributes")?,
         };
         for name in self.buffer.names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-            if name.starts_with(OF_OVERLAYS) && name != OPAQUE {
+            if name.starts_with(OF_OVERLAYS) {
                 continue;
             }
             let c_name = CString::new(name)?;

@@ -270,10 +270,15 @@ impl ContainerConfig {
 
     /// The chain ids of the layers below its root and below what it mounts.
     pub fn used_layers(&self) -> impl Iterator<Item = &Digest> {
+        self.layer_stacks().flatten()
+    }
+
+    /// The layers of each image that it uses, its own first.
+    pub fn layer_stacks(&self) -> impl Iterator<Item = &[Digest]> {
         let own: &[Digest] = match &self.root {
             RootSource::Image { layers, .. } => layers,
             RootSource::Directory(_) => &[],
         };
-        own.iter().chain(self.mounted_images().flat_map(|found| &found.layers))
+        std::iter::once(own).chain(self.mounted_images().map(|found| found.layers.as_slice()))
     }
 }

@@ -181,7 +181,7 @@ pub fn collect_shifted(store: &Store) -> Result<Cleanup> {
         let (containers, damaged) = store.containers().list()?;
         // It is unknown what one uses that cannot be read.
         if damaged.is_empty() {
-            let used: HashSet<ShiftedLayer> = containers.iter().filter_map(ShiftedLayer::of_container).collect();
+            let used: HashSet<ShiftedLayer> = containers.iter().flat_map(ShiftedLayer::of_container).collect();
             drop_shifted(store, |layer| used.contains(layer)).context("delete shifted layers")?;
         }
     }

@@ -64,9 +64,10 @@ pub struct ShiftedLayer {
 
 impl ShiftedLayer {
     /// What a container starts from, if its ids are not the images'.
-    pub fn of_container(container: &Container) -> Option<Self> {
-        let maps = container.config.identity.shift()?;
-        container.layers().last().map(|top| Self { key: key(maps), chain_id: *top })
+    pub fn of_container(container: &Container) -> Vec<Self> {
+        let Some(maps) = container.config.identity.shift() else { return Vec::new() };
+        let tops = container.config.layer_stacks().filter_map(|layers| layers.last());
+        tops.map(|top| Self { key: key(maps), chain_id: *top }).collect()
     }
 }
 

@@ -28,8 +28,8 @@ use crate::store::staging::{self, Staging};
 pub fn ensure(store: &Store, config: &ContainerConfig) -> Result<()> {
     let Some(maps) = config.identity.shift() else { return Ok(()) };
     // Those of mounted images too.
-    let layers: Vec<Digest> = config.used_layers().copied().collect();
-    if is_ready(store, &layers, maps) {
+    let missing = || config.layer_stacks().filter(|layers| !is_ready(store, layers, maps));
+    if missing().next().is_none() {
         return Ok(());
     }
     let outer = userns::maps(store)?;
@@ -38,10 +38,13 @@ pub fn ensure(store: &Store, config: &ContainerConfig) -> Result<()> {
     }
     let shifted = store.shifted(maps);
     let _lock = wait_for_lock(&shifted)?;
-    if is_ready(store, layers, maps) {
-        return Ok(());
+    // Another start may have made them meanwhile.
+    for layers in config.layer_stacks() {
+        if !is_ready(store, layers, maps) {
+            make(store, &shifted, layers, maps, &outer).context("prepare the image's layers for the id map")?;
+        }
     }
-    make(store, &shifted, layers, maps, &outer).context("prepare the image's layers for the id map")
+    Ok(())
 }
 
 /// Whether the layers for this map are here.

@@ -65,7 +65,8 @@ fn links_of_an_image_lead_only_into_the_container() {
     assert_eq!(sh(&bench, &["-v", &at("/out")], &image, &format!("cat {link}/mark")).ok().out(), "seen");
     assert_eq!(sh(&bench, &["-v", &at("/up/here")], &image, "cat /here/mark").ok().out(), "seen");
     assert_eq!(sh(&bench, &["--tmpfs", "/out/x"], &image, &format!("ls {link}")).ok().out(), "x");
-    for (target, reason) in [("/self/kernel", "it leads into /proc"), ("/loop/x", "Too many levels of symbolic links")] {
+    for (target, reason) in [("/self/kernel", "it leads into /proc"), ("/loop/x", "Too many levels of symbolic links")]
+    {
         sh(&bench, &["-v", &at(target)], &image, "true").refused(125, reason);
     }
     assert_eq!(names_in(&canary), [""; 0], "something was made on the host");

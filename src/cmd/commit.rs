@@ -147,7 +147,7 @@ fn take_layer(
     limits: UnpackLimits,
 ) -> Result<(Option<Taken>, Lease)> {
     let tree = packing::tree_of(store, container, "commit")?;
-    let options = PackOptions { timestamp: args.timestamp };
+    let options = PackOptions { timestamp: args.timestamp, ..PackOptions::default() };
     let squash = args.squash;
     // The processes are made before there are threads; each closes what it inherits of the others.
     let halt = if args.pause && !args.no_pause { halt(store, container)? } else { None };

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
-    Context, attach, commit, create, diff, exec, exists, export, inspect, kill, logs, mount, port, prune, ps, rename,
-    restart, rm, run, start, stop, wait,
+    Context, attach, commit, cp, create, diff, exec, exists, export, inspect, kill, logs, mount, port, prune, ps,
+    rename, restart, rm, run, start, stop, wait,
 };
 
 /// The commands.
@@ -14,6 +14,7 @@ use super::{
 pub enum Command {
     Attach(attach::Args),
     Commit(commit::Args),
+    Cp(cp::Args),
     Create(Box<create::Args>),
     Diff(diff::Args),
     Exec(exec::Args),
@@ -50,6 +51,7 @@ impl Command {
         match self {
             Self::Attach(args) => attach::run(args, context),
             Self::Commit(args) => commit::run(args, context),
+            Self::Cp(args) => cp::run(args, context),
             Self::Create(args) => create::run(*args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Exec(args) => exec::run(args, context),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use oci_spec::runtime::LinuxNamespaceType as Namespace;
+use oci_spec::runtime::{LinuxNamespaceType as Namespace, Mount};
 
 use self::networking::Networking;
 use super::Context;
@@ -21,6 +21,7 @@ use crate::sandbox::client::{Attach, Client, Outcome};
 use crate::sandbox::devices::given;
 use crate::sandbox::launch::{self, Attachment};
 use crate::sandbox::mounted::{self, Kind, Place};
+use crate::sandbox::needs::MountNeeds;
 use crate::sandbox::network::NetworkPlan;
 use crate::sandbox::plan::{CgroupPlan, Join, LogPlan, Plan, RootPlan};
 use crate::sandbox::{seccomp, terminal};
@@ -54,7 +55,13 @@ pub fn check_tty(stdin: bool, tty: bool) -> Result<()> {
 pub fn launch(context: &Context, container: &Container, foreground: bool) -> Result<Client> {
     let store = context.store()?;
     let Some(alive) = container.take_alive().context("lock the container")? else {
-        bail!("container {} is already running", container.config.name);
+        if container.is_running() {
+            bail!("container {} is already running", container.config.name);
+        }
+        bail!(
+            "container {} is in use: another command starts it, removes it or copies its files",
+            container.config.name
+        );
     };
     shifting::ensure(store, &container.config)?;
     context.prepare_user_namespace()?;
@@ -163,7 +170,7 @@ fn log_plan(container: &Container) -> Option<LogPlan> {
 
 /// Where the root is mounted already, by `rbox mount` in this mount namespace: one directory must not
 /// be written by two overlays.
-fn mounted_root(store: &Store, container: &Container) -> Result<Option<PathBuf>> {
+pub fn mounted_root(store: &Store, container: &Container) -> Result<Option<PathBuf>> {
     let cure = format!("unmount it first: rbox unmount {}", container.config.name);
     match mounted::place(store, Kind::Container, &container.id().to_string())? {
         None => Ok(None),
@@ -173,6 +180,22 @@ fn mounted_root(store: &Store, container: &Container) -> Result<Option<PathBuf>>
             bail!("the container's root is mounted in 'rbox unshare' (process {}): {cure}", pid.as_raw_nonzero())
         }
     }
+}
+
+/// What of a container's mounts is there when it does not run: its user's, but for new file systems,
+/// and the files of /etc since it was started.
+pub fn lasting_mounts(store: &Store, container: &Container) -> Result<(Vec<Mount>, MountNeeds)> {
+    let config = &container.config;
+    let spec = oci::runtime_spec(config, &host_facts(container, &[])?)?;
+    let is_bind = |mount: &Mount| mount.options().iter().flatten().any(|word| word == "bind" || word == "rbind");
+    let lasts = |mount: &Mount| is_bind(mount) || mount.typ().as_deref() == Some("overlay");
+    let wanted = |mount: &Mount| {
+        let ours = mount.source().as_ref().is_some_and(|source| source.starts_with(container.directory()));
+        let asked = || config.mounts.iter().any(|asked| Path::new(&asked.target) == mount.destination());
+        lasts(mount) && if ours { mount.source().as_ref().is_some_and(|source| source.exists()) } else { asked() }
+    };
+    let mounts = spec.mounts().clone().unwrap_or_default().into_iter().filter(wanted).collect();
+    Ok((mounts, mounts::needs(store, config)?))
 }
 
 /// The root file system that a container is to have.

@@ -7,6 +7,7 @@ mod complete;
 mod completion;
 pub mod container;
 pub mod context;
+pub mod cp;
 pub mod create;
 mod create_options;
 mod credentials;
@@ -113,6 +114,7 @@ enum Command {
     /// Manage containers
     #[command(subcommand)]
     Container(Lazy<container::Command>),
+    Cp(cp::Args),
     Create(Box<create::Args>),
     Diff(diff::Args),
     Doctor(doctor::Args),
@@ -201,6 +203,7 @@ impl Command {
             Self::Complete(args) => complete::run(args, context),
             Self::Completion(args) => completion::run(args, context),
             Self::Container(command) => command.0.run(context),
+            Self::Cp(args) => cp::run(args, context),
             Self::Create(args) => create::run(*args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),

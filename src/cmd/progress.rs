@@ -164,6 +164,11 @@ impl<W: Write> Progress for Bars<W> {
     }
 }
 
+/// A line without a bar.
+pub fn plain_line() -> ProgressStyle {
+    style(WORDS)
+}
+
 /// One of the lines above as a style.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")

@@ -8,6 +8,7 @@ mod attach;
 mod commit;
 mod completions;
 mod config;
+mod cp;
 mod crash;
 mod doctor;
 mod events;

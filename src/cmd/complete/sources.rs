@@ -77,6 +77,8 @@ const FLAGS: &[(&str, Source)] = &[
 ];
 
 const VALUES: &[(&str, Source)] = &[
+    ("[CONTAINER:]DEST|-", Source::Files),
+    ("[CONTAINER:]SRC|-", Source::Files),
     ("BOOL", Source::Words(&["false", "true"])),
     ("CAP", Source::Capabilities),
     ("COMMAND", Source::Files),

@@ -28,6 +28,7 @@ impl Owners<'_> {
         let (uid, gid) = match self {
             Self::Copier => return Ok(None),
             Self::Keep => (stat.st_uid, stat.st_gid),
+            Self::One(uid, gid) => (*uid, *gid),
             Self::Map { uid, gid } => {
                 (uid(stat.st_uid).ok_or(Unmapped(stat.st_uid))?, gid(stat.st_gid).ok_or(Unmapped(stat.st_gid))?)
             }
@@ -111,6 +112,9 @@ pub(super) fn attributes(file: BorrowedFd<'_>, marks: OverlayMarks, owners: &Own
             Err(error) => return Err(error),
         }
         if name.to_bytes().starts_with(ACCESS_LIST) {
+            if matches!(owners, Owners::Copier | Owners::One(..)) {
+                continue;
+            }
             translate_access_list(&mut value, owners);
         }
         found.push((name, value));

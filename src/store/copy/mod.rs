@@ -49,8 +49,10 @@ pub enum Owners<'a> {
     #[default]
     Keep,
     /// The copying process's user. Set-user-id and set-group-id bits are dropped, as they would lend
-    /// another one's rights than they did.
+    /// another one's rights than they did, and access lists, as they are about others.
     Copier,
+    /// These ids, a user's and a group's. Access lists are dropped.
+    One(u32, u32),
     /// Another id for each, in access lists too; None ends the copy with [`CopyError::NoOwner`].
     Map { uid: &'a dyn Fn(u32) -> Option<u32>, gid: &'a dyn Fn(u32) -> Option<u32> },
 }

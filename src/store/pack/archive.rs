@@ -185,7 +185,7 @@ const WRITING: &str = "write the archive";
 impl<W: Write> Visitor for Archive<W> {
     fn entry(&mut self, entry: &Entry<'_>, _: bool) -> Result<()> {
         let name = entry.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        if name.starts_with(WHITEOUT) {
+        if !self.options.plain && name.starts_with(WHITEOUT) {
             if self.packed.reserved.len() < NAMES_TOLD {
                 self.packed.reserved.push(show(entry.path));
             }

@@ -111,6 +111,11 @@ impl Layer {
         }
     }
 
+    /// An open directory that hides nothing.
+    pub fn of(directory: OwnedFd, ids: Option<Rc<Ids>>) -> Self {
+        Self { directory: Rc::new(directory), dialect: Dialect::Kernel, ids, number: 0 }
+    }
+
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }

@@ -14,7 +14,9 @@ pub(super) mod level;
 mod tests;
 mod walk;
 
+use std::ffi::CStr;
 use std::io::Write;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -68,6 +70,8 @@ impl Form {
 pub struct PackOptions {
     /// Every entry's time in seconds since the epoch, in place of its own to the nanosecond.
     pub timestamp: Option<i64>,
+    /// It is no layer: names that mean a deletion there (`.wh.`) are ordinary ones.
+    pub plain: bool,
 }
 
 /// Bytes of an archive of no entry, all zero.
@@ -101,6 +105,20 @@ pub fn layer(tree: &Tree, options: PackOptions, out: impl Write) -> Result<Packe
 pub fn whole(tree: &Tree, options: PackOptions, out: impl Write) -> Result<Packed> {
     let mut archive = Archive::new(out, options, Ids::root_of(tree.ids.as_ref()));
     walk::whole(&mut archive, &tree.merged()?)?;
+    archive.finish()
+}
+
+/// Writes what lies at `name` of a directory, with all that is below it; a link as a link. In the
+/// archive it is `base`, or the root if that is empty. `ids` is the map of the container it belongs to.
+pub fn subtree(
+    (directory, name): (BorrowedFd<'_>, &CStr),
+    base: &[u8],
+    ids: Option<&Maps>,
+    options: PackOptions,
+    out: impl Write,
+) -> Result<Packed> {
+    let mut archive = Archive::new(out, options, Ids::root_of(ids));
+    walk::subtree(&mut archive, Layer::of(directory.try_clone_to_owned()?, ids.map(Ids::new)), name, base)?;
     archive.finish()
 }
 

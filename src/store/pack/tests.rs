@@ -259,7 +259,7 @@ fn every_kind_of_file_comes_back_as_it_was() {
 
 #[test]
 fn a_timestamp_makes_archives_equal() {
-    let options = PackOptions { timestamp: Some(1_000_000_000) };
+    let options = PackOptions { timestamp: Some(1_000_000_000), ..PackOptions::default() };
     let [first, second] = [1, 2].map(|seconds| {
         let stack = Stack::new();
         stack.directory("lower/d");

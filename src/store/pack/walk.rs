@@ -218,6 +218,21 @@ pub(super) fn whole(visitor: &mut impl Visitor, root: &Level) -> Result<()> {
     whole_directory(visitor, root, &mut Vec::new())
 }
 
+/// Walks what lies at `name` of a directory, which the visitor is to know as `base`.
+pub(super) fn subtree(visitor: &mut impl Visitor, directory: Layer, name: &CStr, base: &[u8]) -> Result<()> {
+    let stat = match directory.look(name)? {
+        Some(Seen::File(stat)) => stat,
+        _ => bail!("{} is not there any more", show(name.to_bytes())),
+    };
+    if is_directory(&stat)
+        && let Some(layer) = directory.descend(name)?
+    {
+        visitor.entry(&Entry { path: base, stat: &stat, place: Place::Open(layer.fd()) }, false)?;
+        return whole_directory(visitor, &Level::of(vec![layer]), &mut base.to_owned());
+    }
+    visitor.entry(&Entry { path: base, stat: &stat, place: Place::Named(directory.fd(), name) }, false)
+}
+
 fn whole_directory(visitor: &mut impl Visitor, level: &Level, path: &mut Vec<u8>) -> Result<()> {
     let length = path.len();
     for name in level.names()? {

@@ -1,6 +1,7 @@
 //! Puts entries into the tree. Every name is resolved inside the tree by the kernel, everything is
 //! made exclusively, and attributes go through descriptors.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::directories::{Directories, is_whiteout, join, open_child};
+use super::directories::{Directories, Surroundings, is_whiteout, join, open_child};
 use super::job::Unpacked;
 use super::meta::{self, Owners};
 use super::path::{EntryPath, show};
@@ -22,16 +23,31 @@ pub(super) struct Applier {
     reader: Reader,
     directories: Directories,
     owners: Owners,
+    place: Option<Place>,
     size: u64,
     skipped_devices: u64,
+}
+
+/// Where entries go that are no layer's: into a container's files.
+pub(super) struct Place {
+    /// The directory that they are relative to, from the root and without links.
+    pub path: Vec<u8>,
+    /// A directory may take the place of another kind of file, and the other way round.
+    pub replace_kinds: bool,
 }
 
 impl Applier {
     /// Will fill the empty directory `root`.
     pub fn new(reader: Reader, root: OwnedFd, owners: Owners) -> Result<Self> {
         owners.settle(root.as_fd(), 0, 0, 0o755, &[])?;
-        let directories = Directories::new(root, owners)?;
-        Ok(Self { reader, directories, owners, size: 0, skipped_devices: 0 })
+        let directories = Directories::new(root, owners.clone(), Surroundings::Nothing)?;
+        Ok(Self { reader, directories, owners, place: None, size: 0, skipped_devices: 0 })
+    }
+
+    /// Will add to what `root` holds.
+    pub fn within(reader: Reader, root: OwnedFd, owners: Owners, place: Place) -> Result<Self> {
+        let directories = Directories::new(root, owners.clone(), Surroundings::Container)?;
+        Ok(Self { reader, directories, owners, place: Some(place), size: 0, skipped_devices: 0 })
     }
 
     /// Applies the whole archive.
@@ -46,6 +62,10 @@ impl Applier {
 
     fn apply(&mut self, entry: &Entry) -> Result<()> {
         let EntryPath::Below { parent, name } = &entry.path else { return self.apply_root(entry) };
+        if let Some(place) = &self.place {
+            let parent = below(&place.path, parent);
+            return self.put(&parent, name, entry);
+        }
         match Whiteout::of(parent, name)? {
             None => self.put(parent, name, entry),
             Some(Whiteout::Bookkeeping) => Ok(()),
@@ -57,6 +77,10 @@ impl Applier {
     fn apply_root(&mut self, entry: &Entry) -> Result<()> {
         if entry.kind != Kind::Directory {
             bail!("the root of the tree must stay a directory");
+        }
+        if self.place.is_some() {
+            // The directory that was there stays as it is.
+            return Ok(());
         }
         let Meta { mode, uid, gid, mtime, xattrs } = &entry.meta;
         self.owners.settle(self.directories.root(), *uid, *gid, *mode, xattrs)?;
@@ -98,9 +122,10 @@ impl Applier {
         let directory = self.directories.open(parent)?;
         let occupant = rustix::fs::statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if entry.kind == Kind::Directory && is_directory(&occupant) {
-            let child = open_child(&directory, name)?;
+            let child = self.directories.open_old(&directory, name)?;
             return self.settle_directory(parent, name, child, &entry.meta);
         }
+        self.check_kinds(parent, name, entry, &occupant)?;
         if let Kind::HardLink(source) = &entry.kind
             && !is_directory(&occupant)
             && self.is_same(source, &occupant)?
@@ -115,6 +140,18 @@ impl Applier {
             meta::make_opaque(self.directories.open_existing(&join(parent, name))?.as_fd())?;
         }
         Ok(())
+    }
+
+    /// docker's refusal.
+    fn check_kinds(&self, parent: &[u8], name: &[u8], entry: &Entry, occupant: &Stat) -> Result<()> {
+        let shown = || show(&join(parent, name));
+        match self.place.as_ref().filter(|place| !place.replace_kinds) {
+            Some(_) if is_directory(occupant) => bail!("cannot overwrite directory {} with non-directory", shown()),
+            Some(_) if entry.kind == Kind::Directory => {
+                bail!("cannot overwrite non-directory {} with directory", shown())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes what has the name.
@@ -224,7 +261,7 @@ impl Applier {
     /// The source's directories are resolved inside the tree, its last component is not followed.
     fn make_hard_link(&mut self, directory: &OwnedFd, name: &[u8], source: &EntryPath) -> Result<()> {
         let EntryPath::Below { parent, name: source } = source else { bail!("a hard link to the root directory") };
-        let from = self.directories.open_existing(parent)?;
+        let from = self.directories.open_existing(&self.placed(parent))?;
         match rustix::fs::linkat(&*from, source.as_slice(), directory, name, AtFlags::empty()) {
             Err(Errno::EXIST) => Err(Taken.into()),
             outcome => outcome.with_context(|| format!("link to {}", show(&join(parent, source)))),
@@ -234,9 +271,17 @@ impl Applier {
     /// Whether the last component of `path` itself is the file of `stat`.
     fn is_same(&mut self, path: &EntryPath, stat: &Stat) -> Result<bool> {
         let EntryPath::Below { parent, name } = path else { return Ok(false) };
-        let directory = self.directories.open_existing(parent)?;
+        let directory = self.directories.open_existing(&self.placed(parent))?;
         let found = rustix::fs::statat(&*directory, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
         Ok(found.is_ok_and(|found| (found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino)))
+    }
+
+    /// A directory of the archive's, from the root.
+    fn placed<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        match &self.place {
+            Some(place) => Cow::Owned(below(&place.path, path)),
+            None => Cow::Borrowed(path),
+        }
     }
 
     fn make_fifo(&self, directory: &OwnedFd, name: &[u8], meta: &Meta) -> Result<()> {
@@ -246,6 +291,14 @@ impl Applier {
         let fifo = rustix::fs::openat(directory, name, flags, Mode::empty())?;
         self.owners.settle(fifo.as_fd(), meta.uid, meta.gid, meta.mode, &[])?;
         meta::set_times(fifo.as_fd(), meta.mtime).context("set times")
+    }
+}
+
+/// `path` as seen from the directory that `base` is relative to.
+fn below(base: &[u8], path: &[u8]) -> Vec<u8> {
+    match path {
+        [] => base.to_owned(),
+        _ => join(base, path),
     }
 }
 

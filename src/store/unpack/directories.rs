@@ -38,6 +38,17 @@ pub(super) struct Directories {
     open: Vec<Directory>,
     clock: u64,
     owners: Owners,
+    surroundings: Surroundings,
+}
+
+/// What lies around the entries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Surroundings {
+    /// Nothing: the tree is ours.
+    Nothing,
+    /// A container's files, with what is mounted in them. Times of directories that the archive does
+    /// not describe are theirs.
+    Container,
 }
 
 struct Directory {
@@ -47,15 +58,16 @@ struct Directory {
     /// Device and inode: two names may lead to one directory.
     identity: (u64, u64),
     /// What its time has to be once no entry is added any more.
-    mtime: Moment,
+    mtime: Option<Moment>,
     used: u64,
 }
 
 impl Directories {
     /// Starts with the root of a tree.
-    pub fn new(root: OwnedFd, owners: Owners) -> Result<Self> {
+    pub fn new(root: OwnedFd, owners: Owners, surroundings: Surroundings) -> Result<Self> {
         let root = Rc::new(root);
-        let mut directories = Self { root: Rc::clone(&root), open: Vec::with_capacity(OPEN), clock: 0, owners };
+        let mut directories =
+            Self { root: Rc::clone(&root), open: Vec::with_capacity(OPEN), clock: 0, owners, surroundings };
         directories.keep(Vec::new(), root)?;
         Ok(directories)
     }
@@ -91,7 +103,7 @@ impl Directories {
     pub fn describe(&mut self, path: Vec<u8>, directory: OwnedFd, mtime: Moment) -> Result<()> {
         self.keep(path, Rc::new(directory))?;
         if let Some(kept) = self.open.iter_mut().find(|kept| kept.used == self.clock) {
-            kept.mtime = mtime;
+            kept.mtime = Some(mtime);
         }
         Ok(())
     }
@@ -99,7 +111,7 @@ impl Directories {
     /// The root ends up with that time.
     pub fn describe_root(&mut self, mtime: Moment) {
         if let Some(root) = self.open.first_mut() {
-            root.mtime = mtime;
+            root.mtime = Some(mtime);
         }
     }
 
@@ -140,8 +152,21 @@ impl Directories {
 
     /// Follows links as they would be followed with the tree as the root directory.
     fn resolve(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | self.bounds();
         open_directory(self.root.as_fd(), path, inside)
+    }
+
+    /// Opens the directory `name` in `parent` itself, as it was there before.
+    pub fn open_old(&self, parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+        open_directory(parent.as_fd(), name, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | self.bounds())
+    }
+
+    /// In a tree of ours nothing is mounted.
+    fn bounds(&self) -> ResolveFlags {
+        match self.surroundings {
+            Surroundings::Nothing => ResolveFlags::NO_XDEV,
+            Surroundings::Container => ResolveFlags::empty(),
+        }
     }
 
     /// Keeps an open directory and notes the time it has. Returns the descriptor that is kept,
@@ -162,7 +187,8 @@ impl Directories {
             let oldest = (1..OPEN).min_by_key(|&index| self.open[index].used).unwrap_or(1);
             self.open.swap_remove(oldest).let_go()?;
         }
-        let mtime = Moment { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
+        let time = Moment { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
+        let mtime = (self.surroundings == Surroundings::Nothing).then_some(time);
         self.open.push(Directory { path, fd: Rc::clone(&directory), identity, mtime, used: self.clock });
         Ok(directory)
     }
@@ -250,7 +276,8 @@ impl Directories {
 
 impl Directory {
     fn let_go(self) -> Result<()> {
-        meta::set_times(self.fd.as_fd(), self.mtime)
+        let Some(mtime) = self.mtime else { return Ok(()) };
+        meta::set_times(self.fd.as_fd(), mtime)
             .with_context(|| format!("set the time of the directory {}", show(&self.path)))
     }
 }

@@ -2,6 +2,7 @@
 //! a name that could be a link.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
@@ -9,6 +10,7 @@ use rustix::io::Errno;
 
 use super::path::show;
 use super::pax::Moment;
+use crate::spec::identity::{Extent, Maps, look_up};
 
 /// Marks a directory that hides everything below it in lower layers (overlayfs with `userxattr`).
 const OPAQUE: &str = "user.overlay.opaque";
@@ -16,17 +18,21 @@ const CAPABILITY: &[u8] = b"security.capability";
 const POSIX_ACL: &[u8] = b"system.posix_acl_";
 
 /// How owners are applied.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Owners {
     /// Only one id is mapped: everything stays its property.
     pub single_id: bool,
+    /// Whose everything is, whatever the archive says.
+    pub one: Option<(u32, u32)>,
+    /// The map of the container whose ids the archive has.
+    pub maps: Option<Rc<Maps>>,
 }
 
 impl Owners {
     /// Gives an open file or directory its owner, extended attributes and permissions, in this
     /// order: a change of owner drops setuid and capabilities, an access list changes permissions.
     pub fn settle(
-        self,
+        &self,
         file: BorrowedFd<'_>,
         uid: u64,
         gid: u64,
@@ -51,7 +57,7 @@ impl Owners {
     }
 
     /// Gives a symbolic link its owner.
-    pub fn settle_link(self, directory: &OwnedFd, name: &[u8], uid: u64, gid: u64) -> Result<()> {
+    pub fn settle_link(&self, directory: &OwnedFd, name: &[u8], uid: u64, gid: u64) -> Result<()> {
         if let Some((owner, group)) = self.ids(uid, gid)? {
             rustix::fs::chownat(directory, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)
                 .or_else(|error| refused(error, uid, gid))?;
@@ -59,10 +65,17 @@ impl Owners {
         Ok(())
     }
 
-    fn ids(self, uid: u64, gid: u64) -> Result<Option<(Uid, Gid)>> {
+    fn ids(&self, uid: u64, gid: u64) -> Result<Option<(Uid, Gid)>> {
         if self.single_id {
             return Ok(None);
         }
+        if let Some((uid, gid)) = self.one {
+            return Ok(Some((Uid::from_raw(uid), Gid::from_raw(gid))));
+        }
+        let (uid, gid) = match &self.maps {
+            Some(maps) => (outside(&maps.uids, uid)?, outside(&maps.gids, gid)?),
+            None => (uid, gid),
+        };
         // The highest id means 'no change' to chown(2).
         match (u32::try_from(uid), u32::try_from(gid)) {
             (Ok(owner), Ok(group)) if owner != u32::MAX && group != u32::MAX => {
@@ -72,7 +85,7 @@ impl Owners {
         }
     }
 
-    fn set_xattr(self, file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
+    fn set_xattr(&self, file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
         if !is_kept(name) {
             return Ok(());
         }
@@ -88,6 +101,12 @@ impl Owners {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The id on disk of one inside the container.
+fn outside(map: &[Extent], id: u64) -> Result<u64> {
+    let found = u32::try_from(id).ok().and_then(|id| look_up(map, id));
+    found.map(u64::from).with_context(|| format!("its owner {id} has no id in the container"))
 }
 
 /// Which attributes of an archive count: the overlay's own would forge layers, `trusted.` and the

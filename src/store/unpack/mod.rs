@@ -21,12 +21,15 @@ mod whiteout;
 mod worker;
 
 use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::spec::digest::Digest;
-use apply::Applier;
+use crate::spec::identity::Maps;
+use apply::{Applier, Place};
 pub use job::{Compression, UnpackJob, UnpackLimits, UnpackStream, Unpacked};
 use meta::Owners;
 use reader::Reader;
@@ -46,7 +49,32 @@ pub fn unpack_layer(input: impl Read + Send + 'static, job: &UnpackJob) -> Resul
     let root = rustix::fs::openat(&target, "diff", flags, Mode::empty()).with_context(context)?;
     let stream = Stream::start(input, job.compression, job.limits)?;
     let reader = Reader::new(stream, job.limits);
-    Applier::new(reader, root, Owners { single_id: job.single_id })?.run()
+    Applier::new(reader, root, Owners { single_id: job.single_id, one: None, maps: None })?.run()
+}
+
+/// How an archive is added to a container's files.
+#[derive(Clone, Debug)]
+pub struct Addition {
+    /// The directory that its names are relative to, from the container's root and without links.
+    pub path: Vec<u8>,
+    /// Whose everything is; None leaves it to the archive.
+    pub owner: Option<(u32, u32)>,
+    /// The container's map, if it has one of its own.
+    pub maps: Option<Maps>,
+    /// A directory may take the place of another kind of file, and the other way round.
+    pub replace_kinds: bool,
+}
+
+/// Adds the files of the archive that `input` holds to those of a container, which may change them
+/// meanwhile: every name is resolved within `root`. Reads ahead on a second thread.
+pub fn add(input: impl Read + Send + 'static, root: OwnedFd, addition: Addition) -> Result<Unpacked> {
+    let Addition { path, owner, maps, replace_kinds } = addition;
+    // What somebody hands in is nothing to be guarded against; the bounds of names stay.
+    let UnpackLimits { path: longest, extensions, .. } = UnpackLimits::default();
+    let limits = UnpackLimits { path: longest, extensions, ..UnpackLimits::NONE };
+    let reader = Reader::new(Stream::start(input, Compression::None, limits)?, limits);
+    let owners = Owners { single_id: false, one: owner, maps: maps.map(Rc::new) };
+    Applier::within(reader, root, owners, Place { path, replace_kinds })?.run()
 }
 
 /// The digest of what `input` holds, decompressed on a second thread. Nothing is extracted.

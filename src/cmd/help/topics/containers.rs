@@ -64,6 +64,26 @@ rbox ps, rbox container rm is rbox rm.",
         see: &["run", "start", "rm"],
     },
     Topic {
+        command: "cp",
+        text: "Copies files between a container, running or not, and the host, or from one container to another. What \
+stands before a colon is a container; a path of the host that holds one is written with ./ before it. Paths in a \
+container begin at its root, and show what its processes see: volumes, and what is mounted while it runs.
+
+A file goes to a name that does not exist, over a file that does, or into a directory. A directory goes into an \
+existing directory, or becomes one that does not exist; with /. behind it what it holds is copied. - is a tar \
+archive: of standard input, into an existing directory; of the source, on standard output.
+
+In the container files belong to root, on the host to you. With --archive owners stay.",
+        examples: &[
+            ("A file into a container", "rbox cp site.conf web:/etc/nginx/conf.d/"),
+            ("A directory out of one", "rbox cp web:/var/log/nginx ./logs"),
+            ("What a directory holds, into another", "rbox cp ./public/. web:/usr/share/nginx/html"),
+            ("Pack, and unpack elsewhere", "rbox cp -a web:/etc/nginx - | rbox cp -a - other:/etc"),
+        ],
+        exit: EXIT,
+        see: &["diff", "exec", "export"],
+    },
+    Topic {
         command: "diff",
         text: "Lists what a container changed in its files: A for added, C for changed, D for deleted. A directory is \
 listed as changed when something in it is. For an image it is what its last layer changed; with two names, what \

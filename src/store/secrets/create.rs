@@ -8,6 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::{ID_LENGTH, LookupError, PAYLOAD, Payload, RECORD, Secrets, hex};
+use crate::spec::event::{Happening, Subject};
 use crate::spec::secret::{InvalidSecret, Secret, secret_name};
 use crate::spec::text::printable;
 use crate::store::fs::{self, Durability};
@@ -83,6 +84,7 @@ impl Secrets<'_> {
             }
         }
         fs::sync_dir(&self.store.path("secrets")).map_err(io_error)?;
+        self.store.happened(Happening::new(Subject::Secret, "create", secret.id.as_str()).with("name", name));
         Ok(secret)
     }
 }

@@ -18,6 +18,7 @@ use super::record::{self, Quarantined, RecordError};
 use super::staging::Trash;
 use super::{Store, fs};
 use crate::spec::digest::Digest;
+use crate::spec::event::{Happening, Subject};
 use crate::spec::secret::{InvalidSecret, SIZE_LIMIT, Secret, secret_name};
 use crate::spec::text::printable;
 
@@ -159,7 +160,9 @@ impl Secrets<'_> {
 
     /// Removes a secret. Containers that have a copy keep it.
     pub fn remove(&self, secret: &Secret) -> Result<(), LookupError> {
-        self.discard(&hex(&secret.name), &secret.name)
+        self.discard(&hex(&secret.name), &secret.name)?;
+        self.store.happened(Happening::new(Subject::Secret, "remove", secret.id.as_str()).with("name", &secret.name));
+        Ok(())
     }
 
     /// Removes one whose record cannot be read, by name.

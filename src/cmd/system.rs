@@ -2,6 +2,7 @@
 
 mod df;
 mod prune;
+mod reset;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ pub enum Command {
     Events(events::Args),
     Info(info::Args),
     Prune(prune::Args),
+    Reset(reset::Args),
 }
 
 impl Command {
@@ -36,6 +38,7 @@ impl Command {
             Self::Events(args) => events::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Prune(args) => prune::run(args, context),
+            Self::Reset(args) => reset::run(&args, context),
         }
     }
 }

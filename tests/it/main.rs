@@ -35,6 +35,7 @@ mod nosubuid;
 mod pull;
 mod push;
 mod registry_auth;
+mod reset;
 mod rootfs;
 mod run;
 mod scripts;

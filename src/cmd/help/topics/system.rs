@@ -148,4 +148,12 @@ written for docker.",
         exit: EXIT,
         see: &["info"],
     },
+    Topic {
+        command: "system reset",
+        text: "Removes everything of this store: containers, those that run too, images, networks, volumes and secrets. \
+What they held is lost. The configuration and credentials for registries stay.",
+        examples: &[("Without being asked", "rbox system reset --force")],
+        exit: EXIT,
+        see: &["system prune", "system df"],
+    },
 ];

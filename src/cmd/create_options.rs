@@ -215,8 +215,6 @@ impl CreateOptions {
             command: command.to_vec(),
             entrypoint: self.entrypoint.clone(),
             environment: self.environment.request()?,
-            devices: self.devices.request(&settings.cdi_spec_dirs.value)?,
-            secrets: Vec::new(),
             labels: self.labels()?,
             annotations: self.annotation.iter().map(|text| env::parse_label(text)).collect::<Result<_, _>>()?,
             sysctls: self.sysctl.iter().map(|text| create::parse_sysctl(text)).collect::<Result<_, _>>()?,
@@ -253,6 +251,7 @@ impl CreateOptions {
         self.storage.fill(&mut request)?;
         self.identity.fill(&mut request, context, &mut find)?;
         self.systemd.fill(&mut request, settings.init.value);
+        request.devices = self.devices.request(&settings.cdi_spec_dirs.value, request.identity.keep_groups)?;
         Ok(request)
     }
 

@@ -125,7 +125,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
     let mut told = config.clone();
     told.env.extend(links::environment(store, config)?);
     let mut spec = oci::runtime_spec(&told, &host_facts(container, &joins)?)?;
-    let given = given::look_up(&config.devices, false)?;
+    let given = given::look_up(&config.devices, config.identity.keep_groups)?;
     devices::apply(&given, &mut spec);
     let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host());
     let effective = rules::circumstantial(config);

@@ -156,6 +156,18 @@ fn every_form_arrives() {
         "444 0:0 /run/secrets/tok\n400 7:8 /run/secrets/a/b\n640 0:0 /mnt/key\n{VALUE}{VALUE}{VALUE}\n{VALUE} {VALUE}"
     );
     assert_eq!(bench.run_rm(&secrets, ROOT, &["sh", "-c", all]).ok().out(), expected);
+    // Owners are counted as the container counts them.
+    let image = bench.pull_small();
+    let mapped = [
+        "--userns",
+        "keep-id:uid=1000,gid=1000",
+        "--secret",
+        "tok,uid=1000,gid=5,mode=0400",
+        "--secret",
+        "tok,target=r",
+    ];
+    let owners = ["stat", "-c", "%u:%g", "/run/secrets/tok", "/run/secrets/r", "/run/secrets"];
+    assert_eq!(bench.run_rm(&mapped, &image, &owners).ok().out(), "1000:5\n0:0\n0:0");
     // Nobody can write there, and the mount says why.
     let denied = bench.run_rm(&["--secret", "tok"], ROOT, &["sh", "-c", "echo x > /run/secrets/tok"]);
     assert!(denied.err().contains("Read-only file system"), "{}", denied.err());

@@ -22,8 +22,9 @@ pub struct DeviceOptions {
 }
 
 impl DeviceOptions {
-    /// What the options ask for, all of which must be there; `directories` hold CDI specifications.
-    pub fn request(&self, directories: &[PathBuf]) -> Result<Devices> {
+    /// What the options ask for, all of which must be there; `directories` hold CDI
+    /// specifications. A container that keeps the caller's groups can open more.
+    pub fn request(&self, directories: &[PathBuf], keeps_groups: bool) -> Result<Devices> {
         if let Some(rule) = self.device_cgroup_rule.first() {
             bail!(
                 "--device-cgroup-rule {rule}: only root can program the kernel's device control; \
@@ -40,7 +41,7 @@ impl DeviceOptions {
         if !devices.cdi.is_empty() || !devices.gpus.is_empty() {
             devices.cdi_spec_dirs = directories.to_vec();
         }
-        given::look_up(&devices, false)?;
+        given::look_up(&devices, keeps_groups)?;
         Ok(devices)
     }
 }

@@ -54,7 +54,7 @@ fn paths_that_are_refused() {
         ("/dev/nonesuch", format!("{start} \"/dev/nonesuch\": no such file or directory")),
         ("/etc/passwd", format!("{start} \"/etc/passwd\": not a device node")),
         ("/etc", format!("{start} \"/etc\": there is no device node below it")),
-        ("", "bad format for path: ".to_owned()),
+        ("", "bad format for path:".to_owned()),
         ("/dev/zero:/dev/a:rwm:x", "bad format for path".to_owned()),
         ("/dev/zero:/dev/a:rwx", "bad mode specified: rwx".to_owned()),
         ("/dev/zero:tmp", "tmp is not an absolute path".to_owned()),
@@ -124,7 +124,7 @@ fn devices_by_cdi() {
     assert_eq!(bench.ok(&["start", "-a", "c"]), "2");
     let requests =
         "{{range .HostConfig.DeviceRequests}}{{.Driver}} {{.Count}} {{.DeviceIDs}} {{.Capabilities}};{{end}}";
-    assert_eq!(bench.inspect("c", requests), " -1 <nil> [[gpu]];cdi 0 [vendor.com/class=two] <nil>;");
+    assert_eq!(bench.inspect("c", requests), " -1 [] [[gpu]];cdi 0 [vendor.com/class=two] [];");
     std::fs::remove_file(bench.path("cdi").join("a.yaml")).unwrap();
     let gone = bench.rbox(&["start", "c"]).run().exits(1);
     assert!(gone.err().contains("unresolvable CDI devices vendor.com/class=two: not found in "), "{}", gone.err());

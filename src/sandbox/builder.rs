@@ -289,7 +289,8 @@ struct HostView {
 impl HostView {
     fn prepare(plan: &Plan, outer: &IdMaps, maps: &IdMaps, child: &Cloned) -> Result<Self, SetupError> {
         overlay::clear(&plan.directory)?;
-        let own = plan.is_private(Namespace::User).then(|| mapped::namespace_of_process(child));
+        let maps_ids = plan.mount_needs.values().any(|needs| needs.idmap.is_some());
+        let own = (maps_ids && plan.is_private(Namespace::User)).then(|| mapped::namespace_of_process(child));
         let own = own.transpose().doing("find the container's user namespace")?;
         let workshop = Workshop { container: &plan.directory, namespace: own.as_ref().map(AsFd::as_fd), maps };
         let mut mounts = Vec::new();

@@ -115,3 +115,31 @@ pub fn within(top: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     }
     Err(Errno::AGAIN.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn no_part_lies_outside() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().join("top");
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        std::fs::create_dir(directory.path().join("beside")).unwrap();
+        for (target, link) in [("a/b", "inside"), ("..", "up"), ("/etc", "absolute"), ("../../beside", "a/beside")] {
+            symlink(target, top.join(link)).unwrap();
+        }
+        symlink("/proc/self/root", top.join("magic")).unwrap();
+        let top = File::open(&top).unwrap();
+        let at = |path: &str| within(top.as_fd(), Path::new(path));
+        assert!(at("a/b").is_ok() && at("inside").is_ok() && at(".").is_ok() && at("a/../a").is_ok());
+        for path in
+            ["up", "up/beside", "a/beside/..", "absolute", "magic", "magic/etc", "../beside", "/etc", "a/../../beside"]
+        {
+            assert_eq!(at(path).unwrap_err().to_string(), "it leads out of the source", "{path}");
+        }
+        assert_eq!(at("missing").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -335,6 +335,20 @@ mod tests {
     }
 
     #[test]
+    fn records_of_before_are_read() {
+        let record = r#"[{"target":"/x","read_only":true,"kind":{"bind":{"source":"/a","propagation":"rslave",
+            "recursion":"disabled","relabel":"z","restrictions":["noexec"]}},"flag":"volume"},
+            {"target":"/t","read_only":false,"kind":{"tmpfs":{"exec":true,"suid":false,"dev":false,
+            "parameters":[["size","1m"]]}},"flag":"tmpfs"}]"#;
+        let mounts: Vec<Mount> = serde_json::from_str(record).unwrap();
+        let sharing = mounts[0].sharing().unwrap();
+        assert_eq!((sharing.propagation, sharing.relabel), (Propagation::Rslave, Some('z')));
+        assert_eq!(sharing.recursion, Recursion::Disabled);
+        assert_eq!(mounts[0].to_string(), "/a:/x:ro");
+        assert!(matches!(&mounts[1].kind, MountKind::Tmpfs(tmpfs) if tmpfs.exec && !tmpfs.copy_up));
+    }
+
+    #[test]
     fn duplicates_are_named() {
         let cwd = Path::new("/");
         let mounts = [parse_volume("/a:/x", cwd).unwrap(), parse_tmpfs("/x/").unwrap()];

@@ -212,6 +212,21 @@ fn u_gives_the_source_to_the_containers_user() {
 }
 
 #[test]
+fn changes_of_an_overlay_go_when_the_container_ends() {
+    let (bench, image) = Bench::with_image();
+    let data = bench.mkdir("data");
+    let bind = format!("{}:/m:O", data.display());
+    let line = "ls /m; mkdir /m/made; chown 1000 /m/made";
+    bench.rbox(&["create", "--name", "box", "--network", "none", "-v", &bind, &image, "sh", "-c", line]).ok();
+    for _ in 0..2 {
+        assert_eq!(bench.ok(&["start", "-a", "box"]), "", "something was left of the run before");
+    }
+    assert_eq!(names_in(&data), [""; 0]);
+    bench.ok(&["rm", "box"]);
+    bench.no_containers();
+}
+
+#[test]
 fn images_are_mounted_whole_or_in_part() {
     let (bench, image) = Bench::with_image();
     let tools = registry().push_once("mounts-tools", || {

@@ -82,4 +82,11 @@ fn an_images_volume_over_proc_is_refused() {
         sh(&bench, &[], &image, "true").refused(125, "destination");
         assert_eq!(sh(&bench, &["--image-volume", "ignore"], &image, "echo ran").ok().out(), "ran");
     }
+    let config = serde_json::json!({"Volumes": {"/data": {}, "/more/": {}}});
+    let image = registry().push("mounts-volumes", &[crate::common::images::small().config(config)]);
+    bench.ok(&["pull", "-q", &image]);
+    let line = "grep -E ' /(data|more) ' /proc/self/mountinfo | cut -d' ' -f5,9";
+    let flags = ["--image-volume", "tmpfs", "-v", "/bin:/more"];
+    let mounted = sh(&bench, &flags, &image, line).ok().out();
+    assert!(mounted.starts_with("/data tmpfs\n/more ") && !mounted.contains("/more tmpfs"), "{mounted}");
 }

@@ -69,7 +69,7 @@ fn print_tmpfs(tmpfs: &Tmpfs, fields: &mut Vec<String>) {
         (tmpfs.chown, "chown"),
         (tmpfs.copy_up, "tmpcopyup"),
     ];
-    fields.extend(words.into_iter().filter_map(|(on, word)| on.then(|| word.to_owned())));
+    fields.extend(words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()));
     fields.extend(tmpfs.parameters.iter().map(|(name, value)| match name.as_str() {
         "uid" | "gid" => format!("{name}={value}"),
         name => format!("tmpfs-{name}={value}"),

@@ -88,5 +88,5 @@ fn an_images_volume_over_proc_is_refused() {
     let line = "grep -E ' /(data|more) ' /proc/self/mountinfo | cut -d' ' -f5,9";
     let flags = ["--image-volume", "tmpfs", "-v", "/bin:/more"];
     let mounted = sh(&bench, &flags, &image, line).ok().out();
-    assert!(mounted.starts_with("/data tmpfs\n/more ") && !mounted.contains("/more tmpfs"), "{mounted}");
+    assert!(mounted.contains("/data tmpfs") && !mounted.contains("/more tmpfs"), "{mounted}");
 }

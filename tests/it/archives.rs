@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::common::images::{Image, Layer};
 use crate::common::pty::Terminal;
-use crate::common::registry::registry;
+use crate::common::registry::{Registry, registry};
 use crate::common::trees::{self, Podman};
 use crate::common::{Bench, names_in, noise, program, read, sha256, write};
 use rustix::process::Signal;
@@ -139,6 +139,36 @@ fn round_trips() {
             let who = format!("umoci of rbox's {format}");
             trees::same(&who, &tree, &trees::of_umoci(&format!("{layout}:image"), &bench.text("bundle")));
         }
+    }
+
+    // rbox writes to a registry, by itself and by a list of one.
+    let remote = Registry::start();
+    bench.ok(&["manifest", "create", "local/list:1", &source]);
+    for (form, arguments) in
+        [("push", &["push", "-q", &source][..]), ("manifest push", &["manifest", "push", "local/list:1"])]
+    {
+        let to = remote.reference(&format!("t/{}:1", form.replace(' ', "-")));
+        bench.ok(&[arguments, &[&to]].concat());
+        if form == "push" {
+            assert_eq!(remote.digest(&to), expected.manifest, "pushed as it was pulled");
+        }
+        let other = Bench::new();
+        other.ok(&["pull", "-q", &to]);
+        assert_eq!(check(&format!("rbox's {form} pulled by rbox"), &other, &to).manifest, expected.manifest);
+        let id = format!("podman rmi -af >&2; podman pull -q --tls-verify=false {to} >&2; podman images -q --no-trunc");
+        let id = podman.script(&id, &[]).ok();
+        assert_eq!(id, expected.id, "rbox's {form} pulled by podman");
+        trees::same(
+            &format!("podman of rbox's {form}"),
+            &trees::below_root(&tree),
+            &trees::below_root(&podman.tree(&id)),
+        );
+        let layout = bench.text(&form.replace(' ', "-"));
+        skopeo(&format!("docker://{to}"), &format!("oci:{layout}:image"));
+        let (loaded, image) = load(&layout);
+        check(&format!("rbox's {form} copied by skopeo"), &loaded, &image);
+        let who = format!("umoci of rbox's {form}");
+        trees::same(&who, &tree, &trees::of_umoci(&format!("{layout}:image"), &bench.text("bundle")));
     }
 
     // podman writes.

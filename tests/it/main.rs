@@ -45,4 +45,5 @@ mod store;
 mod systemd;
 mod terminal;
 mod tmux;
+mod unshare;
 mod usage;

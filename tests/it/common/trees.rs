@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::images::{Image, Layer};
 use super::{Bench, Cmd, noise, program, sha256};
 
-const LIST: &str = include_str!("../../data/list_tree.py");
+pub const LIST: &str = include_str!("../../data/list_tree.py");
 
 /// Lists a tree as the root of a user namespace with the user's whole range.
 #[track_caller]

@@ -1,6 +1,8 @@
 //! Blobs of layers that were extracted here from blobs of another compression, and so were never
 //! fetched: what hands an image on byte by byte has them fetched first.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::Context;
@@ -11,6 +13,7 @@ use crate::spec::reference::ImageRef;
 use crate::store::Store;
 use crate::store::images::NameRecord;
 use crate::store::pull::{self, PullOptions};
+use crate::store::push::{PushError, Pushed};
 
 /// Fetches the blobs of an image's layers that are not here from a registry that should have them:
 /// one that an image with these blobs has a digest of. `options` tells how such a one is reached.
@@ -44,6 +47,26 @@ pub fn fetch(
     match failed {
         Some(error) => Err(error).with_context(what),
         None => bail!("{}, and no image here names a registry that has it: pull the image again", what()),
+    }
+}
+
+/// Does a push, and again each time that blobs of an image had to be fetched for it.
+pub fn push_whole(
+    context: &Context,
+    options: impl Fn(&ImageRef) -> Result<PullOptions>,
+    quiet: bool,
+    mut push: impl FnMut() -> Result<Pushed, PushError>,
+) -> Result<Pushed> {
+    let mut fetched = BTreeSet::new();
+    loop {
+        let error = match push() {
+            Ok(pushed) => return Ok(pushed),
+            Err(error) => error,
+        };
+        match error.lacking() {
+            Some(manifest) if fetched.insert(manifest) => fetch(context, manifest, &options, quiet)?,
+            _ => return Err(error.into()),
+        }
     }
 }
 

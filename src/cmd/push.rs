@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{Context, missing, say, sweep_abandoned};
-pub use options::{Kind, TransferOptions, access};
+pub use options::{Kind, TransferOptions, access, source};
 pub use progress::ListLines;
 
 use crate::spec::digest::Digest;
@@ -19,7 +19,7 @@ use crate::spec::reference::ImageRef;
 use crate::store::Store;
 use crate::store::images::LookupError;
 use crate::store::lists::{List, ListError};
-use crate::store::push::{self, PushError, PushOptions, Pushed};
+use crate::store::push::{self, PushOptions, Pushed};
 
 /// Send an image, or all tags of a repository, to a registry
 #[derive(clap::Args, Debug)]
@@ -78,13 +78,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         say(&format!("The push refers to repository [{}]", first.to.repository()))?;
     }
     for job in &jobs {
-        let pushed = match job.run(store, &options, args.quiet) {
-            Err(error) if matches!(error.downcast_ref(), Some(PushError::Missing(_))) => {
-                job.fetch_missing(context, &args)?;
-                job.run(store, &options, args.quiet)?
-            }
-            pushed => pushed?,
-        };
+        let pushed = job.run(context, &options, &args)?;
         store.happened(Happening::of_transfer(&job.to, "push"));
         let name = if args.quiet {
             job.to.to_string()
@@ -105,22 +99,21 @@ pub fn write_digest(path: &Path, digest: Digest) -> Result<()> {
 }
 
 impl Job {
-    fn fetch_missing(&self, context: &Context, args: &Args) -> Result<()> {
-        let What::Image(manifest) = &self.what else { return Ok(()) };
-        let options = |from: &ImageRef| args.transfer.source(context, from, &self.to);
-        missing::fetch(context, *manifest, options, args.quiet)
-    }
-
-    fn run(&self, store: &Store, options: &PushOptions, quiet: bool) -> Result<Pushed> {
-        Ok(match &self.what {
+    fn run(&self, context: &Context, options: &PushOptions, args: &Args) -> Result<Pushed> {
+        let store = context.store()?;
+        let source = |from: &ImageRef| args.transfer.source(context, from, &self.to);
+        match &self.what {
             What::Image(manifest) => {
-                let mut progress = progress::display(quiet);
-                push::push(store, *manifest, &self.to, options, &mut *progress)?
+                let mut progress = progress::display(args.quiet);
+                let push = || push::push(store, *manifest, &self.to, options, &mut *progress);
+                missing::push_whole(context, source, args.quiet, push)
             }
             What::List(list) => {
-                push::push_list(store, list, &self.to, options.format, options, &mut ListLines { quiet })?
+                let mut progress = ListLines::new(args.quiet);
+                let push = || push::push_list(store, list, &self.to, options.format, options, &mut progress);
+                missing::push_whole(context, source, args.quiet, push)
             }
-        })
+        }
     }
 }
 

@@ -79,7 +79,8 @@ pub struct Pushed {
 
 /// Told what happens, from the pushing process itself; must not block.
 pub trait Progress {
-    /// What is pushed: the digests of its layers' contents, lowest first. Called once.
+    /// What is pushed: the digests of its layers' contents, lowest first. Called once a push; one that is
+    /// repeated when something was fetched goes on with the same display.
     fn layers(&mut self, layers: &[Digest]);
     /// The layer at `index` of that list changed its state.
     fn layer(&mut self, index: usize, state: &LayerState);
@@ -152,7 +153,7 @@ pub fn push(
         let plan = Plan::new(store, image, mounts.is_known(), options)?;
         let _lease = lease(store, image, &plan)?;
         let repository = connect(to, options, progress).await?;
-        let sent = send_layers(store, &repository, &plan, &mounts, progress).await?;
+        let sent = send_layers(store, image, &repository, &plan, &mounts, progress).await?;
         let ready = plan.manifest(&sent)?;
         let mut notify = |pause, reason: &str| progress.retrying(pause, reason);
         send_documents(store, &repository, plan.config, &ready, &to.manifest_key(), &mut notify).await?;
@@ -184,6 +185,7 @@ async fn connect(
 /// Sends the layers: how each was compressed in the end, and its blob.
 async fn send_layers(
     store: &Store,
+    image: Digest,
     repository: &Repository,
     plan: &Plan,
     mounts: &Mounts,
@@ -193,6 +195,7 @@ async fn send_layers(
     progress.layers(&digests);
     let pipeline = Pipeline {
         store,
+        image,
         repository,
         mounts,
         progress: RefCell::new(progress),

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::asking;
-use crate::cmd::push::{Kind, ListLines, destination, write_digest};
-use crate::cmd::registry_options::RegistryOptions;
+use crate::cmd::missing;
+use crate::cmd::push::{Kind, ListLines, destination, source, write_digest};
+use crate::cmd::registry_options::{RegistryOptions, RetryOptions};
 use crate::cmd::{Context, go_bool, print_line};
 use crate::spec::platform::Platform;
+use crate::spec::reference::ImageRef;
 use crate::store::push::push_list;
 use crate::store::registry::manifest;
 
@@ -68,7 +70,10 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     }
     let options = asking(&args.registry, args.insecure, context, to.domain())?;
     let format = args.format.map(Kind::format).transpose()?;
-    let pushed = push_list(store, &list, &to, format, &options, &mut ListLines { quiet: args.quiet })?;
+    let mut progress = ListLines::new(args.quiet);
+    let source = |from: &ImageRef| source(&args.registry, &RetryOptions::default(), context, from, &to);
+    let push = || push_list(store, &list, &to, format, &options, &mut progress);
+    let pushed = missing::push_whole(context, source, args.quiet, push)?;
     if let Some(path) = &args.digestfile {
         write_digest(path, pushed.digest)?;
     }

@@ -82,10 +82,7 @@ impl TransferOptions {
 
     /// How to fetch what is missing here, when pushing to `to`, from where it came.
     pub fn source(&self, context: &Context, from: &ImageRef, to: &ImageRef) -> Result<PullOptions> {
-        // The flags are about one registry.
-        let other = RegistryOptions { authfile: self.registry.authfile.clone(), ..RegistryOptions::default() };
-        let registry = if from.domain() == to.domain() { &self.registry } else { &other };
-        registry.pull_options(context, from, &self.retry)
+        source(&self.registry, &self.retry, context, from, to)
     }
 
     /// Says what is done in another way than asked for.
@@ -95,6 +92,20 @@ impl TransferOptions {
         }
         Ok(())
     }
+}
+
+/// How to fetch from the registry of `from` what is missing here, when pushing to `to` by these flags.
+pub fn source(
+    options: &RegistryOptions,
+    retry: &RetryOptions,
+    context: &Context,
+    from: &ImageRef,
+    to: &ImageRef,
+) -> Result<PullOptions> {
+    // The flags are about one registry.
+    let other = RegistryOptions { authfile: options.authfile.clone(), ..RegistryOptions::default() };
+    let options = if from.domain() == to.domain() { options } else { &other };
+    options.pull_options(context, from, retry)
 }
 
 /// How registries are reached by a command that pushes to `registry` and may read from others.

@@ -23,13 +23,22 @@ pub enum PushError {
     )]
     NoSpace(String),
     /// The layer was extracted from a blob of another compression.
-    #[error("blob {0} of the image is not in the store")]
-    Missing(Digest),
+    #[error("blob {digest} of the image is not in the store")]
+    Missing { digest: Digest, manifest: Digest },
     #[error("{0:#}")]
     Store(anyhow::Error),
 }
 
 impl PushError {
+    /// The manifest of the image whose layers are here but not all of their blobs, if that is it.
+    pub fn lacking(&self) -> Option<Digest> {
+        match self {
+            Self::Missing { manifest, .. } => Some(*manifest),
+            Self::NoSource { digest, manifest } if digest != manifest => Some(*manifest),
+            _ => None,
+        }
+    }
+
     /// A failure of the store's files while doing `what`.
     pub(super) fn file(store: &Store, what: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let failed = Self::store(store);

@@ -10,6 +10,7 @@ use super::mounts::Mounts;
 use super::plan::Layer;
 use super::squeeze::{self, Squeezed};
 use super::{Format, LayerState, Progress, PushError};
+use crate::spec::digest::Digest;
 use crate::store::Store;
 use crate::store::compress::Codec;
 use crate::store::registry::manifest::Descriptor;
@@ -25,6 +26,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// What the layers of one push share. One thread: borrows never cross an await.
 pub struct Pipeline<'a> {
     pub store: &'a Store,
+    /// The manifest of what is pushed.
+    pub image: Digest,
     pub repository: &'a Repository,
     pub mounts: &'a Mounts,
     pub progress: RefCell<&'a mut dyn Progress>,
@@ -54,7 +57,7 @@ impl LayerJob<'_> {
             if self.pipeline.store.blobs().contains(blob.digest) {
                 self.upload(blob).await?;
             } else if !self.find_there(blob).await? {
-                return Err(PushError::Missing(blob.digest));
+                return Err(self.missing(blob.digest));
             }
             return Ok((self.layer.compression, blob));
         };
@@ -130,7 +133,7 @@ impl LayerJob<'_> {
         let _one = self.pipeline.compressing.lock().await;
         let (blob, total) = (self.layer.blob.digest, self.layer.blob.size);
         if !store.blobs().contains(blob) {
-            return Err(PushError::Missing(blob));
+            return Err(self.missing(blob));
         }
         let from = store.blobs().open(blob).map_err(PushError::store(store))?;
         let done = Arc::new(AtomicU64::new(0));
@@ -149,6 +152,10 @@ impl LayerJob<'_> {
                 }
             }
         }
+    }
+
+    fn missing(&self, digest: Digest) -> PushError {
+        PushError::Missing { digest, manifest: self.pipeline.image }
     }
 
     fn tell(&self, state: &LayerState) {

@@ -253,6 +253,31 @@ fn what_was_loaded_is_compressed_on_the_way_and_read_by_others() {
 }
 
 #[test]
+fn what_was_never_fetched_is_fetched_to_be_pushed() {
+    let twins = [("gzip", Compression::Gzip), ("zstd", Compression::Zstd)].map(|(name, compression)| {
+        registry().push_as(&format!("twins/{name}:1"), &[large(&[1]).compressed(compression)], "oci")
+    });
+    for list in [false, true] {
+        let (bench, other) = (Bench::new(), Registry::start());
+        // The layers of the second are here by the first one's blobs.
+        twins.iter().for_each(|twin| drop(bench.ok(&["pull", "-q", twin])));
+        let (to, digest) = (other.reference("to/it:1"), registry().digest(&twins[1]));
+        if list {
+            bench.ok(&["manifest", "create", "local/list:1", &twins[1]]);
+            let pushed = bench.rbox(&["manifest", "push", "local/list:1", &to]).run().ok();
+            assert_eq!(pushed.err().matches(&digest[7..19]).count(), 1, "{}", pushed.report());
+        } else {
+            let out = bench.ok(&["push", &twins[1], &to]);
+            assert_eq!((out.matches(": Preparing").count(), out.matches(": Pushed").count()), (2, 2), "{out}");
+            assert_eq!(other.digest(&to), digest);
+        }
+        let reader = Bench::new();
+        reader.ok(&["pull", "-q", &to]);
+        assert_eq!(reader.inspect(&to, "{{.Id}}"), bench.inspect(&twins[1], "{{.Id}}"));
+    }
+}
+
+#[test]
 fn copies_between_stores() {
     let bench = Bench::new();
     let image = bench.pull_small();

@@ -143,7 +143,8 @@ prepare_skopeo_push() { empty_target; }
 skopeo_push() { skopeo copy -q --dest-tls-verify=false "oci:$WORK/oci:large" "docker://$TO"; }
 
 # --- archives
-prepare_rbox_load() { "$RBOX" rmi -f "$HOST/large" || true; }
+# By its id: a name that it was pushed under would keep its layers.
+prepare_rbox_load() { "$RBOX" rmi -f "$("$RBOX" image inspect -f '{{.Id}}' "$HOST/large")" || true; }
 rbox_load() { "$RBOX" load -q -i "$WORK/large.tar"; }
 prepare_podman_load() { "${PODMAN[@]}" rmi -f "$HOST/large" || true; }
 podman_load() { "${PODMAN[@]}" load -q -i "$WORK/large.tar"; }

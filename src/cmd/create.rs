@@ -77,6 +77,7 @@ pub fn create(
     purpose: Purpose,
 ) -> Result<Container> {
     let policy = options.pull_policy(context).or_exit(125)?;
+    options.platform.wanted().or_exit(125)?;
     let directory = options.rootfs.then(|| format!("{ROOTFS_PREFIX}{image}"));
     let image = directory.as_deref().unwrap_or(image);
     let mut request = options.request(context, image, command, purpose == Purpose::Detach).or_exit(125)?;
@@ -222,7 +223,7 @@ fn base(
     };
     let layers = store.images().layers(found.id)?;
     let config = image_config(store, &found)?;
-    if options.platform.is_none() {
+    if options.platform.wanted()?.is_none() {
         warn_of_platform(&config);
     }
     let name = lasting_name(store, &found, image);
@@ -260,8 +261,8 @@ fn lasting_name(store: &Store, image: &Image, typed: &str) -> String {
 
 /// An image of another platform than asked for is as good as missing.
 fn is_wanted(store: &Store, image: &Image, options: &CreateOptions) -> bool {
-    match (&options.platform, image_config(store, image)) {
-        (Some(wanted), Ok(config)) => config.platform().satisfies(wanted),
+    match (options.platform.wanted(), image_config(store, image)) {
+        (Ok(Some(wanted)), Ok(config)) => config.platform().satisfies(&wanted),
         _ => true,
     }
 }

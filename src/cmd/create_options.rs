@@ -21,12 +21,12 @@ use self::secrets::SecretOptions;
 use self::storage::StorageOptions;
 use self::systemd::SystemdOptions;
 use super::Context;
+use super::platform_options::PlatformOptions;
 use super::registry_options::{RegistryOptions, RetryOptions};
 use crate::spec::config::ContainerId;
 use crate::spec::create::{self, CreateRequest, PullPolicy, StandardStream};
 use crate::spec::env;
 use crate::spec::network::{self, NetworkFlags};
-use crate::spec::platform::Platform;
 use crate::spec::port;
 use crate::spec::security::SecurityOptions;
 use crate::spec::settings::{Origin, Settings};
@@ -125,9 +125,8 @@ pub struct CreateOptions {
     /// PID namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub pid: String,
-    /// Platform to choose where the image has several, as in linux/arm64
-    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true)]
-    pub platform: Option<Platform>,
+    #[command(flatten)]
+    pub platform: PlatformOptions,
     /// Give all capabilities, devices and no seccomp filter, within the container's own user namespace
     #[arg(long)]
     pub privileged: bool,

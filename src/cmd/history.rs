@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::Context;
 use super::format::human::{decimal_size, elapsed_since, ellipsis, local_time};
 use super::format::list::{Extra, Format, Listing, Row};
+use super::{Context, platform_options};
 use crate::spec::digest::Digest;
 use crate::spec::image::{History, ImageConfig};
+use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::images::Image;
 
@@ -26,6 +27,9 @@ pub struct Args {
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
+    /// Show it only of an image for this platform, as in linux/arm64
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
@@ -68,6 +72,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let format = Format::parse(&template(&args))?;
     let store = context.store()?;
     let image = store.images().find(&args.image)?;
+    platform_options::check(context, &args.image, &image, args.platform.as_slice())?;
     let steps = steps(store, &image)?;
     let now = Timestamp::now();
     let rows: Vec<Row> = steps.iter().map(|step| row(step, &args, now).hidden(format.extra(EXTRA, step))).collect();

@@ -4,6 +4,7 @@ mod filter;
 mod sharing;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -52,6 +53,9 @@ pub struct Args {
     /// Order of the list: by creation, the newest first, or by another value
     #[arg(long, value_name = "KEY", default_value = "created", hide_default_value = true)]
     sort: Sort,
+    /// Show each image as a tree: its names, its platform, and what that takes
+    #[arg(long)]
+    tree: bool,
     /// Only images of this repository, tag or pattern
     #[arg(value_name = "REPOSITORY[:TAG]")]
     reference: Option<String>,
@@ -102,6 +106,9 @@ const NONE: &str = "<none>";
 
 /// Prints the list.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    if args.tree {
+        return print_tree(args, context);
+    }
     let mut format = Format::parse(&args.template())?;
     if args.noheading {
         format = format.without_heading();
@@ -113,6 +120,16 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let terminal = std::io::stdout().is_terminal();
     format.write(&mut out, LISTING, &rows, terminal)?;
     super::print_bytes(&out)?;
+    damaged.iter().for_each(|message| text::warn(message));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_tree(args: Args, context: &Context) -> Result<ExitCode> {
+    tree::check(&args)?;
+    let store = context.store()?;
+    let (images, damaged) = load(store)?;
+    let selection = filter::Selection::new(args.filter, args.reference.as_deref(), store, &images, Timestamp::now())?;
+    super::print_text(&tree::draw(store, &images, &selection)?)?;
     damaged.iter().for_each(|message| text::warn(message));
     Ok(ExitCode::SUCCESS)
 }

@@ -138,6 +138,7 @@ impl<'a> Facts<'a> {
         line("Experimental", &false);
         line("Live Restore Enabled", &false);
         text.push_str(&self.configuration.text());
+        text.push_str(&self.configuration.registries_text());
         text.push('\n');
         text
     }
@@ -199,6 +200,7 @@ impl<'a> Facts<'a> {
             "CDISpecDirs": self.configuration.settings.cdi_spec_dirs.value,
             "Networks": self.networks.json(),
             "Secrets": self.secrets,
+            "Registries": self.configuration.registries_json(),
             "Configuration": self.configuration.json(),
             "ConfigurationFiles": self.configuration.files_json(),
         });

@@ -20,8 +20,9 @@ use super::format::json::{self, Html};
 use super::format::template::{Data, Functions, Names, Template};
 use super::format::text;
 use super::selection::Choice;
-use super::{Context, usage};
+use super::{Context, platform_options, usage};
 use crate::spec::network::Network;
+use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::containers::{self, Container};
 use crate::store::{images, networks};
@@ -59,6 +60,9 @@ pub struct ImageArgs {
     /// Format output: 'json' or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Show only images for this platform, as in linux/arm64
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
     /// Images by reference, id or unique prefix
     #[arg(required = true, value_name = "NAME|ID")]
     names: Vec<String>,
@@ -105,7 +109,13 @@ pub fn containers(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
 
 /// Runs `image inspect`.
 pub fn images(args: ImageArgs, context: &Context) -> Result<ExitCode> {
-    inspect(context, &args.names, Kind::Image, args.format.as_deref(), false)
+    let store = context.store()?;
+    let extended = is_template(args.format.as_deref());
+    print_objects(&args.names, args.format.as_deref(), |name| {
+        let image = store.images().find(name)?;
+        platform_options::check(context, name, &image, args.platform.as_slice())?;
+        describe_image(store, &image, extended)
+    })
 }
 
 /// Runs `network inspect`.
@@ -116,7 +126,7 @@ pub fn networks(args: NetworkArgs, context: &Context) -> Result<ExitCode> {
 /// Prints what is found; what is not is reported on stderr and makes the exit code 1.
 fn inspect(context: &Context, names: &[String], kind: Kind, format: Option<&str>, size: bool) -> Result<ExitCode> {
     let store = context.store()?;
-    print_objects(names, format, |name| look_up(store, name, kind, size))
+    print_objects(names, format, |name| look_up(store, name, kind, size, is_template(format)))
 }
 
 /// Prints the objects of these names as `find` has them; what is not found is reported on stderr and
@@ -133,6 +143,11 @@ pub fn print_objects(names: &[String], format: Option<&str>, find: impl Fn(&str)
     super::print_bytes(printer.finish().as_bytes())?;
     errors.iter().for_each(error::print);
     Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Fields are asked for by name: then podman's are there too, which docker's output has not.
+fn is_template(format: Option<&str>) -> bool {
+    !matches!(format.unwrap_or_default(), "" | "json")
 }
 
 /// Collects objects in the asked-for form.
@@ -180,7 +195,7 @@ impl Printer {
 }
 
 /// Finds an object: containers before images before networks, as docker does.
-fn look_up(store: &Store, name: &str, kind: Kind, size: bool) -> Result<Value> {
+fn look_up(store: &Store, name: &str, kind: Kind, size: bool, extended: bool) -> Result<Value> {
     if matches!(kind, Kind::All | Kind::Container) {
         match store.containers().find(name) {
             Ok(container) => return describe_container(store, &container, size),
@@ -190,7 +205,7 @@ fn look_up(store: &Store, name: &str, kind: Kind, size: bool) -> Result<Value> {
     }
     if matches!(kind, Kind::All | Kind::Image) {
         match store.images().find(name) {
-            Ok(image) => return describe_image(store, &image),
+            Ok(image) => return describe_image(store, &image, extended),
             Err(images::LookupError::NotFound(_)) if kind == Kind::All => {}
             Err(error) => return Err(error.into()),
         }
@@ -217,11 +232,16 @@ fn describe_container(store: &Store, container: &Container, size: bool) -> Resul
     Ok(container::describe(&container::Subject { container, network, lower, sizes }))
 }
 
-fn describe_image(store: &Store, image: &images::Image) -> Result<Value> {
+fn describe_image(store: &Store, image: &images::Image, extended: bool) -> Result<Value> {
     let config = store.images().config(image.id)?;
     let layers = store.images().layers(image.id)?.into_iter().map(|layer| store.layers().diff_path(layer)).collect();
     let size = store.images().size(image.id)?;
-    Ok(image::describe(&image::Subject { image, config: &config, size, layers }))
+    let subject = image::Subject { image, config: &config, size, layers };
+    let mut all = image::describe(&subject);
+    if extended {
+        image::extend(&mut all, &subject, &store.images().manifest(image.manifest)?);
+    }
+    Ok(all)
 }
 
 fn describe_network(store: &Store, network: &Network) -> Result<Value> {

@@ -40,6 +40,7 @@ pub mod mount;
 pub mod network;
 mod noun;
 mod packing;
+mod platform_options;
 pub mod port;
 mod progress;
 pub mod prune;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::create_options::CreateOptions;
 use super::format::text::{clean_line, warn};
+use super::platform_options::PlatformOptions;
 use super::progress::{Bars, Lines, Silent, is_watched};
 use super::registry_options::{RegistryOptions, RetryOptions};
 use super::{Context, error, short_names, sweep_abandoned};
@@ -32,27 +33,17 @@ pub struct Args {
     /// Download all tags of the repository
     #[arg(short, long)]
     all_tags: bool,
-    /// Processor to choose where there are several, as in arm64
-    #[arg(long, value_name = "ARCH")]
-    arch: Option<String>,
     /// Accepted for compatibility: no image is verified by docker's content trust
     #[arg(long)]
     disable_content_trust: bool,
-    /// Operating system to choose where there are several
-    #[arg(long, value_name = "OS")]
-    os: Option<String>,
     /// When to download (always, missing, never, newer)
     #[arg(long, value_name = "POLICY", default_value = "always")]
     policy: PullPolicy,
     /// Print only the image's full name
     #[arg(short, long)]
     quiet: bool,
-    /// Platform to choose where there are several, as in linux/arm64
-    #[arg(long, value_name = "OS/ARCH", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true)]
-    platform: Option<Platform>,
-    /// Variant of the processor to choose, as in v7
-    #[arg(long, value_name = "VARIANT")]
-    variant: Option<String>,
+    #[command(flatten)]
+    platform: PlatformOptions,
     #[command(flatten)]
     registry: RegistryOptions,
     #[command(flatten)]
@@ -72,7 +63,7 @@ pub(super) enum Output {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let platform = args.platform()?;
+    let platform = args.platform.wanted()?;
     let meant = args.images.iter().map(|name| short_names::candidates(context, name)).collect::<Result<Vec<_>>>()?;
     if args.registry.creds.is_some() {
         let domains: BTreeSet<&str> = meant.iter().flatten().map(ImageRef::domain).collect();
@@ -111,23 +102,9 @@ impl Args {
     fn asks(&self, context: &Context, candidates: &[ImageRef]) -> Result<bool> {
         Ok(match (self.policy, candidates) {
             (PullPolicy::Never, _) => false,
-            (PullPolicy::Missing, [only]) => !is_here(context, only, self.platform()?.as_ref())?,
+            (PullPolicy::Missing, [only]) => !is_here(context, only, self.platform.wanted()?.as_ref())?,
             _ => true,
         })
-    }
-
-    /// The platform asked for, in one word or in several.
-    fn platform(&self) -> Result<Option<Platform>> {
-        if self.arch.is_none() && self.os.is_none() && self.variant.is_none() {
-            return Ok(self.platform.clone());
-        }
-        // A default from the environment gives way.
-        if std::env::var_os("DOCKER_DEFAULT_PLATFORM").is_none() && self.platform.is_some() {
-            bail!("conflicting options: --platform with --arch, --os or --variant");
-        }
-        let host = Platform::host();
-        let (os, arch) = (self.os.as_ref().unwrap_or(&host.os), self.arch.as_ref().unwrap_or(&host.architecture));
-        Ok(Some(Platform::from_parts(os, arch, self.variant.as_deref())))
     }
 }
 
@@ -194,7 +171,7 @@ fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missi
     }
     short_names::in_turn(image, &candidates, |reference| {
         let options = PullOptions {
-            platform: options.platform.clone(),
+            platform: options.platform.wanted()?,
             ..options.registry.pull_options(context, reference, &options.retry)?
         };
         pull_image(context, reference, &options, output)

@@ -173,11 +173,14 @@ fn all_tags(store: &Store, text: &str) -> Result<Vec<Job>> {
     if super::pull::names_version(text) {
         bail!("tag can't be used with --all-tags/-a");
     }
-    let repository = text.parse::<ImageRef>()?.repository();
     let mut records = store.images().names()?.0;
-    records.retain(|record| {
-        record.name.digest().is_none() && !record.is_untagged() && record.name.repository() == repository
-    });
+    records.retain(|record| record.name.digest().is_none() && !record.is_untagged());
+    // The first of its meanings that is here.
+    let meanings = std::iter::once(text.parse::<ImageRef>()?).chain(ImageRef::other_meanings(text));
+    let repositories = meanings.map(|meaning| meaning.repository());
+    let is_here = |repository: &String| records.iter().any(|record| record.name.repository() == *repository);
+    let repository = repositories.into_iter().find(is_here);
+    records.retain(|record| Some(record.name.repository()) == repository);
     records.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(records.into_iter().map(|record| Job { what: What::Image(record.manifest), to: record.name }).collect())
 }

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::{Context, error, say, sweep_in_user_namespace, warn};
+use super::{Context, error, platform_options, say, sweep_in_user_namespace, warn};
 use crate::sandbox::mounted::{self, Kind};
+use crate::spec::platform::Platform;
 use crate::store::gc::Collected;
 use crate::store::images::{LookupError, RemoveError};
 
@@ -24,6 +25,9 @@ pub struct Args {
     /// Accepted for compatibility: images have no untagged parents
     #[arg(long)]
     no_prune: bool,
+    /// Remove only images for this platform, as in linux/arm64
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    platform: Vec<Platform>,
     /// Images by reference, id or unique prefix
     #[arg(required_unless_present = "all", value_name = "IMAGE")]
     images: Vec<String>,
@@ -49,7 +53,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     if args.all {
         remover.ids().into_iter().for_each(|id| note(remover.remove_whole(id, args.force)));
     }
-    args.images.iter().for_each(|image| note(remover.remove(image, args.force)));
+    for image in &args.images {
+        // One that is not here is the remover's affair.
+        let checked = match store.images().find(image) {
+            Ok(found) => platform_options::check(context, image, &found, &args.platform),
+            Err(_) => Ok(()),
+        };
+        note(checked.map_err(RemoveError::Other).and_then(|()| remover.remove(image, args.force)));
+    }
     let removal = remover.finish()?;
     for step in &removal.steps {
         say(&step.to_string())?;
@@ -61,6 +72,24 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     }
     finish_collection(context, &removal.collected)?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Removes an image with all its names, if nobody needs it; of that, and of a failure, a warning tells.
+pub fn remove_unless_used(context: &Context, image: &str) {
+    let remove = || -> Result<()> {
+        let store = context.store()?;
+        let (containers, _) = store.containers().list()?;
+        let mut remover = store.images().remover(&containers)?;
+        match image.parse().map(|id| remover.remove_whole(id, false)) {
+            Ok(Err(RemoveError::Lookup(LookupError::NotFound(_)))) | Err(_) => {}
+            Ok(removed) => removed?,
+        }
+        let removal = remover.finish()?;
+        finish_collection(context, &removal.collected)
+    };
+    if let Err(error) = remove() {
+        error::print(&error);
+    }
 }
 
 /// Says why nothing was deleted, or deletes what only the user namespace can.

@@ -8,7 +8,7 @@ use super::create::Purpose;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
 use super::launching::{self, Leaving};
-use super::{Context, create, suggest};
+use super::{Context, create, rmi, stop, suggest};
 use crate::sandbox::client::Attach;
 use crate::spec::detach_keys::DetachKeys;
 use crate::store::containers::Container;
@@ -27,6 +27,9 @@ pub struct Args {
     sig_proxy: bool,
     #[command(flatten)]
     options: CreateOptions,
+    /// Remove the container when it exits, and its image unless others use it
+    #[arg(long, conflicts_with = "detach")]
+    rmi: bool,
     /// Image to use, or rootfs:DIRECTORY
     image: String,
     /// Command to run and its arguments
@@ -36,15 +39,23 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let options = &args.options;
+    let mut options = args.options.clone();
+    options.rm |= args.rmi;
+    let options = &options;
     if args.detach && !options.attach.is_empty() {
         bail!("conflicting options: cannot specify both --attach and --detach");
     }
     launching::check_tty(options.interactive && !args.detach, options.tty)?;
     let detach_keys = launching::detach_keys(context, args.detach_keys.clone()).or_exit(125)?;
     let purpose = if args.detach { Purpose::Detach } else { Purpose::Foreground };
-    let container = create::create(context, options, &args.image, &args.command, purpose)?;
-    start(context, &container, &args, detach_keys).or_exit(125)
+    let mut container = create::create(context, options, &args.image, &args.command, purpose)?;
+    let image = container.image_id().filter(|_| args.rmi);
+    let ended = start(context, &container, &args, detach_keys).or_exit(125);
+    if let Some(image) = image {
+        stop::wait_recorded(&mut container)?;
+        rmi::remove_unless_used(context, &image.to_string());
+    }
+    ended
 }
 
 fn start(context: &Context, container: &Container, args: &Args, detach_keys: DetachKeys) -> Result<ExitCode> {

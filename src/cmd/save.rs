@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::pull::names_version;
-use super::{Context, missing};
+use super::{Context, missing, platform_options};
 use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
@@ -101,7 +101,7 @@ fn select(context: &Context, text: &str, platforms: &[Platform], selected: &mut 
             Some(wanted) => image.tags.iter().filter(|name| *name == wanted).cloned().collect(),
             None => Vec::new(),
         };
-        check_platform(context, text, &image, platforms)?;
+        platform_options::check(context, text, &image, platforms)?;
         add(selected, Selected { manifest: image.manifest, config: image.id, names });
     }
     Ok(())
@@ -116,17 +116,6 @@ fn of_repository(context: &Context, named: &dyn Fn(&ImageRef) -> bool) -> Result
 
 fn unknown(text: &str, reference: Option<&ImageRef>) -> String {
     reference.map_or_else(|| text.to_owned(), ImageRef::familiar)
-}
-
-/// docker's words.
-fn check_platform(context: &Context, text: &str, image: &Image, platforms: &[Platform]) -> Result<()> {
-    let own = context.store()?.images().config(image.id)?.platform();
-    if platforms.is_empty() || platforms.iter().any(|wanted| own.satisfies(wanted)) {
-        return Ok(());
-    }
-    let wanted: Vec<String> = platforms.iter().map(ToString::to_string).collect();
-    let wanted = wanted.join(", ");
-    bail!("image with reference {text} was found but does not provide the specified platform ({wanted})")
 }
 
 /// The same image named twice is one image of two names.

@@ -1,6 +1,6 @@
 //! Something ran out or is read-only: what, and where.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{StatVfs, StatVfsMountFlags};
@@ -22,6 +22,8 @@ pub fn in_text(text: &str, places: &[PathBuf]) -> Option<Explained> {
     let number = text.rsplit_once("(os error ")?.1.split(')').next()?.parse().ok()?;
     let errno = Errno::from_raw_os_error(number);
     match errno {
+        // A device that takes nothing, such as /dev/full, is what the text says already.
+        Errno::NOSPC if named(text).any(|path| is_device(&path)) => None,
         Errno::NOSPC => all_places(text, places).find_map(|place| full(&place)).or_else(|| Some(kernel_limit())),
         Errno::DQUOT => all_places(text, places).next().map(|place| quota(&place)),
         Errno::ROFS => all_places(text, places).find_map(|place| read_only(&place)),
@@ -35,10 +37,18 @@ pub fn in_text(text: &str, places: &[PathBuf]) -> Option<Explained> {
 /// The paths named in an error, then the usual places. What begins with "cannot" comes from the
 /// making of a container, whose paths are not the host's.
 fn all_places(text: &str, places: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
-    let host = !text.starts_with("cannot ");
-    let named = text.split([' ', '"', '\'']).filter(|word| host && word.starts_with('/'));
-    let named: Vec<PathBuf> = named.map(|word| PathBuf::from(word.trim_end_matches([':', ',', ';', ')']))).collect();
+    let named: Vec<PathBuf> = named(text).collect();
     named.into_iter().chain(places.to_vec())
+}
+
+fn named(text: &str) -> impl Iterator<Item = PathBuf> {
+    let host = !text.starts_with("cannot ");
+    let named = text.split([' ', '"', '\'']).filter(move |word| host && word.starts_with('/'));
+    named.map(|word| PathBuf::from(word.trim_end_matches([':', ',', ';', ')'])))
+}
+
+fn is_device(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device())
 }
 
 /// Says so if the file system of `place` has no room, in bytes or in inodes.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-pub use conf::{Blocked, InvalidConf, Place, RegistriesConf, Rule, ShortNameMode};
+pub use conf::{Blocked, InvalidConf, Place, RegistriesConf, Rule, RuleMirror, ShortNameMode};
 
 use super::reference;
 

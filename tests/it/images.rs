@@ -473,3 +473,53 @@ fn four_at_once_lose_nothing_that_has_a_name() {
     bench.no_processes();
     assert_eq!(all_bytes(&bench), du(&bench));
 }
+
+#[test]
+fn platforms_are_asked_for_in_docker_s_and_in_podman_s_words() {
+    let (bench, image) = Bench::with_image();
+    let host = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    let (here, other) = (format!("linux/{host}"), "linux/s390x");
+    let refusal =
+        format!("image with reference {image} was found but does not provide the specified platform ({other})");
+    for command in [&["history"][..], &["image", "inspect"], &["rmi"]] {
+        let with = |platform: &str| bench.rbox(command).args(["--platform", platform, &image]).run();
+        with(other).refused(1, &refusal);
+        if command != ["rmi"] {
+            with(&here).ok();
+        }
+    }
+    assert_eq!(bench.run_rm(&["--arch", host, "--os", "linux"], &image, &["echo", "runs"]).ok().out(), "runs");
+    bench.rbox(&["run", "--platform", &here, "--arch", host, &image]).run().refused(125, "conflicting options");
+    bench.ok(&["rmi", "--platform", &here, &image]);
+    assert_eq!(bench.ok(&["images", "-q"]), "");
+}
+
+#[test]
+fn an_image_goes_with_its_container() {
+    let (bench, image) = Bench::with_image();
+    bench.ok(&["create", "--name", "other", &image, "true"]);
+    let kept = bench.rbox(&["run", "--rmi", &image, "sh", "-c", "exit 3"]).run().exits(3);
+    assert!(kept.err().contains("container") && !bench.ok(&["images", "-q"]).is_empty(), "{}", kept.report());
+    bench.ok(&["rm", "other"]);
+    assert_eq!(bench.rbox(&["run", "--rmi", &image, "echo", "last"]).run().ok().out(), "last");
+    assert_eq!((bench.ok(&["images", "-q"]), bench.ok(&["ps", "-aq"])), (String::new(), String::new()));
+    bench.rbox(&["run", "-d", "--rmi", &image]).run().exits(125);
+}
+
+#[test]
+fn images_as_a_tree_and_podman_s_fields() {
+    let (bench, image) = Bench::with_image();
+    bench.ok(&["tag", &image, "second:1"]);
+    bench.ok(&["create", &image, "true"]);
+    let tree = bench.ok(&["images", "--tree"]);
+    let lines: Vec<&str> = tree.lines().collect();
+    assert!(lines[0].starts_with("IMAGE ") && lines[0].ends_with("EXTRA"), "{tree}");
+    assert!(lines[1].ends_with(" U") && lines[3].starts_with("└─ linux/") && lines.len() == 4, "{tree}");
+    bench.rbox(&["images", "--tree", "-q"]).run().refused(1, "--quiet is not yet supported with --tree");
+    let manifest = registry().digest(&image);
+    assert_eq!(bench.ok(&["image", "inspect", "-f", "{{.Digest}}", &image]), manifest);
+    assert!(bench.ok(&["inspect", "-f", "{{json .NamesHistory}}{{.ManifestType}}", &image]).contains("manifest.v"));
+    assert!(!bench.ok(&["image", "inspect", &image]).contains("NamesHistory"));
+    let full = bench.rbox(&["save", "-o", "/dev/full", &image]).run().exits(1);
+    assert!(full.err().contains("write to /dev/full: ") && !full.err().contains("suspects"), "{}", full.report());
+}

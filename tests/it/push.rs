@@ -265,7 +265,12 @@ fn what_was_never_fetched_is_fetched_to_be_pushed() {
         if list {
             bench.ok(&["manifest", "create", "local/list:1", &twins[1]]);
             let pushed = bench.rbox(&["manifest", "push", "local/list:1", &to]).run().ok();
-            assert_eq!(pushed.err().matches(&digest[7..19]).count(), 1, "{}", pushed.report());
+            assert_eq!(
+                pushed.err().matches(&format!("\n{}: Pushed", &digest[7..19])).count(),
+                1,
+                "{}",
+                pushed.report()
+            );
         } else {
             let out = bench.ok(&["push", &twins[1], &to]);
             assert_eq!((out.matches(": Preparing").count(), out.matches(": Pushed").count()), (2, 2), "{out}");

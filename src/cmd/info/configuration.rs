@@ -7,8 +7,9 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::cmd::Context;
-use crate::cmd::settings::Source;
-use crate::spec::registries::Mirror;
+use crate::cmd::format::text::clean_line;
+use crate::cmd::settings::{self, Source};
+use crate::spec::registries::{Domain, Mirror, RegistriesConf, Rule, RuleMirror};
 use crate::spec::settings::{KEYS, Key, Settings};
 
 /// What is shown of it.
@@ -17,6 +18,8 @@ pub struct Configuration<'a> {
     files: &'a [Source],
     root: PathBuf,
     runroot: PathBuf,
+    /// Of containers' `registries.conf`, or why it cannot be used.
+    registries: Result<&'static RegistriesConf, String>,
 }
 
 impl<'a> Configuration<'a> {
@@ -28,6 +31,7 @@ impl<'a> Configuration<'a> {
             files: &loaded.files,
             root: context.root()?,
             runroot: context.runtime()?,
+            registries: settings::registries_conf().map_err(|error| format!("{error:#}")),
         })
     }
 
@@ -46,6 +50,54 @@ impl<'a> Configuration<'a> {
             let _ = writeln!(text, "  {}: {value}{space}({origin})", key.name);
         }
         text
+    }
+
+    /// The lines about containers' `registries.conf`; none where it says nothing.
+    pub fn registries_text(&self) -> String {
+        let conf = match &self.registries {
+            Ok(conf) => conf,
+            Err(why) => return format!(" registries.conf: {}\n", clean_line(why)),
+        };
+        let mut lines: Vec<String> = Vec::new();
+        if !conf.search.is_empty() {
+            let search: Vec<&str> = conf.search.iter().map(Domain::as_str).collect();
+            lines.push(format!("unqualified-search: {}", search.join(" ")));
+        }
+        if !conf.aliases.is_empty() {
+            lines.push(format!("short names: {}", conf.aliases.len()));
+        }
+        for rule in conf.rules.values() {
+            let location = rule.location.as_ref().map(|location| format!("location {location}"));
+            let mirrors = rule.mirrors.iter().map(|mirror| {
+                format!("mirror {}{}", mirror.location, if mirror.insecure { " (insecure)" } else { "" })
+            });
+            let flags = [(rule.blocked, "blocked"), (rule.insecure, "insecure")];
+            let flags = flags.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned());
+            let words: Vec<String> = location.into_iter().chain(flags).chain(mirrors).collect();
+            lines.push(format!("{}: {} ({})", rule.prefix, words.join(", "), rule.file));
+        }
+        let lines = lines.iter().map(|line| format!("  {}\n", clean_line(line)));
+        let text: String = lines.collect();
+        if text.is_empty() { text } else { format!(" registries.conf:\n{text}") }
+    }
+
+    /// podman's `registries`: where short names are looked for, and what is said of each prefix.
+    pub fn registries_json(&self) -> Value {
+        let Ok(conf) = &self.registries else { return json!({}) };
+        let mirror = |mirror: &RuleMirror| json!({"Location": mirror.location, "Insecure": mirror.insecure});
+        let rule = |rule: &Rule| {
+            json!({
+                "Prefix": rule.prefix,
+                "Location": rule.location.as_ref().unwrap_or(&rule.prefix),
+                "Insecure": rule.insecure,
+                "Blocked": rule.blocked,
+                "Mirrors": rule.mirrors.iter().map(mirror).collect::<Vec<_>>(),
+            })
+        };
+        let mut all: Map<String, Value> =
+            conf.rules.iter().map(|(prefix, said)| (prefix.clone(), rule(said))).collect();
+        all.insert("search".to_owned(), json!(conf.search.iter().map(Domain::as_str).collect::<Vec<_>>()));
+        Value::Object(all)
     }
 
     /// An object with one field a key: `{"LogDriver": {"Key", "Value", "Origin", "Variable"}}`.
@@ -128,8 +180,14 @@ mod tests {
             settings.read_text(key, value, Origin::Flag("--set")).unwrap();
         }
         let files = [Source { path: "/etc/x".into(), read: true }, Source { path: "/home/x".into(), read: false }];
-        let configuration =
-            Configuration { settings: &settings, files: &files, root: "/r".into(), runroot: "/run/r".into() };
+        let configuration = Configuration {
+            settings: &settings,
+            files: &files,
+            root: "/r".into(),
+            runroot: "/run/r".into(),
+            registries: Err("no".to_owned()),
+        };
+        assert_eq!(configuration.registries_text(), " registries.conf: no\n");
         let shown = configuration.text();
         for line in [
             " Configuration:\n  File: /etc/x\n  File: /home/x (absent)\n  root: /r (default)\n".to_owned(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::container::time;
-use crate::spec::image::{Defaults, ImageConfig};
+use crate::spec::image::{Defaults, ImageConfig, Manifest};
 use crate::spec::reference::ImageRef;
 use crate::store::images::Image;
 
@@ -48,6 +48,24 @@ pub fn describe(subject: &Subject) -> Value {
     put("RootFS", json!({"Type": "layers", "Layers": config.rootfs.diff_ids}));
     put("Metadata", json!({"LastTagTime": time(Some(image.tagged))}));
     Value::Object(all)
+}
+
+/// Adds what podman has and docker has not.
+pub fn extend(all: &mut Value, subject: &Subject, manifest: &Manifest) {
+    let (image, config) = (subject.image, subject.config);
+    let names = image.tags.iter().chain(&image.digests).map(ImageRef::familiar).collect::<Vec<_>>();
+    let or_empty = |value: Option<&Value>| value.cloned().unwrap_or_else(|| json!({}));
+    all["Digest"] = json!(image.manifest.to_string());
+    all["NamesHistory"] = json!(names);
+    all["VirtualSize"] = json!(subject.size);
+    all["Labels"] = json!(config.config.labels);
+    all["Annotations"] = or_empty(manifest.rest.get("annotations"));
+    all["ManifestType"] = json!(manifest.media_type.as_deref().unwrap_or("application/vnd.oci.image.manifest.v1+json"));
+    all["User"] = json!(config.config.user);
+    all["Version"] = config.rest.get("docker_version").cloned().unwrap_or_else(|| json!(""));
+    all["History"] = json!(config.history);
+    all["Healthcheck"] = config.config.rest.get("Healthcheck").cloned().unwrap_or_default();
+    all["HealthCheck"] = all["Healthcheck"].clone();
 }
 
 fn defaults(config: &Defaults) -> Value {

@@ -27,7 +27,7 @@ fn print(store: &Store, names: &[&str], format: Option<&str>) -> (String, Vec<St
     let mut printer = Printer::new(format, false).unwrap();
     let mut errors = Vec::new();
     for name in names {
-        match look_up(store, name, Kind::All, false) {
+        match look_up(store, name, Kind::All, false, false) {
             Ok(object) => errors.extend(printer.add(object).err().map(|error| error.to_string())),
             Err(error) => errors.push(format!("{error:#}")),
         }
@@ -150,10 +150,10 @@ fn types_restrict_the_search() {
     let store = TestStore::new();
     store.containers().create(full_config()).unwrap();
     testing::image(&store, &["web"], &["base"]);
-    let found = |kind| look_up(&store, "web", kind, true).unwrap();
+    let found = |kind| look_up(&store, "web", kind, true, false).unwrap();
     assert!(found(Kind::All).get("State").is_some() && found(Kind::Container).get("SizeRw").is_some());
     assert!(found(Kind::Image).get("RepoTags").is_some());
-    let missing = |kind| look_up(&store, "absent", kind, false).unwrap_err().to_string();
+    let missing = |kind| look_up(&store, "absent", kind, false, false).unwrap_err().to_string();
     assert_eq!(missing(Kind::Container), "No such container: absent");
     assert_eq!(missing(Kind::Image), "No such image: absent:latest");
 }

@@ -9,6 +9,7 @@ use super::{Form, Row, check_possible, form};
 use crate::cmd::selection::Choice;
 use crate::cmd::{Context, each, launching};
 use crate::sandbox::mounted::{self, Kind, Mounted, Place};
+use crate::spec::event::Happening;
 use crate::store::Store;
 use crate::store::containers::Container;
 
@@ -70,6 +71,7 @@ pub fn mount(args: MountArgs, context: &Context) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for container in &containers {
         let path = mount_one(store, container).with_context(|| format!("mount {}", container.config.name))?;
+        store.happened(Happening::of_container(&container.config, "mount"));
         rows.push(row(container, &path, args.no_trunc));
     }
     super::print(&rows, args.format, true)?;
@@ -121,7 +123,10 @@ pub fn unmount(args: UnmountArgs, context: &Context) -> Result<ExitCode> {
     }
     let choice = Choice { named: &args.containers, all: args.all, latest: args.latest, ..Choice::default() };
     each(&choice.names(context, |_| true)?, |name| {
-        unmount_one(&mounted, &store.containers().find(name)?.id().to_string(), args.force)
+        let container = store.containers().find(name)?;
+        unmount_one(&mounted, &container.id().to_string(), args.force)?;
+        store.happened(Happening::of_container(&container.config, "unmount"));
+        Ok(())
     })
 }
 

@@ -19,7 +19,7 @@ pub use contents::Contents;
 pub use decode::decoded;
 pub use import::{Import, Imported, import};
 pub use load::{LoadOptions, Loaded, LoadedImage, load};
-pub use output::Output;
+pub use output::{NewFile, Output};
 pub use save::{Format, SaveOptions, Selected, save};
 
 /// The most that a document of an archive may hold, as the registry client has it.

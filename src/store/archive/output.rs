@@ -24,8 +24,10 @@ pub enum Output {
 
 /// A file being written.
 #[derive(Debug)]
-pub(super) struct NewFile {
+pub struct NewFile {
     file: File,
+    /// For messages.
+    name: String,
     end: End,
 }
 
@@ -50,44 +52,53 @@ impl Drop for Temporary {
 }
 
 impl NewFile {
+    /// Begins to write; nobody sees anything yet. What was begun goes when it is dropped. It is for its
+    /// owner only, as docker's, whatever it replaces: it holds an image's or a container's files.
     pub fn create(output: Output) -> Result<Self> {
         let path = match output {
-            Output::Stream(file) => return Ok(Self { file, end: End::Nothing }),
+            Output::Stream(file) => return Ok(Self { file, name: "standard output".to_owned(), end: End::Nothing }),
             Output::File(path) => path,
         };
+        let shown = path.display().to_string();
         let context = || format!("create {}", path.display());
         match std::fs::metadata(&path) {
             Ok(known) if known.is_dir() => bail!("invalid output path: {:?} is a directory", path.display()),
-            Ok(known) if known.is_file() => Self::beside(std::fs::canonicalize(&path)?).with_context(context),
+            Ok(known) if known.is_file() => Self::beside(std::fs::canonicalize(&path)?, shown).with_context(context),
             // A device or a pipe.
             Ok(_) => {
                 let file = File::options().write(true).open(&path).with_context(context)?;
-                Ok(Self { file, end: End::Nothing })
+                Ok(Self { file, name: shown, end: End::Nothing })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 check_parent(&path)?;
-                Self::beside(path.clone()).with_context(context)
+                Self::beside(path.clone(), shown).with_context(context)
             }
             Err(error) => Err(error).with_context(context),
         }
     }
 
     /// A file without a name in the directory of `path`, else one with a name of its own.
-    fn beside(path: PathBuf) -> Result<Self> {
+    fn beside(path: PathBuf, name: String) -> Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(CWD, parent(&path), flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => Ok(Self { file: File::from(file), end: End::Link(path) }),
+            Ok(file) => Ok(Self { file: File::from(file), name, end: End::Link(path) }),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
                 let temporary = temporary(&path)?;
                 fs::create_file(&temporary, b"", fs::Durability::Volatile)?;
                 let from = Temporary(temporary);
                 let file = File::options().read(true).write(true).open(&from.0)?;
-                Ok(Self { file, end: End::Rename { from, to: path } })
+                Ok(Self { file, name, end: End::Rename { from, to: path } })
             }
             Err(error) => Err(error.into()),
         }
     }
 
+    /// What the writing is, for the messages of its failures.
+    pub fn doing(&self) -> String {
+        format!("write to {}", self.name)
+    }
+
+    /// What is written to.
     pub fn file(&self) -> &File {
         &self.file
     }

@@ -128,7 +128,7 @@ pub fn save(store: &Store, images: &[Selected], options: &SaveOptions, output: O
 
 fn write_archive(store: &Store, items: Vec<Item>, output: Output) -> Result<()> {
     let mut target = NewFile::create(output)?;
-    let seekable = target.is_seekable();
+    let (seekable, doing) = (target.is_seekable(), target.doing());
     let mut tarball = Tarball::new(target.file(), seekable);
     for item in items {
         match item {
@@ -138,9 +138,9 @@ fn write_archive(store: &Store, items: Vec<Item>, output: Output) -> Result<()> 
             Item::File { name, path, size } => tarball.file(&name, &mut File::open(path)?, size),
             Item::Unpacked { name, digest } => tarball.stream(&name, || unpacked(store, digest)),
         }
-        .context("write the archive")?;
+        .with_context(|| doing.clone())?;
     }
-    tarball.finish().context("write the archive")?;
+    tarball.finish().with_context(|| doing.clone())?;
     target.finish()
 }
 

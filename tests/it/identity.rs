@@ -306,9 +306,9 @@ fn tricky() -> Image {
         .file("t/marked", 0o2755, "marked")
         .whiteout("t/gone");
     let top = Layer::new()
-        .owned_by(7, 8)
         // Its name is the stub's of the other name of the same file below.
         .file("t/first", 0o644, "top")
+        .owned_by(7, 8)
         .file("t/replaced", 0o644, "top")
         .directory("t/opaque", 0o700)
         .opaque("t/opaque")

@@ -21,7 +21,22 @@ const HEADINGS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Image Options", &["platform", "pull", "quiet", "tls-verify"]),
-    ("File System Options", &["mount", "read-only", "shm-size", "shm-size-systemd", "tmpfs", "volume"]),
+    (
+        "File System Options",
+        &[
+            "chrootdirs",
+            "image-volume",
+            "mount",
+            "read-only",
+            "read-only-tmpfs",
+            "shm-size",
+            "shm-size-systemd",
+            "storage-opt",
+            "tmpfs",
+            "volume",
+            "volume-driver",
+        ],
+    ),
     ("Log Options", &["log-driver", "log-opt"]),
     (
         "Network Options",

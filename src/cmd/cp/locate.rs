@@ -1,12 +1,10 @@
 //! Where a path leads, on the host or inside a container, as a directory's descriptor and a name in
 //! it.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -101,6 +99,7 @@ pub fn locate(files: &impl Files, path: &[u8], follow: bool) -> Result<Located, 
 }
 
 impl Located {
+    /// What is there.
     pub fn kind(&self) -> Option<FileType> {
         self.stat.as_ref().map(kind)
     }
@@ -118,11 +117,12 @@ pub struct Entry<'a> {
 }
 
 impl Located {
+    /// For the copier.
     pub fn entry(&self) -> Entry<'_> {
         Entry { parent: self.parent.as_fd(), name: &self.name }
     }
 }
 
-pub fn kind(stat: &Stat) -> FileType {
+fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }

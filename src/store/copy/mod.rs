@@ -10,6 +10,7 @@
 mod content;
 mod links;
 mod metadata;
+mod open;
 mod place;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,18 @@
 //! The walk over both trees.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, makedev};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, makedev};
 use rustix::io::Errno;
 
 use super::content::{Content, ContentError, Job};
 use super::links::{Links, identity};
 use super::metadata::{self, Unmapped};
+use super::open::{Listed, names, open_directory, open_file, open_kind, open_target};
 use super::place::{self, Drafts, PlaceError};
 use super::{Contents, Copied, CopyError, CopyOptions, OverlayMarks, Side};
 
@@ -60,12 +61,6 @@ enum Settle {
     /// The source's, where the directory is ours to change.
     Existing,
     Leave,
-}
-
-/// A name of the source with what the directory says that it is.
-struct Listed {
-    name: CString,
-    kind: FileType,
 }
 
 impl<'a> Copier<'a> {
@@ -488,55 +483,4 @@ impl<'a> Copier<'a> {
     fn unmapped(&self, Unmapped(id): Unmapped) -> CopyError {
         CopyError::NoOwner { path: self.shown(), id }
     }
-}
-
-fn open_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(at, name, flags, Mode::empty())
-}
-
-/// A directory to write to, which need not be readable.
-fn open_target(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    match open_directory(at, name) {
-        Err(Errno::ACCESS) => {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            rustix::fs::openat(at, name, flags, Mode::empty())
-        }
-        result => result,
-    }
-}
-
-/// Opens a regular file for reading; None when it is something else.
-fn open_file(at: BorrowedFd<'_>, name: &CStr) -> Result<Option<(OwnedFd, Stat)>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(at, name, flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&file)?;
-    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    Ok(regular.then_some((file, stat)))
-}
-
-fn open_kind(at: BorrowedFd<'_>, name: &CStr, flags: OFlags, kind: FileType) -> Result<OwnedFd, Errno> {
-    let file = rustix::fs::openat(at, name, flags, Mode::empty())?;
-    match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
-        found if found == kind => Ok(file),
-        _ => Err(Errno::STALE),
-    }
-}
-
-/// The names in a directory. All at once, so that the directory need not stay open and what is made
-/// in it meanwhile is not met.
-fn names(directory: BorrowedFd<'_>) -> Result<Vec<Listed>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = match entry {
-            // The directory was deleted.
-            Err(Errno::NOENT) => break,
-            entry => entry?,
-        };
-        let name = entry.file_name();
-        if !matches!(name.to_bytes(), b"." | b"..") {
-            names.push(Listed { name: name.to_owned(), kind: entry.file_type() });
-        }
-    }
-    Ok(names)
 }

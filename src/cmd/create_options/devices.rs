@@ -10,8 +10,8 @@ use crate::spec::device::{self, DeviceFlag, Devices, GpuRequest};
 /// Options of `run` and `create`, as typed.
 #[derive(clap::Args, Clone, Debug)]
 pub struct DeviceOptions {
-    /// Show a device of the host, all below a directory, or one that CDI describes
-    #[arg(long, value_name = "HOST[:CONTAINER][:rwm]|VENDOR/CLASS=NAME")]
+    /// Show a device of the host, all below a directory, or one of CDI (HOST[:CONTAINER][:rwm] or VENDOR/CLASS=NAME)
+    #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
     /// Refused: only root can program the kernel's device control
     #[arg(long, value_name = "RULE")]

@@ -9,7 +9,7 @@ use crate::store::secrets::Payload;
 /// Options of `run` and `create`, as typed.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SecretOptions {
-    /// Give a secret as a file or a variable (NAME[,type=mount|env][,target=][,uid=][,gid=][,mode=])
+    /// Give a secret as a file or a variable (NAME, type=mount|env, target=, uid=, gid=, mode=, separated by commas)
     #[arg(long, value_name = "SECRET")]
     secret: Vec<String>,
 }

@@ -11,6 +11,13 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "entrypoint",
             "env",
             "env-file",
+            "env-host",
+            "env-merge",
+            "http-proxy",
+            "secret",
+            "tz",
+            "unsetenv",
+            "unsetenv-all",
             "init",
             "stop-signal",
             "stop-timeout",
@@ -58,7 +65,10 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "publish-all",
         ],
     ),
-    ("Isolation Options", &["cap-add", "cap-drop", "ipc", "pid", "privileged", "security-opt", "userns", "uts"]),
+    (
+        "Isolation Options",
+        &["cap-add", "cap-drop", "device", "gpus", "ipc", "pid", "privileged", "security-opt", "userns", "uts"],
+    ),
 ];
 /// The heading of flags that every command has.
 pub const GLOBAL: &str = "Global Options";

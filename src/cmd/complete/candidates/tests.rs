@@ -150,7 +150,7 @@ fn commands_and_flags_come_from_the_tree() {
     check(&store, "rbox __", &[]);
     check(&store, "rbox rm --f", &["--filter", "--force"]);
     check(&store, "rbox rm --force --f", &["--filter"]);
-    check(&store, "rbox run -e A --env", &["--env", "--env-file"]);
+    check(&store, "rbox run -e A --env", &["--env", "--env-file", "--env-host", "--env-merge"]);
     assert!(offered(Some(&store), "rbox rm -").contains(&"-f".to_owned()));
     assert!(offered(Some(&store), "rbox ").len() > 15);
 }
@@ -159,7 +159,10 @@ fn commands_and_flags_come_from_the_tree() {
 fn without_a_store_there_are_no_names_but_all_the_rest() {
     assert_eq!(offered(None, "rbox rm "), [""; 0]);
     assert_eq!(offered(None, "rbox run al"), [""; 0]);
-    assert_eq!(offered(None, "rbox tag -"), ["--config", "--help", "--root", "--runroot", "--set", "-h"]);
+    assert_eq!(
+        offered(None, "rbox tag -"),
+        ["--cdi-spec-dir", "--config", "--help", "--root", "--runroot", "--set", "-h"]
+    );
 }
 
 #[test]

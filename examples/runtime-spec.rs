@@ -21,6 +21,7 @@ fn main() -> Result<()> {
         nofile_hard: 524_288,
         kernel: (6, 1),
         masked: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".to_owned()],
+        ..HostFacts::default()
     };
     for request in requests()? {
         let base =

@@ -127,6 +127,11 @@ impl Context {
         self.preparation.take().map_or_else(|| userns::prepare(self.store()?), Ok)
     }
 
+    /// Takes back a way into the user namespace, for who is going to need it.
+    pub fn keep_user_namespace(&self, preparation: Preparation) {
+        self.preparation.set(Some(preparation));
+    }
+
     /// Where state lies, for `doctor`, which also looks at what cannot be used.
     pub fn places(&self) -> Result<Places> {
         let runtime = self.runtime().map_err(|error| format!("{error:#}"));

@@ -2,6 +2,7 @@
 
 mod leasing;
 mod mounts;
+mod volumes;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -18,7 +19,8 @@ use super::create_options::CreateOptions;
 use super::error::WithCode;
 use super::format::text::{clean_line, warn};
 use super::launching::shifting;
-use super::{pull, rm};
+use super::launching::volumes::Moment;
+use super::{launching, pull, rm};
 use crate::explain;
 use crate::sandbox::cgroup;
 use crate::spec::config::{ContainerId, NetworkMode, RootSource, SecretUse};
@@ -29,6 +31,7 @@ use crate::spec::names;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::spec::secret;
+use crate::spec::volume;
 use crate::store::containers::{Container, CreateError};
 use crate::store::images::Image;
 use crate::store::{self, Store};
@@ -86,6 +89,7 @@ pub fn create(
     }
     options.name.as_deref().map(names::container_name).transpose().or_exit(125)?;
     mounts::check(&request.mounts).or_exit(125)?;
+    volumes::complete(context, &mut request).or_exit(125)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().or_exit(125)?;
     let store = context.store().or_exit(125)?;
     store.networks().resolve(&mut request.network).or_exit(125)?;
@@ -110,6 +114,7 @@ pub fn create(
             donor_name: donor_name.as_deref(),
         };
         let mut resolved = create::resolve(request.clone(), base, id, name, Timestamp::now())?;
+        resolved.name_volumes(|| store::fs::random_bytes().map(volume::anonymous_name))?;
         // Not before everything else is known to be right.
         if options.replace {
             rm::remove(context, &resolved.name, true, None)?;
@@ -124,6 +129,13 @@ pub fn create(
         Ok(store.containers().create_with(resolved, &payloads))
     };
     let container = with_name(options.name.as_deref(), make).or_exit(125)?;
+    let mut made = Vec::new();
+    if let Err(error) = launching::volumes::prepare(context, &container, Moment::Creation, &mut made) {
+        // The first error is the one to report.
+        let _ = store.containers().remove_with_volumes(container.id());
+        made.iter().for_each(|name| drop(store.volumes().remove(name)));
+        return Err(error).or_exit(125);
+    }
     if container.config.network == NetworkMode::Host
         && (!container.config.ports.is_empty() || container.config.publish_all)
     {

@@ -1,4 +1,5 @@
-//! `container exists`, `image exists`, `network exists`, `secret exists`: answers by the exit code alone.
+//! `container exists`, `image exists`, `network exists`, `secret exists`, `volume exists`: answers by the exit code
+//! alone.
 
 use std::process::ExitCode;
 
@@ -36,6 +37,13 @@ pub struct SecretArgs {
     secret: String,
 }
 
+/// Exit with 0 if a volume exists, with 1 if not
+#[derive(clap::Args, Debug)]
+pub struct VolumeArgs {
+    /// Volume by name
+    volume: String,
+}
+
 /// Any other failure than absence exits with 125.
 pub fn container(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
     match context.store().or_exit(125)?.containers().resolve(&args.container) {
@@ -70,4 +78,10 @@ pub fn secret(args: SecretArgs, context: &Context) -> Result<ExitCode> {
         Err(secrets::LookupError::NotFound(_)) => Ok(ExitCode::FAILURE),
         Err(error) => Err(error).or_exit(125),
     }
+}
+
+/// The same for a volume.
+pub fn volume(args: VolumeArgs, context: &Context) -> Result<ExitCode> {
+    let exists = context.store().or_exit(125)?.volumes().exists(&args.volume);
+    Ok(if exists { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

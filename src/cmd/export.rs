@@ -30,14 +30,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let store = context.store()?;
     let container = store.containers().find(&args.container)?;
     let tree = packing::tree_of(store, &container, "export")?;
-    let output = match args.output.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) if path.as_os_str() != "-" => Output::File(path),
-        _ if std::io::stdout().is_terminal() => {
-            bail!("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-        }
-        _ => Output::Stream(File::from(std::io::stdout().as_fd().try_clone_to_owned()?)),
-    };
-    let output = NewFile::create(output)?;
+    let output = output(args.output)?;
     let written = write(store, tree, output.file()).with_context(|| output.doing());
     if let Err(error) = &written
         && error::is_broken_pipe(error)
@@ -48,6 +41,17 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     output.finish()?;
     store.happened(Happening::of_container(&container.config, "export"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where an archive goes: a file, or standard output.
+pub(super) fn output(path: Option<PathBuf>) -> Result<NewFile> {
+    NewFile::create(match path.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) if path.as_os_str() != "-" => Output::File(path),
+        _ if std::io::stdout().is_terminal() => {
+            bail!("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        }
+        _ => Output::Stream(File::from(std::io::stdout().as_fd().try_clone_to_owned()?)),
+    })
 }
 
 /// Packs in the user namespace, straight into the output.

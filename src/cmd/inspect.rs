@@ -7,6 +7,7 @@ mod mounts;
 pub mod network;
 #[cfg(test)]
 mod tests;
+pub mod volume;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -25,9 +26,9 @@ use crate::spec::network::Network;
 use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::containers::{self, Container};
-use crate::store::{images, networks};
+use crate::store::{images, networks, volumes};
 
-/// Show everything about containers, images and networks, as JSON
+/// Show everything about containers, images, networks and volumes, as JSON
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -82,6 +83,20 @@ pub struct NetworkArgs {
     names: Vec<String>,
 }
 
+/// Show everything about volumes, as JSON
+#[derive(clap::Args, Debug)]
+pub struct VolumeArgs {
+    /// All volumes
+    #[arg(short, long)]
+    all: bool,
+    /// Format output: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Volumes by name
+    #[arg(required_unless_present = "all", value_name = "VOLUME")]
+    names: Vec<String>,
+}
+
 /// A type of object.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -89,12 +104,13 @@ pub enum Kind {
     Container,
     Image,
     Network,
+    Volume,
 }
 
 /// Runs `inspect`.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let ContainerArgs { format, latest, size, names } = args.container;
-    if latest && matches!(args.kind, Kind::Image | Kind::Network) {
+    if latest && !matches!(args.kind, Kind::All | Kind::Container) {
         bail!("conflicting options: --latest and --type other than container");
     }
     let names = Choice { named: &names, latest, ..Choice::default() }.names(context, |_| true)?;
@@ -121,6 +137,15 @@ pub fn images(args: ImageArgs, context: &Context) -> Result<ExitCode> {
 /// Runs `network inspect`.
 pub fn networks(args: NetworkArgs, context: &Context) -> Result<ExitCode> {
     inspect(context, &args.names, Kind::Network, args.format.as_deref(), false)
+}
+
+/// Runs `volume inspect`.
+pub fn volumes(args: VolumeArgs, context: &Context) -> Result<ExitCode> {
+    if args.all && !args.names.is_empty() {
+        bail!("conflicting options: --all and a volume's name");
+    }
+    let names = if args.all { context.store()?.volumes().names()? } else { args.names };
+    inspect(context, &names, Kind::Volume, args.format.as_deref(), false)
 }
 
 /// Prints what is found; what is not is reported on stderr and makes the exit code 1.
@@ -194,7 +219,7 @@ impl Printer {
     }
 }
 
-/// Finds an object: containers before images before networks, as docker does.
+/// Finds an object: containers before images before networks before volumes, as docker does.
 fn look_up(store: &Store, name: &str, kind: Kind, size: bool, extended: bool) -> Result<Value> {
     if matches!(kind, Kind::All | Kind::Container) {
         match store.containers().find(name) {
@@ -210,9 +235,16 @@ fn look_up(store: &Store, name: &str, kind: Kind, size: bool, extended: bool) ->
             Err(error) => return Err(error.into()),
         }
     }
-    match store.networks().find(name) {
-        Ok(network) => describe_network(store, &network),
-        Err(networks::LookupError::NotFound(_)) if kind == Kind::All => {
+    if matches!(kind, Kind::All | Kind::Network) {
+        match store.networks().find(name) {
+            Ok(network) => return describe_network(store, &network),
+            Err(networks::LookupError::NotFound(_)) if kind == Kind::All => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match store.volumes().get(name) {
+        Ok(volume) => Ok(volume::describe(&volume, &store.volumes().data_path(&volume.name))),
+        Err(volumes::LookupError::NotFound(_)) if kind == Kind::All => {
             Err(anyhow!("no such object: {}", text::clean_line(name)))
         }
         Err(error) => Err(error.into()),

@@ -6,7 +6,9 @@ mod links;
 mod mounts;
 mod networking;
 pub mod shifting;
+pub mod volumes;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use oci_spec::runtime::{LinuxNamespaceType as Namespace, Mount};
 
 use self::networking::Networking;
+use self::volumes::Moment;
 use super::Context;
 use super::error::with_code;
 use crate::sandbox::cgroup;
@@ -65,6 +68,7 @@ pub fn launch(context: &Context, container: &Container, foreground: bool) -> Res
     };
     shifting::ensure(store, &container.config)?;
     context.prepare_user_namespace()?;
+    volumes::prepare(context, container, Moment::Start, &mut Vec::new())?;
     let mut networking = Networking::take(store, &container.config)?;
     etc::write(store, container, &networking.places, networking.name_server)?;
     let mut plan = plan(store, container)?;
@@ -124,7 +128,10 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
     let joins = joins(store, config)?;
     let mut told = config.clone();
     told.env.extend(links::environment(store, config)?);
-    let mut spec = oci::runtime_spec(&told, &host_facts(container, &joins)?)?;
+    let sources = volumes::sources(store, config)?;
+    let volumes = volumes::plan(store, config, &sources)?;
+    let facts = HostFacts { volumes: sources, ..host_facts(container, &joins)? };
+    let mut spec = oci::runtime_spec(&told, &facts)?;
     let given = given::look_up(&config.devices, config.identity.keep_groups)?;
     devices::apply(&given, &mut spec);
     let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host());
@@ -146,6 +153,7 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         cgroup: cgroup_plan(store, container)?,
         seccomp,
         joins,
+        volumes,
         open_stdin: config.open_stdin,
         keep_stdin: !config.attach[0],
         auto_remove: config.auto_remove,
@@ -280,6 +288,7 @@ fn host_facts(container: &Container, joins: &[Join]) -> Result<HostFacts> {
                 _ => path_of(Namespace::Network, "net"),
             },
         },
+        volumes: BTreeMap::new(),
         nofile_hard: hard,
         kernel: kernel_version(),
         masked: thermal_throttles(),

@@ -70,6 +70,7 @@ pub mod unshare;
 pub mod untag;
 mod usage;
 pub mod version;
+pub mod volume;
 pub mod wait;
 
 pub use context::{Context, GlobalOptions};
@@ -167,6 +168,9 @@ enum Command {
     Unshare(unshare::Args),
     Untag(untag::Args),
     Version(version::Args),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(Lazy<volume::Command>),
     Wait(wait::Args),
 }
 
@@ -245,6 +249,7 @@ impl Command {
             Self::Unshare(args) => unshare::run(args, context),
             Self::Untag(args) => untag::run(args, context),
             Self::Version(args) => version::run(args, context),
+            Self::Volume(command) => command.0.run(context),
             Self::Wait(args) => wait::run(args, context),
         }
     }
@@ -262,6 +267,7 @@ impl Command {
             Self::Commit(_) | Self::Import(_) | Self::Load(_) | Self::Pull(_) => true,
             Self::Rename(_) | Self::Rm(_) | Self::Rmi(_) | Self::Tag(_) | Self::Untag(_) => true,
             Self::System(command) => command.0.writes(),
+            Self::Volume(command) => command.0.writes(),
             _ => false,
         }
     }

@@ -1,7 +1,7 @@
 //! How a pull shows itself: docker's lines, or a bar a layer for somebody who watches.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -167,6 +167,46 @@ impl<W: Write> Progress for Bars<W> {
 /// A line without a bar.
 pub fn plain_line() -> ProgressStyle {
     style(WORDS)
+}
+
+/// What is copied when nobody knows how much it will be: shown when it takes a while and somebody watches.
+pub struct Copying {
+    bar: Option<ProgressBar>,
+    words: &'static str,
+    begun: Instant,
+    bytes: u64,
+}
+
+impl Copying {
+    /// After this time there is something to see.
+    const PATIENCE: Duration = Duration::from_millis(500);
+
+    /// Shows nothing yet.
+    pub fn new(words: &'static str) -> Self {
+        Self { bar: None, words, begun: Instant::now(), bytes: 0 }
+    }
+
+    /// So many bytes more.
+    pub fn advance(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        if self.bar.is_none() && self.begun.elapsed() > Self::PATIENCE && is_watched() {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(style("{prefix}: {decimal_bytes}"));
+            bar.set_prefix(self.words);
+            self.bar = Some(bar);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.bytes);
+        }
+    }
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// One of the lines above as a style.

@@ -9,6 +9,7 @@ use super::error::WithCode;
 use super::selection::Chosen;
 use super::{Context, each, finish_cleanup, stop};
 use crate::sandbox::mounted::{self, Kind};
+use crate::spec::config::ContainerId;
 use crate::spec::signal::Signal;
 use crate::store::containers::{LookupError, RemoveError};
 
@@ -30,7 +31,7 @@ pub struct Args {
     /// With --force: seconds from the stop signal to SIGKILL, none by default; -1 waits for ever
     #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
     time: Option<i64>,
-    /// Accepted for compatibility: this version makes no volumes
+    /// Remove the container's anonymous volumes, too, unless another container has them
     #[arg(short, long)]
     volumes: bool,
 }
@@ -43,24 +44,29 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let names = args.chosen.choice().names(context, |_| true)?;
     each(&names, |name| match context.store()?.containers().resolve(name) {
         Err(LookupError::NotFound(_)) if args.ignore => Ok(()),
-        _ => remove(context, name, args.force, args.time),
+        _ => remove_as(context, name, args.force, args.time, args.volumes),
     })
 }
 
 /// Removes a container. With `force` a running one is killed first, after its stop signal and
 /// `time` seconds when that is given, and one that does not exist is no error.
 pub fn remove(context: &Context, name: &str, force: bool, time: Option<i64>) -> Result<()> {
+    remove_as(context, name, force, time, false)
+}
+
+fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volumes: bool) -> Result<()> {
     let containers = context.store()?.containers();
     let id = match containers.resolve(name) {
         Err(LookupError::NotFound(_)) if force => return Ok(()),
         found => found?,
     };
+    let take = |id: &ContainerId| if volumes { containers.remove_with_volumes(id) } else { containers.remove(id) };
     // Its supervisor has given its addresses back, if it was not killed.
     let leave = || context.store()?.networks().leave(&id);
     let store = context.store()?;
     let leave = || mounted::discard(store, Kind::Container, &id.to_string()).and(leave());
     if !force {
-        let removed = containers.remove(&id)?;
+        let removed = take(&id)?;
         leave()?;
         return finish_cleanup(context, removed);
     }
@@ -75,7 +81,7 @@ pub fn remove(context: &Context, name: &str, force: bool, time: Option<i64>) -> 
             };
             stop::stop(context.store()?, container, signal, patience)?;
         }
-        match containers.remove(&id) {
+        match take(&id) {
             // A --rm container removed itself when it was stopped.
             Err(RemoveError::NotFound(_)) => return Ok(()),
             // It was being started when we looked.

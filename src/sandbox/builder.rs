@@ -27,7 +27,7 @@ use super::prepared::{Prepared, Workshop};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, Ready, Report, ResolvedUser, SetupError};
 use super::tree::{self, Root};
-use super::{accounts, devices, hostview, init, mapped, overlay, seal, secrets, session, user, userns};
+use super::{accounts, devices, hostview, init, mapped, overlay, seal, secrets, session, user, userns, volumes};
 use crate::explain;
 use crate::net::endpoint as veth;
 use crate::sys;
@@ -296,6 +296,10 @@ impl HostView {
         let mut mounts = Vec::new();
         for (number, mount) in plan.spec.mounts().iter().flatten().enumerate() {
             let mount = mapped_owner(mount, maps)?;
+            if let Some(volume) = plan.volumes.special(mount.destination()) {
+                mounts.push(volumes::prepare(&mount, volume)?.into());
+                continue;
+            }
             mounts.push(match plan.mount_needs.get(mount.destination()) {
                 Some(needs) => workshop.make(&mount, needs, number)?,
                 None => prepare_mount(plan, &mount, maps, child)?.into(),

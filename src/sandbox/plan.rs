@@ -11,6 +11,7 @@ use super::seccomp::Filter;
 use crate::spec::config::{ContainerId, SecretUse};
 use crate::spec::identity::Identity;
 use crate::spec::signal::Signal;
+use crate::store::lock::FileLock;
 
 /// Everything a supervisor needs to know about its container.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Plan {
     pub seccomp: Option<Filter>,
     /// Containers whose namespaces are joined: each one's init.
     pub joins: Vec<Join>,
+    /// What the Spec cannot say about mounts of volumes.
+    pub volumes: Volumes,
     pub network: NetworkPlan,
     /// Their bytes are in the container's directory.
     pub secrets: Vec<SecretUse>,
@@ -77,6 +80,38 @@ pub enum CgroupPlan {
     Inherited,
     ToMake(Place),
     Made(Cgroup),
+}
+
+/// The volumes that are mounted, as far as they are more than directories.
+#[derive(Debug, Default)]
+pub struct Volumes {
+    pub mounts: Vec<VolumePlan>,
+    /// Locks of volumes in memory, held until the container runs: who comes later shares what it has.
+    pub starting: Vec<FileLock>,
+    /// Says that a running container sees them.
+    pub held: Vec<FileLock>,
+}
+
+/// A volume that is mounted.
+#[derive(Debug)]
+pub struct VolumePlan {
+    pub name: String,
+    /// As in the Spec.
+    pub target: PathBuf,
+    /// What of a volume in memory is mounted; of others the mount's needs say.
+    pub subpath: Option<String>,
+    /// Whose mount this one shares: files in memory are nowhere else.
+    pub donor: Option<Donor>,
+}
+
+/// A container that has a volume mounted.
+#[derive(Debug)]
+pub struct Donor {
+    /// Its init.
+    pub pid: rustix::process::Pid,
+    /// Start time, so that a reused pid is never taken for it.
+    pub start: u64,
+    pub target: PathBuf,
 }
 
 /// A namespace of another container's init.

@@ -186,6 +186,7 @@ impl Supervisor {
         let built = build(store, plan, &ours, &mut streams, size, &mut networking)?;
         let mark = mark(plan, &built);
         record_start(container, &built.identity, &own, ports)?;
+        plan.volumes.starting.clear();
         store.happened(Happening::of_container(&container.config, "start"));
         let rule = StopRule {
             signal: process::signal_from_number(plan.stop_signal.number()).unwrap_or(Signal::TERM),

@@ -9,8 +9,9 @@
 mod making;
 mod members;
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -194,7 +195,11 @@ fn clone_running<H>(flags: libc::c_int, held: H, work: impl FnOnce()) -> Result<
 /// Forks a child into U and runs `work` there; the child exits with the code it returns. The
 /// caller has one thread. The child's `work` runs with all capabilities over U.
 pub fn fork_into(store: &Store, work: impl FnOnce() -> i32) -> Result<Forked> {
-    let entry = prepare(store)?.finish()?;
+    fork_prepared(store, prepare(store)?, work)
+}
+
+fn fork_prepared(store: &Store, preparation: Preparation, work: impl FnOnce() -> i32) -> Result<Forked> {
+    let entry = preparation.finish()?;
     let (ours, theirs) = pair()?;
     match process::fork().context("fork")? {
         Fork::Parent(pid) => {
@@ -282,6 +287,49 @@ pub fn run_inside(store: &Store, work: impl FnOnce() -> Result<()>) -> Result<()
     let mut text = String::new();
     let _ = File::from(ours).take(1 << 16).read_to_string(&mut text);
     bail!("{}", if text.is_empty() { "a process in the user namespace died" } else { &text });
+}
+
+/// Runs `work` in U as it was prepared, tells `progress` what it tells, and waits for it. Gives back a way into U,
+/// which has been there all the while. Errors cross as text.
+pub fn run_prepared(
+    store: &Store,
+    preparation: Preparation,
+    work: impl FnOnce(&mut dyn FnMut(u64)) -> Result<()>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Preparation> {
+    let (ours, theirs) = pair()?;
+    let (ours, theirs) = (Cell::new(Some(ours)), Cell::new(Some(theirs)));
+    let forked = fork_prepared(store, preparation, || {
+        drop(ours.take());
+        let Some(mut channel) = theirs.take().map(File::from) else { return 125 };
+        let done = work(&mut |amount| {
+            let _ = channel.write_all(format!("+{amount}\n").as_bytes());
+        });
+        let word =
+            done.map_or_else(|error| format!("!{}\n", format!("{error:#}").replace('\n', " ")), |()| ".\n".to_owned());
+        let _ = channel.write_all(word.as_bytes());
+        // Being here keeps U.
+        let _ = channel.read(&mut [0]);
+        0
+    })?;
+    drop(theirs.take());
+    let channel = ours.take().map(File::from).context("the channel to a process is gone")?;
+    let mut outcome = Err(anyhow!("a process in the user namespace died"));
+    for line in BufReader::new(&channel).lines() {
+        let line = line?;
+        match line.split_at_checked(1) {
+            Some(("+", amount)) => progress(amount.parse().unwrap_or_default()),
+            Some(("!", text)) => outcome = Err(anyhow!("{text}")),
+            _ => outcome = Ok(()),
+        }
+        if !line.starts_with('+') {
+            break;
+        }
+    }
+    let next = outcome.and_then(|()| prepare(store));
+    drop(channel);
+    waitpid(Some(forked.pid), WaitOptions::empty())?;
+    next
 }
 
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {

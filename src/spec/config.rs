@@ -11,7 +11,7 @@ pub use super::device::Devices;
 use super::digest::Digest;
 use super::identity::Identity;
 use super::log::LogConfig;
-use super::mount::{FoundImage, ImageVolumes, Mount, MountKind};
+use super::mount::{FoundImage, ImageVolumes, Mount, MountKind, VolumeUse};
 pub use super::network::NetworkMode;
 use super::port::PortMapping;
 pub use super::secret::SecretUse;
@@ -222,6 +222,8 @@ pub struct Storage {
     pub volume_driver: Option<String>,
     /// `--chrootdirs`: directories that have the files of /etc too.
     pub chroot_dirs: Vec<String>,
+    /// `--volumes-from` as typed; its mounts are among the others.
+    pub volumes_from: Vec<String>,
 }
 
 /// What is to be known about [`ContainerConfig::env`], and what goes with it.
@@ -268,6 +270,14 @@ impl ContainerConfig {
         })
     }
 
+    /// The volumes that are mounted, with where and how.
+    pub fn volume_uses(&self) -> impl Iterator<Item = (&Mount, &VolumeUse)> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Volume(volume) => Some((mount, volume)),
+            _ => None,
+        })
+    }
+
     /// The chain ids of the layers below its root and below what it mounts.
     pub fn used_layers(&self) -> impl Iterator<Item = &Digest> {
         self.layer_stacks().flatten()
@@ -280,5 +290,17 @@ impl ContainerConfig {
             RootSource::Directory(_) => &[],
         };
         std::iter::once(own).chain(self.mounted_images().map(|found| found.layers.as_slice()))
+    }
+
+    /// Gives anonymous volumes names of their own.
+    pub fn name_volumes<E>(&mut self, mut name: impl FnMut() -> Result<String, E>) -> Result<(), E> {
+        for mount in &mut self.mounts {
+            if let MountKind::Volume(volume) = &mut mount.kind
+                && volume.name.is_none()
+            {
+                volume.name = Some(name()?);
+            }
+        }
+        Ok(())
     }
 }

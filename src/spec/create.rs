@@ -74,6 +74,8 @@ pub struct CreateRequest {
     pub privileged: bool,
     /// In the order of the flags; duplicates are refused here.
     pub mounts: Vec<Mount>,
+    /// Those of other containers, which give way.
+    pub inherited: Vec<Mount>,
     /// As typed.
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
@@ -174,9 +176,11 @@ pub fn resolve(
     let told = systemd.as_ref().map_or_else(Vec::new, |_| systemd::environment(&id).to_vec());
     let (env, environment) = environment::resolve(&request, &image, &hostname, &told)?;
     mount::check_duplicates(&request.mounts)?;
-    let image_volumes = request.storage.image_volumes;
-    let of_image = image_volumes.mounts(image.volumes.keys().map(String::as_str), &request.mounts)?;
     check_sysctls(&request)?;
+    let image_volumes = request.storage.image_volumes;
+    let inherited = mount::inherited(request.inherited, &request.mounts);
+    let mut mounts: Vec<Mount> = inherited.into_iter().chain(request.mounts).collect();
+    mounts.extend(image_volumes.mounts(image.volumes.keys().map(String::as_str), &mounts)?);
     let config = ContainerConfig {
         name,
         created: format!("{now:.9}"),
@@ -200,7 +204,7 @@ pub fn resolve(
         volumes: image.volumes.into_keys().collect(),
         stop_signal: stop_signal(request.stop_signal, &image.stop_signal, systemd.is_some())?,
         stop_timeout: stop_timeout(request.stop_timeout),
-        mounts: request.mounts.into_iter().chain(of_image).collect(),
+        mounts,
         capabilities: capabilities(&request.cap_add, &request.cap_drop)?,
         privileged: request.privileged,
         no_new_privileges: request.security.no_new_privileges,

@@ -10,6 +10,7 @@ use super::config::ContainerConfig;
 use super::digest::Digest;
 use super::network::Network;
 use super::reference::ImageRef;
+use super::volume::DRIVER;
 
 /// What something happened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,11 @@ impl Happening {
         let mut happening = Self::new(Subject::Container, action, config.id.as_str());
         happening.attributes.clone_from(&config.labels);
         happening.with("image", &config.image).with("name", &config.name)
+    }
+
+    /// Something that happened to a volume.
+    pub fn of_volume(name: &str, action: &str) -> Self {
+        Self::new(Subject::Volume, action, name).with("driver", DRIVER)
     }
 
     /// Something that happened to a network.

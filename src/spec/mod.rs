@@ -34,3 +34,4 @@ pub mod systemd;
 pub mod text;
 pub mod time;
 pub mod ulimit;
+pub mod volume;

@@ -12,6 +12,7 @@ mod print;
 mod sharing;
 mod tmpfs;
 mod volume;
+mod volumes_from;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +30,7 @@ pub use overlay::OverlayDirs;
 pub use sharing::{Propagation, Recursion, Restriction, Sharing};
 pub use tmpfs::{Tmpfs, parse_tmpfs};
 pub use volume::parse_volume;
+pub use volumes_from::{VolumesFrom, inherited, parse_volumes_from};
 
 /// One mount asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +164,8 @@ pub enum InvalidMount {
     TmpfsOption(String),
     #[error("invalid tmpfs option {0:?}: the kernel lets only root have a tmpfs that is never swapped out")]
     Noswap(String),
+    #[error("volumes-from specification cannot be an empty string")]
+    VolumesFrom,
     #[error("Duplicate mount point: {0}")]
     Duplicate(String),
     #[error("invalid --image-volume {0:?}: must be bind, anonymous, tmpfs or ignore")]

@@ -3,7 +3,7 @@
 
 mod mounts;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use oci_spec::OciSpecError;
@@ -56,12 +56,23 @@ pub struct HostFacts {
     pub gid_map: Vec<(u32, u32, u32)>,
     /// Namespaces to join, for each mode that is `container:…`.
     pub joined: JoinedNamespaces,
+    /// Where volumes have their files, by name.
+    pub volumes: BTreeMap<String, VolumeSource>,
     /// The hard limit on open files that processes inherit.
     pub nofile_hard: u64,
     /// Version and patch level of the running kernel.
     pub kernel: (u32, u32),
     /// Paths to mask that differ between machines (`…/cpu*/thermal_throttle`).
     pub masked: Vec<String>,
+}
+
+/// Where a volume has its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// With options for the mount, in the Spec's words.
+    Directory { path: PathBuf, options: Vec<String> },
+    /// In memory, with options for the mount.
+    Tmpfs(Vec<String>),
 }
 
 /// Paths of other containers' namespaces, as in `/proc/PID/ns/pid`.

@@ -1,9 +1,9 @@
 //! Everything on disk. One directory per user, guarded by file locks; every file appears by
 //! write-to-temp, fsync, rename, fsync of the directory.
 //!
-//! Lock order, outermost first: container `alive`, staging entry, `gc.lock`, `names.lock`, container
-//! `lock`, `networks.lock`, a network's `lock`, the directory `events`. Nobody waits for the network or
-//! a container under any of them but the first two. A directory on its way to the trash is locked last,
+//! Lock order, outermost first: container `alive`, a volume's `lock`, its `mounted`, staging entry, `gc.lock`,
+//! `names.lock`, container `lock`, `networks.lock`, a network's `lock`, the directory `events`. Nobody waits for the
+//! network or a container under any of them but the first two. A directory on its way to the trash is locked last,
 //! and only its maker can be holding it.
 //!
 //! A record that cannot be read never stops what does not need it: lists return it beside the good
@@ -40,6 +40,7 @@ pub(crate) mod testing;
 pub mod unpack;
 pub mod usage;
 pub mod variants;
+pub mod volumes;
 
 use std::fs::Permissions;
 use std::io;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::lock::FileLock;
+use super::volumes::Parting;
 use super::{Store, fs, remove};
 
 /// How far a deletion came. The names are gone from the store in both cases.
@@ -73,11 +74,12 @@ fn new_path(store: &Store) -> io::Result<PathBuf> {
     Ok(store.path("staging").join(fs::random_suffix()?))
 }
 
-/// A directory that was moved out of its place and waits for deletion.
+/// A directory that was moved out of its place and waits for deletion, with those that go with it.
 #[derive(Debug)]
 pub struct Trash {
     path: PathBuf,
     _lock: FileLock,
+    others: Vec<Trash>,
 }
 
 impl Trash {
@@ -87,12 +89,27 @@ impl Trash {
         let lock = FileLock::directory(directory)?;
         let path = new_path(store)?;
         std::fs::rename(directory, &path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, _lock: lock, others: Vec::new() })
+    }
+
+    /// Adds what is to be deleted with it.
+    pub fn with(mut self, others: Vec<Self>) -> Self {
+        self.others.extend(others);
+        self
+    }
+
+    /// Where it lies now.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Deletes it.
     pub fn delete(self) -> io::Result<Cleanup> {
-        Cleanup::from_result(remove::remove_tree(&self.path))
+        let mut outcome = Cleanup::from_result(remove::remove_tree(&self.path));
+        for other in self.others {
+            outcome = both(outcome, other.delete());
+        }
+        outcome
     }
 }
 
@@ -101,13 +118,19 @@ impl Trash {
 pub fn sweep(store: &Store) -> io::Result<Cleanup> {
     let mut outcome = Ok(Cleanup::Complete);
     for path in abandoned(store)? {
-        let swept = Cleanup::from_result(path.and_then(|(path, _lock)| remove::remove_tree(&path)));
-        outcome = match (outcome, swept) {
-            (Ok(before), Ok(now)) => Ok(before.and(now)),
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        };
+        let swept = path.and_then(|(path, _lock)| {
+            // Before the directory that says so goes.
+            let volumes = Parting::found_in(&path).retire(store)?;
+            let outcome = Cleanup::from_result(remove::remove_tree(&path));
+            volumes.into_iter().fold(outcome, |outcome, volume| both(outcome, volume.delete()))
+        });
+        outcome = both(outcome, swept);
     }
     outcome
+}
+
+fn both(one: io::Result<Cleanup>, other: io::Result<Cleanup>) -> io::Result<Cleanup> {
+    Ok(one?.and(other?))
 }
 
 /// How many entries a crash left.

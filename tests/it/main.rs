@@ -47,3 +47,4 @@ mod terminal;
 mod tmux;
 mod unshare;
 mod usage;
+mod volumes;

@@ -132,7 +132,8 @@ impl Completer<'_> {
             Source::Mount => self.mount(text),
             Source::Security => security(text),
             Source::Settings => values(KEYS.iter().map(|key| Candidate::open(&format!("{}=", key.name))).collect()),
-            Source::Volume => volume(text),
+            Source::Volume => self.volume(text),
+            Source::Volumes => values(self.volumes()),
         }
     }
 
@@ -177,11 +178,33 @@ impl Completer<'_> {
     fn objects(&self, position: &Position<'_>, text: &str) -> Vec<Candidate> {
         let noun = position.path.iter().rev().nth(1).map(|command| command.get_name());
         let kind = position.value_of("kind").or(noun);
-        let wanted = |noun: &str| !matches!(kind, Some(kind @ ("container" | "image" | "network")) if kind != noun);
+        let wanted =
+            |noun: &str| !matches!(kind, Some(kind @ ("container" | "image" | "network" | "volume")) if kind != noun);
         let containers = if wanted("container") { self.containers(text, Which::All) } else { Vec::new() };
         let images = if wanted("image") { self.images(text) } else { Vec::new() };
         let networks = if wanted("network") { self.networks(text) } else { Vec::new() };
-        [containers, images, networks].concat()
+        let volumes = if wanted("volume") { self.volumes() } else { Vec::new() };
+        [containers, images, networks, volumes].concat()
+    }
+
+    fn volume(&self, text: &str) -> (usize, Content) {
+        let words = |words: &[&str]| Content::Values(words.iter().map(|word| Candidate::word(word)).collect());
+        let mut colons = text.match_indices(':').map(|(at, _)| at);
+        match (colons.next(), colons.next()) {
+            (None, _) if text.starts_with(['/', '.', '~', '$']) => {
+                (0, Content::Paths { kind: Paths::Files, open: true })
+            }
+            (None, _) => {
+                let named = self.volumes().into_iter().map(|volume| Candidate::open(&format!("{}:", volume.text)));
+                let paths = ["./", "/", "~/"].map(Candidate::word);
+                (0, Content::Values(named.chain(paths).collect()))
+            }
+            (Some(_), None) => (text.len(), Content::Values(Vec::new())),
+            (Some(_), Some(second)) => {
+                let start = text.rfind(',').map_or(second + 1, |comma| comma + 1);
+                (start, words(&["O", "U", "nocopy", "noexec", "ro", "rprivate", "rro", "rslave", "rw"]))
+            }
+        }
     }
 
     fn filter(&self, arg: &Arg, text: &str) -> (usize, Content) {
@@ -319,20 +342,5 @@ fn security(text: &str) -> (usize, Content) {
 }
 
 /// Source, target and options of `-v`. The target is a path of the container, which we cannot see.
-fn volume(text: &str) -> (usize, Content) {
-    let words = |words: &[&str]| Content::Values(words.iter().map(|word| Candidate::word(word)).collect());
-    let mut colons = text.match_indices(':').map(|(at, _)| at);
-    match (colons.next(), colons.next()) {
-        // Anything else would be the name of a volume.
-        (None, _) if text.starts_with(['/', '.', '~', '$']) => (0, Content::Paths { kind: Paths::Files, open: true }),
-        (None, _) => (0, words(&["./", "/", "~/"])),
-        (Some(_), None) => (text.len(), Content::Values(Vec::new())),
-        (Some(_), Some(second)) => {
-            let start = text.rfind(',').map_or(second + 1, |comma| comma + 1);
-            (start, words(&["O", "U", "noexec", "ro", "rprivate", "rro", "rslave", "rw"]))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -59,6 +59,12 @@ impl Completer<'_> {
         wanted.map(|secret| Candidate::new(&secret.name, "")).collect()
     }
 
+    /// Volumes by name.
+    pub fn volumes(&self) -> Vec<Candidate> {
+        let names = self.store.and_then(|store| store.volumes().names().ok()).unwrap_or_default();
+        names.iter().map(|name| Candidate::new(name, "")).collect()
+    }
+
     /// Manifest lists by name.
     pub fn lists(&self, word: &str) -> Vec<Candidate> {
         let Some(Ok((lists, _))) = self.store.map(|store| store.lists().list()) else { return Vec::new() };

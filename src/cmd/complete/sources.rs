@@ -39,6 +39,8 @@ pub enum Source {
     /// Keys of the configuration.
     Settings,
     Volume,
+    /// Volumes of the store.
+    Volumes,
 }
 
 /// Containers that a command can do something with.
@@ -73,6 +75,7 @@ const FLAGS: &[(&str, Source)] = &[
     ("uts", Source::Words(&["container:", "host"])),
     ("volume", Source::Volume),
     ("volume-driver", Source::Words(&["local"])),
+    ("volumes-from", Source::Containers(Which::All)),
     ("workdir", Source::Unknown),
 ];
 
@@ -104,6 +107,7 @@ const VALUES: &[(&str, Source)] = &[
     ("SOURCE", Source::Images),
     ("STREAM", Source::Words(&["stderr", "stdin", "stdout"])),
     ("TARGET", Source::Images),
+    ("VOLUME", Source::Volumes),
 ];
 
 /// Commands that need a container in a certain state, by their last word.

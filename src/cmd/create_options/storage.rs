@@ -35,6 +35,9 @@ pub struct StorageOptions {
     /// Driver of volumes that are made for this container (local)
     #[arg(long, value_name = "DRIVER")]
     pub volume_driver: Option<String>,
+    /// Mount what another container has mounted, volumes and directories, perhaps read-only
+    #[arg(long, value_name = "CONTAINER[:ro|rw]")]
+    pub volumes_from: Vec<String>,
 }
 
 impl StorageOptions {
@@ -46,6 +49,7 @@ impl StorageOptions {
         request.storage.read_only_tmpfs = self.read_only_tmpfs.unwrap_or(false);
         request.storage.image_volumes = self.image_volumes()?;
         request.storage.volume_driver = self.volume_driver.clone();
+        request.storage.volumes_from = self.volumes_from.clone();
         request.storage.chroot_dirs = self.chrootdirs.clone();
         Ok(())
     }

@@ -9,6 +9,7 @@ mod registries;
 mod secrets;
 mod storage;
 mod system;
+mod volumes;
 
 /// The text about one command.
 #[derive(Debug)]
@@ -51,6 +52,7 @@ const SUBJECTS: &[&[Topic]] = &[
     secrets::TOPICS,
     storage::TOPICS,
     system::TOPICS,
+    volumes::TOPICS,
 ];
 
 /// The topic of a command, and the words under which its examples are written: a full name such as

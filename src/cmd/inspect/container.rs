@@ -119,7 +119,7 @@ fn host_config(config: &ContainerConfig, network: &Facts) -> Value {
         ("RestartPolicy", json!({"Name": "no", "MaximumRetryCount": 0})),
         ("AutoRemove", json!(config.auto_remove)),
         ("VolumeDriver", json!(config.storage.volume_driver.as_deref().unwrap_or_default())),
-        ("VolumesFrom", Value::Null),
+        ("VolumesFrom", or_null(&config.storage.volumes_from)),
         ("ConsoleSize", json!([0, 0])),
     ]);
     if !config.annotations.is_empty() {

@@ -1,8 +1,8 @@
 //! One line of `ps`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -42,7 +42,7 @@ pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_tru
         ("Names", config.name.clone()),
         ("Labels", labels.join(",")),
         ("Mounts", mounts(config, no_trunc)),
-        ("LocalVolumes", "0".to_owned()),
+        ("LocalVolumes", local_volumes(config).to_string()),
         ("Networks", endpoints::names(&config.network).join(",")),
         ("Platform", config.platform.clone()),
     ])
@@ -112,6 +112,12 @@ fn mounts(config: &ContainerConfig, no_trunc: bool) -> String {
     });
     let shown = sources.map(|source| if no_trunc { source.into_owned() } else { ellipsis(&source, MOUNT_CELLS) });
     shown.collect::<Vec<_>>().join(",")
+}
+
+/// How many volumes a container has mounted.
+fn local_volumes(config: &ContainerConfig) -> usize {
+    let names: BTreeSet<_> = config.volume_uses().filter_map(|(_, volume)| volume.name.as_deref()).collect();
+    names.len()
 }
 
 fn size((written, all): (u64, u64)) -> String {

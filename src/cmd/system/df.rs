@@ -15,14 +15,15 @@ use crate::cmd::format::list::{Format, Listing, Row};
 use crate::sandbox::measure;
 use crate::store::containers::Container;
 use crate::store::usage::{self, ImagesUsage, Usage};
+use crate::store::volumes::Users;
 
-/// Show how much disk images and containers take
+/// Show how much disk images, containers and volumes take
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Format output: 'table', 'table TEMPLATE', 'json' or a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Show each image and container, and everything else that is in the store
+    /// Show each image, container and volume, and everything else that is in the store
     #[arg(short, long)]
     verbose: bool,
 }
@@ -50,14 +51,16 @@ struct Facts {
     usage: Usage,
     images: ImagesUsage,
     containers: Vec<Container>,
+    users: Users,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let store = context.store()?;
     let usage = usage::measure(store, &mut |trees| measure::sizes(store, trees))?;
-    let (containers, _) = store.containers().list()?;
-    let facts = Facts { images: usage.by_image(store, &containers)?, usage, containers };
+    let (containers, damaged) = store.containers().list()?;
+    let users = Users::of(&containers, &damaged);
+    let facts = Facts { images: usage.by_image(store, &containers)?, usage, containers, users };
     let mut out = Vec::new();
     let terminal = std::io::stdout().is_terminal();
     match args.format.as_deref().unwrap_or_default() {
@@ -87,11 +90,14 @@ impl Facts {
         let running: u64 =
             self.containers.iter().filter(is_running).filter_map(|one| self.usage.containers.get(one.id())).sum();
         let used = self.images.images.keys().filter(|id| self.images.used.contains(*id)).count();
+        let volumes = &self.usage.volumes;
+        let free: u64 = volumes.iter().filter(|(name, _)| self.users.is_free(name)).map(|(_, bytes)| bytes).sum();
+        let mounted = volumes.keys().filter(|name| !self.users.of_volume(name).is_empty()).count();
         let active = self.containers.iter().filter(is_running).count();
         vec![
             row("Images", [self.images.images.len(), used], self.usage.images(), self.images.reclaimable),
             row("Containers", [self.usage.containers.len(), active], containers, containers - running),
-            row("Local Volumes", [0, 0], 0, 0),
+            row("Local Volumes", [volumes.len(), mounted], volumes.values().sum(), free),
             row("Build Cache", [0, 0], 0, 0),
         ]
     }

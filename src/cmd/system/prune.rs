@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::cmd::prune::{PruneOptions, Report, prune_containers, prune_images};
-use crate::cmd::{Context, finish_cleanup, network};
+use crate::cmd::{Context, finish_cleanup, network, volume};
 use crate::sandbox::measure;
 use crate::store::gc;
 
@@ -17,7 +17,7 @@ pub struct Args {
     all: bool,
     #[command(flatten)]
     options: PruneOptions,
-    /// Remove anonymous volumes too: this version makes none
+    /// Remove anonymous volumes that no container uses, too
     #[arg(long)]
     volumes: bool,
 }
@@ -34,6 +34,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let mut report = Report::default();
     prune_containers(context, &selection, &mut report)?;
     network::prune::prune(context, &selection, &mut report)?;
+    if args.volumes {
+        volume::prune::prune(context, false, &selection, &mut report)?;
+    }
     prune_images(context, args.all, &selection, &mut report)?;
     if args.options.filter.is_empty() {
         prune_shifted(context, &mut report)?;

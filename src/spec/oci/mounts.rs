@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
-use super::HostFacts;
+use super::{HostFacts, VolumeSource};
 use crate::spec::config::{ContainerConfig, NamespaceMode};
-use crate::spec::mount::{MountKind, Propagation, Recursion, Sharing};
+use crate::spec::mount::{MountKind, Propagation, Recursion, Sharing, VolumeUse};
 use crate::spec::systemd::{self, FullSystem};
 
 /// The container's own mounts, then the files of /etc, then the user's, parents before children. A
@@ -22,7 +22,7 @@ pub fn all(config: &ContainerConfig, facts: &HostFacts) -> Vec<Mount> {
     let ours = system(config).into_iter().chain(etc(config, facts)).filter(|mount| !taken(mount));
     let mut users: Vec<_> = asked.iter().collect();
     users.sort_by_key(|mount| mount.depth());
-    ours.chain(users.into_iter().filter_map(user)).collect()
+    ours.chain(users.into_iter().filter_map(|asked| user(asked, facts))).collect()
 }
 
 fn mount(kind: &str, source: impl Into<PathBuf>, target: &str, options: Vec<String>) -> Mount {
@@ -99,8 +99,8 @@ fn etc(config: &ContainerConfig, facts: &HostFacts) -> impl Iterator<Item = Moun
     places.map(|(file, target)| mount("bind", facts.container_dir.join(file), &target, words("bind,rprivate,rw")))
 }
 
-/// None for volumes, which are not executed yet.
-fn user(asked: &crate::spec::mount::Mount) -> Option<Mount> {
+/// None for a volume that is not there, which a start has made sure of.
+fn user(asked: &crate::spec::mount::Mount, facts: &HostFacts) -> Option<Mount> {
     let access = || if asked.read_only { "ro" } else { "rw" }.to_owned();
     let target = &asked.target;
     Some(match &asked.kind {
@@ -120,7 +120,7 @@ fn user(asked: &crate::spec::mount::Mount) -> Option<Mount> {
             options.push(access());
             mount("devpts", "devpts", target, options)
         }
-        MountKind::Volume(_) => return None,
+        MountKind::Volume(volume) => return of_volume(asked, volume, facts),
     })
 }
 
@@ -139,6 +139,30 @@ pub fn asked(config: &ContainerConfig) -> Vec<crate::spec::mount::Mount> {
     let free = |target: &&str| !config.mounts.iter().any(|mount| mount.target == *target);
     let scratch = SCRATCH.into_iter().filter(|_| config.read_only && config.storage.read_only_tmpfs).filter(free);
     config.mounts.iter().cloned().chain(scratch.map(crate::spec::mount::Mount::scratch)).collect()
+}
+
+/// None for a volume that is not there, which a start has made sure of.
+fn of_volume(asked: &crate::spec::mount::Mount, volume: &VolumeUse, facts: &HostFacts) -> Option<Mount> {
+    let own = sharing_options(&volume.sharing, asked.read_only);
+    let overlaid = volume.sharing.overlay.is_some();
+    match facts.volumes.get(volume.name.as_deref()?)? {
+        VolumeSource::Directory { path, .. } if overlaid => Some(shared(path, &volume.sharing, asked)),
+        VolumeSource::Directory { path, options } => {
+            // What the use asks for comes last, but it can't take the volume's own read-only away.
+            let fixed = options.iter().filter(|option| *option == "ro").cloned();
+            let all = options.iter().cloned().chain(own).chain(fixed).collect();
+            Some(mount("bind", path.clone(), &asked.target, all))
+        }
+        VolumeSource::Tmpfs(options) => {
+            let access = if asked.read_only { "ro" } else { "rw" };
+            let mut all = options.clone();
+            if asked.read_only || !options.iter().any(|option| option == "ro") {
+                all.push(access.to_owned());
+            }
+            all.extend(volume.sharing.restrictions.iter().map(|restriction| restriction.as_str().to_owned()));
+            Some(mount("tmpfs", "tmpfs", &asked.target, all))
+        }
+    }
 }
 
 /// `ro` is about the mount itself, `rro` about those below it too. Together: below it where the

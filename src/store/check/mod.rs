@@ -54,6 +54,10 @@ pub enum Finding {
     NameLost { name: String, id: ContainerId },
     /// The record of a network.
     NetworkRecord(Quarantined),
+    /// The record of a volume.
+    VolumeRecord(Quarantined),
+    /// A volume whose directory of files is missing.
+    VolumeData { name: String },
     /// The record of a manifest list.
     ListRecord(Quarantined),
     /// The record of a secret, by its directory.
@@ -80,6 +84,8 @@ impl fmt::Display for Finding {
             Self::NameDangling { name } => write!(f, "container name {name} leads to no container"),
             Self::NameLost { name, id } => write!(f, "container {id} is not found by its name {name}"),
             Self::NetworkRecord(Quarantined { id, why }) => write!(f, "network {id}: {why}"),
+            Self::VolumeRecord(Quarantined { id, why }) => write!(f, "volume {id}: {why}"),
+            Self::VolumeData { name } => write!(f, "volume {name}: its files are missing"),
             Self::ListRecord(Quarantined { id, why }) => write!(f, "manifest list record {id}: {why}"),
             Self::SecretRecord(Quarantined { id, why }) => write!(f, "secret {id}: {why}"),
             Self::Staging { entries } => write!(f, "{entries} unfinished operations were left in staging"),
@@ -103,6 +109,9 @@ pub fn check_records(store: &Store) -> Result<Vec<Finding>> {
     check_names(store, &mut findings).context("read container names")?;
     let (_, damaged) = store.networks().list()?;
     findings.extend(damaged.into_iter().map(Finding::NetworkRecord));
+    let (_, damaged) = store.volumes().list()?;
+    findings.extend(damaged.into_iter().map(Finding::VolumeRecord));
+    findings.extend(store.volumes().without_data()?.into_iter().map(|name| Finding::VolumeData { name }));
     let (_, damaged) = store.lists().list()?;
     findings.extend(damaged.into_iter().map(Finding::ListRecord));
     let (_, damaged) = store.secrets().list()?;

@@ -89,6 +89,15 @@ fn repair_finding(
             let file = format!("{}.json", record.id);
             set_aside(store, &store.path("networks").join(&file), &file)
         }
+        Finding::VolumeRecord(record) => {
+            let aside = store.path(format!("quarantine/{}.json.{}", record.id, fs::random_suffix()?));
+            store.volumes().reset_record(&record.id, &aside)?;
+            Ok("its files are kept; it has neither labels nor options now".to_owned())
+        }
+        Finding::VolumeData { name } => {
+            store.volumes().make_data(name)?;
+            Ok("it is empty now".to_owned())
+        }
         Finding::ListRecord(record) => set_aside(store, &store.path("lists").join(&record.id), &record.id),
         Finding::SecretRecord(record) => set_aside(store, &store.path("secrets").join(&record.id), &record.id),
         Finding::Staging { .. } => match staging::sweep(store)? {

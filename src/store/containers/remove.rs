@@ -11,6 +11,7 @@ use crate::spec::event::Happening;
 use crate::store::fs;
 use crate::store::lock::AliveLock;
 use crate::store::staging::{Cleanup, Trash};
+use crate::store::volumes::Parting;
 
 /// How long to wait for a supervisor that is starting or leaving.
 pub(super) const PARTING: Duration = Duration::from_secs(5);
@@ -30,19 +31,32 @@ pub enum RemoveError {
 }
 
 impl Containers<'_> {
-    /// Removes a container that has no live supervisor, readable or not, with its name.
+    /// Removes a container that has no live supervisor, readable or not, with its name. Of a `--rm` one the
+    /// anonymous volumes go, too, that nobody else has.
     pub fn remove(&self, id: &ContainerId) -> Result<Cleanup, RemoveError> {
+        self.remove_as(id, false)
+    }
+
+    /// The same with such volumes of any container.
+    pub fn remove_with_volumes(&self, id: &ContainerId) -> Result<Cleanup, RemoveError> {
+        self.remove_as(id, true)
+    }
+
+    fn remove_as(&self, id: &ContainerId, volumes: bool) -> Result<Cleanup, RemoveError> {
         let Some(alive) = self.wait_for_supervisor(id).map_err(|error| self.remove_error(id, error))? else {
             let config = read_config(&self.directory(id), id);
             return Err(RemoveError::Running { name: config.map_or_else(|_| id.to_string(), |config| config.name) });
         };
+        if volumes {
+            Parting::wish(&self.directory(id)).map_err(|error| self.remove_error(id, error))?;
+        }
         let trash = self.retire(id, &alive)?;
         drop(alive);
         trash.delete().map_err(|error| RemoveError::Io { id: id.clone(), error })
     }
 
     /// For who holds the container's `alive` lock: when this returns the container is gone and its
-    /// name free; its files are still to be deleted.
+    /// name free, and so are the volumes that go with it; their files are still to be deleted.
     pub fn retire(&self, id: &ContainerId, _alive: &AliveLock) -> Result<Trash, RemoveError> {
         let io_error = |error| RemoveError::Io { id: id.clone(), error };
         let lock = self.lock(id).map_err(|error| self.remove_error(id, error))?;
@@ -59,11 +73,13 @@ impl Containers<'_> {
             Some(config) => names::lock(self.store).and_then(|names| names.release(&config.name, id)),
             None => names::remove_all_dangling(self.store),
         };
+        let parting = gone.as_ref().map_or_else(Parting::default, |config| Parting::left_in(trash.path(), config));
         if let Some(config) = gone {
             self.store.happened(Happening::of_container(&config, "destroy"));
         }
-        match freed {
-            Ok(()) => Ok(trash),
+        let parted = freed.and_then(|()| parting.retire(self.store));
+        match parted {
+            Ok(volumes) => Ok(trash.with(volumes)),
             Err(error) => {
                 let _ = trash.delete();
                 Err(io_error(error))

@@ -24,6 +24,8 @@ const FUSE_OPAQUE: &CStr = c".wh..wh..opq";
 pub(in crate::store) enum Dialect {
     Kernel,
     Fuse,
+    /// Nobody: it is a tree of its own.
+    Plain,
 }
 
 /// One layer's directory.
@@ -122,7 +124,11 @@ impl Layer {
 
     /// Whether the directory hides what lower layers have in it.
     pub fn is_opaque(&self) -> Result<bool> {
-        let names = if self.dialect == Dialect::Fuse { &OPAQUE_FUSE[..] } else { &OPAQUE[..] };
+        let names = match self.dialect {
+            Dialect::Kernel => &OPAQUE[..],
+            Dialect::Fuse => &OPAQUE_FUSE[..],
+            Dialect::Plain => return Ok(false),
+        };
         for name in names {
             let mut value = [0u8; 2];
             match rustix::fs::fgetxattr(&*self.directory, *name, &mut value[..]) {
@@ -138,7 +144,7 @@ impl Layer {
     pub fn look(&self, name: &CStr) -> Result<Option<Seen>> {
         let seen = stat_at(self.fd(), name)?;
         Ok(match seen {
-            Some(stat) if is_whiteout(&stat) => Some(Seen::Whiteout),
+            Some(stat) if is_whiteout(&stat) && self.dialect != Dialect::Plain => Some(Seen::Whiteout),
             Some(mut stat) => {
                 self.translate(&mut stat);
                 Some(Seen::File(stat))
@@ -258,7 +264,7 @@ impl Level {
     /// The names that show, sorted.
     pub fn names(&self) -> Result<Vec<CString>> {
         if let [layer] = &self.0[..]
-            && layer.dialect == Dialect::Kernel
+            && layer.dialect != Dialect::Fuse
         {
             let mut names = Vec::new();
             for (name, maybe_whiteout) in layer.list()? {

@@ -122,6 +122,13 @@ pub fn subtree(
     archive.finish()
 }
 
+/// Writes a directory that is no container's, such as a volume.
+pub fn directory(path: &Path, out: impl Write) -> Result<Packed> {
+    let mut archive = Archive::new(out, PackOptions::default(), Ids::root_of(None));
+    walk::whole(&mut archive, &Level::of(vec![Layer::open(path, Dialect::Plain, None)?]))?;
+    archive.finish()
+}
+
 /// Lists what the container changed, in the order of the walk.
 pub fn changes(tree: &Tree) -> Result<Vec<Change>> {
     let mut list = List::default();

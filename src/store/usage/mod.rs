@@ -14,11 +14,12 @@ use rustix::fs::{AtFlags, CWD};
 pub use cache::LayerBlocks;
 pub use images::{ImageUsage, ImagesUsage};
 
-use super::Store;
 use super::containers::{Container, names};
 use super::images::Image;
+use super::{Store, fs};
 use crate::spec::config::ContainerId;
 use crate::spec::digest::Digest;
+use crate::spec::volume::check_volume_name;
 
 /// Measures trees in which directories of mapped ids are: in the user namespace, where it answers
 /// with the bytes of each.
@@ -36,6 +37,8 @@ pub struct Usage {
     pub image_names: BTreeMap<Digest, u64>,
     /// Their directories and their names.
     pub containers: BTreeMap<ContainerId, u64>,
+    /// By name, with their records.
+    pub volumes: BTreeMap<String, u64>,
     /// Downloads that were interrupted or go on.
     pub partial: u64,
     /// Work in progress and what waits for deletion.
@@ -49,7 +52,7 @@ pub struct Usage {
 impl Usage {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.images() + self.containers.values().sum::<u64>() + self.other()
+        self.images() + self.containers.values().sum::<u64>() + self.volumes.values().sum::<u64>() + self.other()
     }
 
     /// What images take: blobs, layers, shifted or not, and names.
@@ -58,7 +61,7 @@ impl Usage {
         self.blobs.values().sum::<u64>() + self.layers.values().sum::<u64>() + self.shifted + names
     }
 
-    /// What is neither images nor containers.
+    /// What is neither images nor containers nor volumes.
     pub fn other(&self) -> u64 {
         self.partial + self.staging + self.quarantine + self.records
     }
@@ -73,9 +76,12 @@ pub fn measure(store: &Store, inside: &mut Inside<'_>) -> Result<Usage> {
     let ids = store.containers().ids().context("list containers")?;
     let mut trees: Vec<PathBuf> = ids.iter().map(|id| store.containers().directory(id)).collect();
     let rest = others(store).context("list the store")?;
+    let names = store.volumes().names()?;
+    trees.extend(names.iter().map(|name| store.volumes().directory(name)));
     trees.extend(rest.iter().map(|name| store.path(name)));
     let mut sizes = measure_all(&trees, inside)?;
-    let rest_sizes = sizes.split_off(ids.len());
+    let rest_sizes = sizes.split_off(ids.len() + names.len());
+    usage.volumes = names.iter().cloned().zip(sizes.split_off(ids.len())).collect();
     usage.containers = ids.into_iter().zip(sizes).collect();
     for (name, bytes) in rest.iter().zip(rest_sizes) {
         match name.as_str() {
@@ -85,7 +91,7 @@ pub fn measure(store: &Store, inside: &mut Inside<'_>) -> Result<Usage> {
             _ => usage.records += bytes,
         }
     }
-    for directory in ["", "blobs", "blobs/sha256", "layers", "images", "containers", "names"] {
+    for directory in ["", "blobs", "blobs/sha256", "layers", "images", "containers", "names", "volumes"] {
         usage.records += own_blocks(&store.path(directory))?;
     }
     measure_container_names(store, &mut usage).context("measure container names")?;
@@ -122,6 +128,12 @@ pub fn containers(store: &Store, all: &[Container], inside: &mut Inside<'_>) -> 
         *bytes += own_blocks(&store.path("names").join(&container.config.name))?;
     }
     Ok(sizes)
+}
+
+/// What volumes take, in the order given: those of the store, for others are not its own.
+pub fn volumes(store: &Store, names: &[&str], inside: &mut Inside<'_>) -> Result<Vec<u64>> {
+    let paths: Vec<PathBuf> = names.iter().map(|name| store.volumes().directory(name)).collect();
+    measure_all(&paths, inside)
 }
 
 /// What the records of an image's names take.
@@ -210,7 +222,10 @@ fn others(store: &Store) -> io::Result<Vec<String>> {
         }
         Ok(())
     };
-    add("", &|name| matches!(name, "blobs" | "layers" | "images" | "containers" | "names"))?;
+    add("", &|name| matches!(name, "blobs" | "layers" | "images" | "containers" | "names" | "volumes"))?;
+    if fs::exists(&store.path("volumes")) {
+        add("volumes", &|name| check_volume_name(name).is_ok())?;
+    }
     add("layers", &|name| Digest::from_hex(name).is_ok())?;
     add("containers", &|name| name.parse::<ContainerId>().is_ok())?;
     Ok(others)

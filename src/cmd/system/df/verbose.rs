@@ -1,4 +1,4 @@
-//! `system df -v`: each image and container, and what else is in the store.
+//! `system df -v`: each image, container and volume, and what else is in the store.
 
 use std::io::Write;
 
@@ -10,6 +10,7 @@ use super::Facts;
 use crate::cmd::format::human::{decimal_size, elapsed_since, local_time};
 use crate::cmd::format::list::{Format, Listing, Row};
 use crate::cmd::ps::row::{ImageNames, row};
+use crate::spec::volume::DRIVER;
 use crate::store::Store;
 use crate::store::images::Image;
 
@@ -64,7 +65,7 @@ const STORE: Listing = Listing {
 pub fn write(out: &mut Vec<u8>, store: &Store, facts: &Facts, now: Timestamp) -> Result<()> {
     section(out, "Images space usage:", IMAGES, &images(store, facts, now)?)?;
     section(out, "\nContainers space usage:", CONTAINERS, &containers(store, facts, now))?;
-    section(out, "\nLocal Volumes space usage:", VOLUMES, &[])?;
+    section(out, "\nLocal Volumes space usage:", VOLUMES, &volumes(facts))?;
     section(out, "\nBuild cache usage: 0B", BUILD_CACHE, &[])?;
     let title = format!("\nStore space usage: {}", decimal_size(facts.usage.total(), 4));
     section(out, &title, STORE, &parts(facts))
@@ -76,7 +77,7 @@ pub fn document(store: &Store, facts: &Facts, now: Timestamp) -> Result<Value> {
     Ok(json!({
         "Images": objects(&images(store, facts, now)?),
         "Containers": objects(&containers(store, facts, now)),
-        "Volumes": [],
+        "Volumes": objects(&volumes(facts)),
         "BuildCache": [],
         "Store": objects(&parts(facts)),
     }))
@@ -147,6 +148,21 @@ fn containers(store: &Store, facts: &Facts, now: Timestamp) -> Vec<Row> {
     rows.collect()
 }
 
+/// Links are the containers that use a volume, running or not.
+fn volumes(facts: &Facts) -> Vec<Row> {
+    let rows = facts.usage.volumes.iter().map(|(name, bytes)| {
+        let users = facts.users.of_volume(name).len();
+        Row::new([
+            ("Name", name.clone()),
+            ("Driver", DRIVER.to_owned()),
+            ("Links", users.to_string()),
+            ("Size", decimal_size(*bytes, 4)),
+            ("RawSize", bytes.to_string()),
+        ])
+    });
+    rows.collect()
+}
+
 /// Everything that is in the store, by what it is; the last row is the sum, which is what `du` says.
 fn parts(facts: &Facts) -> Vec<Row> {
     let usage = &facts.usage;
@@ -164,6 +180,7 @@ fn parts(facts: &Facts) -> Vec<Row> {
         part("Blobs", Some(usage.blobs.len()), usage.blobs.values().sum()),
         part("Image names", Some(usage.image_names.len()), usage.image_names.values().sum()),
         part("Containers", Some(usage.containers.len()), usage.containers.values().sum()),
+        part("Volumes", Some(usage.volumes.len()), usage.volumes.values().sum()),
         part("Partial downloads", None, usage.partial),
         part("Unfinished work", None, usage.staging),
         part("Set aside", None, usage.quarantine),

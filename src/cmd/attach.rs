@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Context;
 use super::launching::{self, Leaving};
+use super::{Context, selection};
 use crate::sandbox::client::{Attach, Client};
 use crate::spec::detach_keys::DetachKeys;
 use crate::store::containers::Container;
@@ -16,6 +16,9 @@ pub struct Args {
     /// Keys that detach from the container: characters or ctrl-X, separated by commas; empty for none
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
+    /// Attach to the container created last
+    #[arg(short, long)]
+    latest: bool,
     /// Do not attach STDIN
     #[arg(long)]
     no_stdin: bool,
@@ -23,12 +26,13 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
     sig_proxy: bool,
     /// Container by name, id or unique prefix
-    container: String,
+    #[arg(required_unless_present = "latest", value_name = "CONTAINER")]
+    container: Option<String>,
 }
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let container = context.store()?.containers().find(&args.container)?;
+    let container = selection::one(context, args.container.as_deref(), args.latest)?;
     if !container.is_running() {
         bail!(STOPPED);
     }

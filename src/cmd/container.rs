@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{
     Context, attach, commit, cp, create, diff, exec, exists, export, inspect, kill, logs, mount, port, prune, ps,
-    rename, restart, rm, run, start, stop, wait,
+    rename, restart, rm, run, start, stop, top, wait,
 };
 
 /// The commands.
@@ -35,6 +35,7 @@ pub enum Command {
     Run(Box<run::Args>),
     Start(start::Args),
     Stop(stop::Args),
+    Top(top::Args),
     #[command(visible_alias = "umount")]
     Unmount(mount::container::UnmountArgs),
     Wait(wait::Args),
@@ -70,6 +71,7 @@ impl Command {
             Self::Run(args) => run::run(*args, context),
             Self::Start(args) => start::run(args, context),
             Self::Stop(args) => stop::run(args, context),
+            Self::Top(args) => top::run(args, context),
             Self::Unmount(args) => mount::container::unmount(args, context),
             Self::Wait(args) => wait::run(args, context),
         }

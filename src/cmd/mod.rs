@@ -65,6 +65,7 @@ pub mod stop;
 mod suggest;
 pub mod system;
 pub mod tag;
+pub mod top;
 pub mod tree;
 pub mod unshare;
 pub mod untag;
@@ -163,6 +164,7 @@ enum Command {
     #[command(subcommand)]
     System(Lazy<system::Command>),
     Tag(tag::Args),
+    Top(top::Args),
     #[command(visible_alias = "umount")]
     Unmount(mount::container::UnmountArgs),
     Unshare(unshare::Args),
@@ -245,6 +247,7 @@ impl Command {
             Self::Stop(args) => stop::run(args, context),
             Self::System(command) => command.0.run(context),
             Self::Tag(args) => tag::run(args, context),
+            Self::Top(args) => top::run(args, context),
             Self::Unmount(args) => mount::container::unmount(args, context),
             Self::Unshare(args) => unshare::run(args, context),
             Self::Untag(args) => untag::run(args, context),

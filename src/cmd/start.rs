@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::error::WithCode;
+use super::format::filter::Filter;
 use super::launching::{self, Leaving};
+use super::selection::Choice;
 use super::{Context, attach, each};
 use crate::sandbox::client::Attach;
 use crate::spec::detach_keys::DetachKeys;
@@ -14,29 +16,46 @@ use crate::store::containers::Container;
 /// Start one or more stopped containers
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    /// Start all containers that do not run
+    #[arg(long)]
+    all: bool,
     /// Attach STDOUT and STDERR, pass signals on, and exit with the container's code
     #[arg(short, long)]
     attach: bool,
     /// Keys that detach from the container: characters or ctrl-X, separated by commas; empty for none
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
+    /// Start all that match, as in ps
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
     /// Attach STDIN as well
     #[arg(short, long)]
     interactive: bool,
+    /// Start the container created last
+    #[arg(short, long)]
+    latest: bool,
     /// Pass received signals on to the container, the default
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, value_parser = super::go_bool)]
     sig_proxy: bool,
     /// Containers by name, id or unique prefix
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present_any = ["all", "filter", "latest"], value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    let choice = Choice {
+        named: &args.containers,
+        filters: &args.filter,
+        all: args.all,
+        latest: args.latest,
+        ..Choice::default()
+    };
+    let names = choice.names(context, |container| !container.is_running())?;
     if !args.attach && !args.interactive {
-        return each(&args.containers, |name| start_detached(context, name));
+        return each(&names, |name| start_detached(context, name));
     }
-    let [name] = &args.containers[..] else {
+    let [name] = &names[..] else {
         bail!("you cannot start and attach multiple containers at once");
     };
     let container = context.store()?.containers().find(name)?;

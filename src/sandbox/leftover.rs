@@ -48,6 +48,11 @@ impl Mark {
         }
     }
 
+    /// Every process that bears the mark now.
+    pub fn members(self) -> Vec<Pid> {
+        pids().into_iter().filter(|&pid| self.find(pid).is_some()).collect()
+    }
+
     /// `pid`, if it is a living process that bears the mark.
     fn find(self, pid: Pid) -> Option<OwnedFd> {
         // The descriptor first: then the namespaces looked at cannot be a later process's.

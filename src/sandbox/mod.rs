@@ -39,6 +39,7 @@ mod overlay;
 mod owner;
 pub mod plan;
 mod prepared;
+pub mod processes;
 mod queue;
 pub mod rights;
 pub mod rootfs;

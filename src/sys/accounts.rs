@@ -51,7 +51,16 @@ pub fn grants(file: &Path) -> Vec<Grant> {
 
 /// The login names and uids of /etc/passwd.
 pub fn accounts() -> Vec<(String, u32)> {
-    let Ok(text) = read_limited(Path::new("/etc/passwd")) else { return Vec::new() };
+    names_in(&read_limited(Path::new("/etc/passwd")).unwrap_or_default())
+}
+
+/// The names and gids of /etc/group.
+pub fn groups() -> Vec<(String, u32)> {
+    names_in(&read_limited(Path::new("/etc/group")).unwrap_or_default())
+}
+
+/// The names and numbers in the text of an account file, whose lines begin `name:password:number`.
+pub fn names_in(text: &str) -> Vec<(String, u32)> {
     let parse = |line: &str| {
         let mut fields = line.split(':');
         Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))

@@ -46,5 +46,6 @@ mod systemd;
 mod terminal;
 mod tmux;
 mod unshare;
+mod top;
 mod usage;
 mod volumes;

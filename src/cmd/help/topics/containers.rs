@@ -266,6 +266,24 @@ containers, waits, and after the time-out sends SIGKILL. One that does not run i
         see: &["start", "kill", "rm"],
     },
     Topic {
+        command: "top",
+        text: "Shows the processes of a container, as ps -ef would show them: users, numbers and parents are the host's. \
+Columns can be named instead, in the container's terms:
+
+args, capamb, capbnd, capeff, capinh, capprm, comm, etime, group, groups, hgroup, hgroups, hpid, huser, label, nice, pcpu, \
+pgid, pid, ppid, rgroup, ruser, seccomp, state, stime, time, tty, user, vsz.
+
+Anything else is handed to ps(1), if this machine has it, and of its lines those of the container are shown.",
+        examples: &[
+            ("Who does what", "rbox top web"),
+            ("As the container sees it", "rbox top web pid,user,args"),
+            ("With capabilities and filter", "rbox top web hpid capeff seccomp comm"),
+            ("By options of ps", "rbox top web -eo pid,rss,cmd"),
+        ],
+        exit: EXIT,
+        see: &["ps", "exec", "inspect"],
+    },
+    Topic {
         command: "wait",
         text: "Waits until containers have ended and prints the exit code of each on a line. Of one that does not run \
 the code is printed at once.",

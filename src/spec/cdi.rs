@@ -180,7 +180,7 @@ impl Edits {
             false => Err(format!("{what} {:?} is not an absolute path without '..'", printable(path))),
         };
         for entry in &self.env {
-            if !entry.split_once('=').is_some_and(|(name, _)| !name.is_empty()) || entry.contains('\0') {
+            if entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) || entry.contains('\0') {
                 return Err(format!("invalid environment variable {:?}", printable(entry)));
             }
         }

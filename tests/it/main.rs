@@ -45,7 +45,7 @@ mod store;
 mod systemd;
 mod terminal;
 mod tmux;
-mod unshare;
 mod top;
+mod unshare;
 mod usage;
 mod volumes;

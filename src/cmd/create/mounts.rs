@@ -11,12 +11,9 @@ use crate::spec::mount::{Bind, Mount, MountKind, Propagation};
 /// docker's words. Asked before an image is pulled for nothing.
 pub fn check(mounts: &[Mount]) -> Result<()> {
     for mount in mounts {
-        match &mount.kind {
-            MountKind::Bind(bind) => {
-                check_source(bind)?;
-                check_propagation(bind)?;
-            }
-            _ => {}
+        if let MountKind::Bind(bind) = &mount.kind {
+            check_source(bind)?;
+            check_propagation(bind)?;
         }
     }
     Ok(())

@@ -53,10 +53,10 @@ impl<W: Write> Progress for Lines<W> {
         match state {
             LayerState::Pushing { .. } | LayerState::Compressing { .. } => return,
             LayerState::Preparing | LayerState::Waiting if self.again => return,
-            LayerState::Pushed | LayerState::AlreadyExists | LayerState::Mounted(_) => {
-                if self.ended.get_mut(index).is_some_and(|ended| std::mem::replace(ended, true)) {
-                    return;
-                }
+            LayerState::Pushed | LayerState::AlreadyExists | LayerState::Mounted(_)
+                if self.ended.get_mut(index).is_some_and(|ended| std::mem::replace(ended, true)) =>
+            {
+                return;
             }
             _ => {}
         }

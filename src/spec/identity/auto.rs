@@ -48,7 +48,7 @@ pub fn held(maps: &Maps) -> impl Iterator<Item = (u64, u64)> + '_ {
 }
 
 /// The first of `size` ids in a row, users and groups alike, without the caller's.
-fn lowest_free(size: u32, parent: &Maps, taken: &mut Vec<(u64, u64)>) -> Result<u32, InvalidUserns> {
+fn lowest_free(size: u32, parent: &Maps, taken: &mut [(u64, u64)]) -> Result<u32, InvalidUserns> {
     let end = |extents: &[Extent]| extents.iter().map(Extent::inside_end).max().unwrap_or(0);
     let end = end(&parent.uids).min(end(&parent.gids));
     taken.sort_unstable();

@@ -100,7 +100,7 @@ fn one_map(texts: &[String], kind: Kind, parent: &[Extent]) -> Result<Vec<Extent
         if words.len() == 2 {
             words.push("1");
         }
-        if words.len() % 3 != 0 {
+        if !words.len().is_multiple_of(3) {
             return Err(malformed());
         }
         for triple in words.chunks_exact(3) {

@@ -29,7 +29,7 @@ struct First {
 impl Links {
     /// Remembers that the file of `source` was copied as `path`, if it has other names.
     pub fn remember(&mut self, source: &Stat, path: &[u8], copy: &Stat) {
-        let first = First { path: path.to_owned(), copy: identity(copy), left: u64::from(source.st_nlink) - 1 };
+        let first = First { path: path.to_owned(), copy: identity(copy), left: source.st_nlink - 1 };
         self.first.insert(identity(source), first);
     }
 

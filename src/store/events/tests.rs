@@ -7,7 +7,11 @@ fn happening(id: usize) -> Happening {
 
 fn ids(reader: &mut Reader) -> Vec<usize> {
     let mut ids = Vec::new();
-    reader.read(|event| io::Result::Ok(ids.push(event.what.id.parse().unwrap()))).unwrap();
+    let mut take = |event: Event| {
+        ids.push(event.what.id.parse().unwrap());
+        io::Result::Ok(())
+    };
+    reader.read(&mut take).unwrap();
     ids
 }
 
@@ -29,7 +33,11 @@ fn what_is_recorded_is_read_once_and_in_order() {
     events.append(happening(3)).unwrap();
     assert_eq!(ids(&mut reader), [3]);
     let mut times = Vec::new();
-    events.reader().read(|event| io::Result::Ok(times.push(event.time))).unwrap();
+    let mut take = |event: Event| {
+        times.push(event.time);
+        io::Result::Ok(())
+    };
+    events.reader().read(&mut take).unwrap();
     assert!(times.len() == 3 && times.is_sorted());
 }
 

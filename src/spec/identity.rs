@@ -77,7 +77,7 @@ impl Default for Identity {
             domainname: String::new(),
             no_hostname: false,
             hosts_file: None,
-            passwd: true,
+            passwd: false,
             passwd_entry: None,
             group_entry: None,
             host_users: Vec::new(),

@@ -168,10 +168,11 @@ fn account_files_gain_what_is_missing() {
     let (passwd, group) = ("alice:x:1000:1000:Alice:/home/alice:/bin/sh", "extra:x:2000:alice");
     assert_eq!(cat(&["-u", "alice"]), format!("{passwd}\n{group}"));
     assert_eq!(
-        cat(&["-u", "10000:20000", "-w", "/tmp"]),
+        cat(&["-u", "10000:20000", "-w", "/tmp", "--passwd"]),
         "10000:*:10000:20000:container user:/tmp:/bin/sh\n20000:x:20000:10000"
     );
-    assert_eq!(cat(&["-u", "10000:20000", "--passwd=false"]), format!("{passwd}\n{group}"));
+    assert_eq!(cat(&["-u", "10000:20000"]), format!("{passwd}\n{group}"));
+    assert_eq!(cat(&["--userns", "keep-id", "--passwd=false"]), format!("{passwd}\n{group}"));
     let entry = "$USERNAME:x:$UID:$GID:A $NAME:$HOME:/bin/false";
     let group_entry = "mine:x:$GID:$USERLIST";
     assert_eq!(
@@ -184,13 +185,14 @@ fn account_files_gain_what_is_missing() {
     let games = bench.run_rm(&["--net=none", "--hostuser=games", "-u=games"], &image, &["id", "-un"]).ok().out();
     assert_eq!(games, "games");
     // It stays the container's own, and is no change of its files.
-    bench.ok(&["run", "--net=none", "--name=k", "-u=4242", &image, "id", "-un"]);
+    bench.ok(&["run", "--net=none", "--name=k", "-u=4242", "--passwd", &image, "id", "-un"]);
     assert!(!bench.ok(&["diff", "k"]).contains("passwd"));
     assert_eq!(bench.ok(&["start", "-a", "k"]), "4242");
     // A file of the user's is left alone.
     write(bench.path("mine"), "me:x:4242:1::/:\n");
     let volume = format!("{}:/etc/passwd", bench.text("mine"));
-    let out = bench.run_rm(&["--net=none", "-u=4243", "-v", &volume], &image, &["cat", "/etc/passwd"]).ok().out();
+    let out =
+        bench.run_rm(&["--net=none", "-u=4243", "--passwd", "-v", &volume], &image, &["cat", "/etc/passwd"]).ok().out();
     assert_eq!(out, "me:x:4242:1::/:");
 }
 

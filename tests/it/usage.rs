@@ -43,9 +43,9 @@ fn slips_are_answered_with_what_was_meant() {
         (&["run", "--detatch", "x"], 125, "unknown flag: --detatch; did you mean '--detach'?; see 'rbox run --help'"),
         (&["ps", "--no-trunk"], 125, "did you mean '--no-trunc'?"),
         (
-            &["run", "--gpus", "all", "x"],
+            &["run", "--cpus", "2", "x"],
             125,
-            "unknown flag: --gpus; docker or podman has it, this version of rbox does not",
+            "unknown flag: --cpus; docker or podman has it, this version of rbox does not",
         ),
         (&["run", "--frobnicate=x", "y"], 125, "unknown flag: --frobnicate; see 'rbox run --help'"),
         (&["run", "-Z", "x"], 125, "unknown flag: -Z; see 'rbox run --help'"),

@@ -21,8 +21,8 @@ fn with_data() -> String {
     let below = Layer::new()
         .owned_by(1000, 1001)
         .directory("data", 0o2750)
+        .owned_by(1000, 1001)
         .file("data/own", 0o640, "mine")
-        .owned_by(0, 0)
         .file("data/gone", 0o644, "x")
         .directory("data/sub", 0o755)
         .symlink("link", "/data/sub");
@@ -194,7 +194,7 @@ fn commands_and_their_errors() {
     assert_eq!(anonymous.len(), 64);
     bench.ok(&["create", "--name", "user", "-v", "db:/data", &image, "true"]);
     let filtered = |filter: &str| bench.ok(&["volume", "ls", "-q", "--filter", filter]).replace('\n', " ");
-    assert_eq!(filtered("name=e"), "web");
+    assert_eq!(filtered("name=we"), "web");
     assert_eq!(filtered("label=tier"), "db");
     assert_eq!(filtered("dangling=false"), "db");
     assert_eq!(filtered("anonymous=true"), anonymous);

@@ -69,6 +69,9 @@ fn clean(absolute: &[u8]) -> Vec<u8> {
 /// The directory and the last component of a path.
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    if end == 0 && !path.is_empty() {
+        return (b"/", b"");
+    }
     match path[..end].iter().rposition(|&byte| byte == b'/') {
         Some(0) => (b"/", &path[1..end]),
         Some(slash) => (&path[..slash], &path[slash + 1..end]),

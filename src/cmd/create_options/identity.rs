@@ -44,7 +44,7 @@ pub struct IdentityOptions {
     /// Keep the image's /etc/hostname
     #[arg(long)]
     pub no_hostname: bool,
-    /// Add the user to /etc/passwd and /etc/group when missing, true by default
+    /// Add the user to /etc/passwd and /etc/group when missing, as --userns keep-id does by default
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::cmd::go_bool)]
     pub passwd: Option<bool>,
     /// Line that /etc/passwd gains when the user is missing
@@ -88,7 +88,7 @@ impl IdentityOptions {
             domainname: self.domain()?,
             no_hostname: self.no_hostname,
             hosts_file: self.hosts_file.as_deref().map(hosts_file).transpose()?,
-            passwd: self.passwd.unwrap_or(true),
+            passwd: self.passwd.unwrap_or_else(|| self.wants_accounts()),
             passwd_entry: checked("--passwd-entry", self.passwd_entry.as_ref())?,
             group_entry: checked("--group-entry", self.group_entry.as_ref())?,
             host_users: self.hostuser.iter().map(|name| host_user(name)).collect::<Result<_, _>>()?,
@@ -103,6 +103,12 @@ impl IdentityOptions {
             request.identity.maps = Some(map(context, |outer| identity::explicit_maps(&flags, outer))?);
         }
         fill_map(request, context, userns)
+    }
+
+    /// docker leaves an image's account files alone. The caller's own id comes with a name, as podman's does.
+    fn wants_accounts(&self) -> bool {
+        let entries = self.passwd_entry.is_some() || self.group_entry.is_some() || !self.hostuser.is_empty();
+        entries || self.userns.as_deref().is_some_and(|mode| mode == "keep-id" || mode.starts_with("keep-id:"))
     }
 
     fn keep_groups(&self) -> Result<bool, InvalidAccount> {

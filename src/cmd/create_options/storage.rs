@@ -14,7 +14,7 @@ pub struct StorageOptions {
     /// What to mount for the image's volumes (anonymous, bind: the same, tmpfs, ignore)
     #[arg(long, value_name = "WHAT")]
     pub image_volume: Option<String>,
-    /// Attach a filesystem mount (type=bind|volume|tmpfs|image|devpts,source=SOURCE,target=PATH,...)
+    /// Attach a filesystem mount (type=bind, volume, tmpfs, image or devpts; source=SOURCE,target=PATH,...)
     #[arg(long, value_name = "SPEC")]
     pub mount: Vec<String>,
     /// Mount the container's root file system read-only

@@ -36,7 +36,7 @@ fn usage_lines_are_dockers() {
         "Usage:  rbox [OPTIONS] COMMAND",
         "Usage:  rbox run [OPTIONS] IMAGE [COMMAND] [ARG...]",
         "Usage:  rbox exec [OPTIONS] CONTAINER COMMAND [ARG...]",
-        "Usage:  rbox start [OPTIONS] CONTAINER [CONTAINER...]",
+        "Usage:  rbox rename CONTAINER NEW_NAME",
         "Usage:  rbox system COMMAND",
         "Usage:  rbox images [OPTIONS] [REPOSITORY[:TAG]]",
     ] {

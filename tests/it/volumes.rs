@@ -27,6 +27,8 @@ fn with_data() -> String {
         .directory("data/sub", 0o755)
         .symlink("link", "/data/sub");
     let above = Layer::new()
+        .owned_by(1000, 1001)
+        .directory("data", 0o2750)
         .whiteout("data/gone")
         .xattr("user.colour", b"red")
         .file("data/sub/a", 0o600, "a")
@@ -87,7 +89,8 @@ fn a_shared_volume_outlives_its_containers() {
 #[test]
 fn a_new_volume_begins_with_what_the_image_has() {
     let (bench, image) = bench();
-    let list = "cd /data && stat -c '%n %u:%g %a %h' . own sub sub/a sub/b sub/script escape && cat own && ls";
+    let list = "cd /data && stat -c '%n %u:%g %a' . sub && stat -c '%n %u:%g %a %h' own sub/a sub/b sub/script escape && \
+                cat own && ls";
     let expected = bench.rbox(&["run", "--rm", "--image-volume", "ignore", &image, "sh", "-c", list]).ok();
     assert!(expected.contains("own 1000:1001 640") && expected.contains("sub/a 0:0 600 2"), "{expected}");
     assert_eq!(bench.rbox(&["run", "--rm", "-v", "named:/data", &image, "sh", "-c", list]).ok(), expected);
@@ -226,7 +229,7 @@ fn archives_of_volumes() {
     bench.ok(&["volume", "export", "-o", &archive, "one"]);
     bench.ok(&["volume", "create", "two"]);
     bench.ok(&["volume", "import", "two", &archive]);
-    let list = "cd /d && find . -exec stat -c '%n %u:%g %a %h %s' {} + | sort";
+    let list = "cd /d && find . -mindepth 1 -exec stat -c '%n %u:%g %a %h %s' {} + | sort";
     let of = |name: &str| {
         let mount = format!("{name}:/d:nocopy");
         bench.rbox(&["run", "--rm", "-v", &mount, &image, "sh", "-c", list]).ok()

@@ -124,7 +124,8 @@ pub fn subtree(
 
 /// Writes a directory that is no container's, such as a volume.
 pub fn directory(path: &Path, out: impl Write) -> Result<Packed> {
-    let mut archive = Archive::new(out, PackOptions::default(), Ids::root_of(None));
+    let options = PackOptions { plain: true, ..PackOptions::default() };
+    let mut archive = Archive::new(out, options, Ids::root_of(None));
     walk::whole(&mut archive, &Level::of(vec![Layer::open(path, Dialect::Plain, None)?]))?;
     archive.finish()
 }

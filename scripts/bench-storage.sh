@@ -7,7 +7,7 @@
 #   RBOX_BIN=PATH                                the program (default: rbox on the PATH; build with --release)
 #
 # Rows: keepid copyup cpin cpout volumes files. `scripts/test.sh prepare` installs podman; without it
-# rbox is measured alone. Needs 6 GB below /var/tmp.
+# rbox is measured alone. Needs 6 GB below TMPDIR, or /var/tmp.
 set -euo pipefail
 
 ROUNDS=${1:-3}
@@ -16,7 +16,7 @@ ROWS=("$@")
 RBOX=$(realpath "$(command -v "${RBOX_BIN:-rbox}")") || { echo "bench: no rbox: set RBOX_BIN" >&2; exit 1; }
 ((UID != 0)) || { echo "bench: run as an unprivileged user" >&2; exit 1; }
 
-WORK=$(mktemp -d /var/tmp/rbox-bench.XXXXXX)
+WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/rbox-bench.XXXXXX")
 export RBOX_ROOT=$WORK/store RBOX_RUNROOT=$WORK/run
 PODMAN=()
 finish() {
@@ -73,15 +73,23 @@ peers() {
 plain() { "$RBOX" run --rm --network none "$@"; }
 podman_plain() { "${PODMAN[@]}" run --rm --network none "$@"; }
 
-# --- the caller's own id inside: layers are made ready for another map
-prepare_keepid() { have_image large; }
-keepid() { plain --userns keep-id large true; }
-prepare_podman_keepid() { have_podman_image large; }
-podman_keepid() { podman_plain --userns keep-id large true; }
+# Nothing is removed between rounds: without a journal ext4 passes over inodes that were freed a
+# moment ago one by one, which can take longer than the work that is measured.
+serial=0
+
+# --- the caller's id inside, another one each time: layers are made ready for a map
+prepare_keepid() { serial=$((serial + 1)); sync -f "$WORK"; }
+keepid() { plain --userns "keep-id:uid=$((2000 + serial)),gid=$((2000 + serial))" large true; }
+prepare_podman_keepid() { prepare_keepid; }
+podman_keepid() { podman_plain --userns "keep-id:uid=$((2000 + serial)),gid=$((2000 + serial))" large true; }
+prepare_later() { later; }
 later() { plain --userns keep-id large true; }
+prepare_podman_later() { podman_later; }
 podman_later() { podman_plain --userns keep-id large true; }
 normal() { plain large true; }
 bench_keepid() {
+    have_image large >/dev/null 2>&1
+    ! ((${#PODMAN[@]})) || have_podman_image large >/dev/null 2>&1
     peers podman podman_keepid
     row "first start with --userns keep-id, image of 350 MB, 10,000 files" "$ROUNDS" rbox keepid "${PEERS[@]}"
     peers podman podman_later
@@ -89,10 +97,10 @@ bench_keepid() {
 }
 
 # --- copy-up: a new volume over a directory of the image
-prepare_copyup() { "$RBOX" volume rm -f fresh; }
-copyup() { plain -v fresh:/data seed true; }
-prepare_podman_copyup() { "${PODMAN[@]}" volume rm -f fresh; }
-podman_copyup() { podman_plain -v fresh:/data seed true; }
+prepare_copyup() { serial=$((serial + 1)); sync -f "$WORK"; }
+copyup() { plain -v "fresh$serial:/data" seed true; }
+prepare_podman_copyup() { prepare_copyup; }
+podman_copyup() { podman_plain -v "fresh$serial:/data" seed true; }
 bench_copyup() {
     peers podman podman_copyup
     row "copy-up of 10,000 files into a new volume" "$ROUNDS" rbox copyup "${PEERS[@]}"
@@ -109,14 +117,14 @@ bench_cpin() {
     row "cp of a file of 1 GB in" "$ROUNDS" rbox cpin "${PEERS[@]}"
     rm -f "$WORK/big"
 }
-prepare_cpout() { rm -rf "$WORK/out"; prepare_cpin; }
-cpout() { "$RBOX" cp -q box:/data "$WORK/out"; }
-prepare_podman_cpout() { rm -rf "$WORK/out"; prepare_podman_cpin; }
-podman_cpout() { "${PODMAN[@]}" cp box:/data "$WORK/out"; }
+prepare_cpout() { serial=$((serial + 1)); prepare_cpin; }
+cpout() { "$RBOX" cp -q box:/data "$WORK/out$serial"; }
+prepare_podman_cpout() { serial=$((serial + 1)); prepare_podman_cpin; }
+podman_cpout() { "${PODMAN[@]}" cp box:/data "$WORK/out$serial"; }
 bench_cpout() {
     peers podman podman_cpout
     row "cp of 10,000 files out" "$ROUNDS" rbox cpout "${PEERS[@]}"
-    rm -rf "$WORK/out"
+    rm -rf "$WORK"/out*
 }
 
 # --- 1,000 volumes; podman needs a minute to make so many and has a tenth

@@ -20,6 +20,7 @@ use crate::explain::{self, Code, Explained, facts};
 use crate::sandbox::rootfs::{self, Layout};
 use crate::sandbox::userns::Trial;
 use crate::store::Store;
+use crate::store::fs::Durability;
 use crate::store::staging::Staging;
 use crate::sys::process;
 
@@ -155,7 +156,14 @@ fn overlay_probe(directory: &Path, driver: &str) -> Tried {
     };
     let lowers = [lower];
     driver
-        .mount(&Layout { lowers: &lowers, data: None, upper: &upper, work: &work, merged: &merged })
+        .mount(&Layout {
+            lowers: &lowers,
+            data: None,
+            upper: &upper,
+            work: &work,
+            merged: &merged,
+            durability: Durability::Volatile,
+        })
         .doing("mount")?;
     let used = use_mount(&merged);
     // A helper that serves the mount ends with it.

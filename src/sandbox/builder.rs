@@ -30,6 +30,7 @@ use super::tree::{self, Root};
 use super::{accounts, devices, hostview, init, mapped, overlay, seal, secrets, session, user, userns, volumes};
 use crate::explain;
 use crate::net::endpoint as veth;
+use crate::store::fs::Durability;
 use crate::sys;
 use crate::sys::process::{self, Cloned};
 
@@ -507,7 +508,11 @@ fn enter_root(plan: &Plan, maps: &IdMaps) -> Result<Entered, SetupError> {
     let merged = plan.directory.join("merged");
     let parts = match &plan.mounted {
         Some(root) => share_root(root, &merged).map(|()| Vec::new())?,
-        None => mount_root(&plan.root, &plan.directory, &merged)?,
+        None => {
+            // What goes with its container at its end need not get to the disk.
+            let durability = if plan.auto_remove { Durability::Volatile } else { Durability::Durable };
+            mount_root(&plan.root, &plan.directory, &merged, durability)?
+        }
     };
     let accounts = accounts::prepare(plan, maps, &merged)?;
     accounts::give_files(plan, maps).doing("hand over the files of /etc")?;
@@ -534,16 +539,21 @@ fn share_root(root: &Path, merged: &Path) -> Result<(), SetupError> {
 
 /// Mounts the root file system of the container of `directory` at `merged`, made if need be. Returns
 /// the mounts it has of its own below it.
-pub fn mount_root(root: &RootPlan, directory: &Path, merged: &Path) -> Result<Vec<OwnedFd>, SetupError> {
+pub fn mount_root(
+    root: &RootPlan,
+    directory: &Path,
+    merged: &Path,
+    durability: Durability,
+) -> Result<Vec<OwnedFd>, SetupError> {
     let (upper, work) = (directory.join("upper"), directory.join("work"));
     make_layer_directories(root, &upper, &work, merged).doing("make the container's writable layer")?;
     match root {
         RootPlan::Layers { lowers, data } => {
-            let layout = Layout { lowers, data: data.as_deref(), upper: &upper, work: &work, merged };
+            let layout = Layout { lowers, data: data.as_deref(), upper: &upper, work: &work, merged, durability };
             rootfs::mount(&layout, &directory.join("driver")).doing("mount the container's root file system")?;
             Ok(Vec::new())
         }
-        RootPlan::Directory(host) => hostview::mount(host, directory, merged),
+        RootPlan::Directory(host) => hostview::mount(host, directory, merged, durability),
     }
 }
 

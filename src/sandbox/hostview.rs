@@ -21,6 +21,7 @@ use super::rootfs::{self, Layout};
 use super::setup::{Doing, SetupError};
 use super::tree::Root;
 use crate::explain;
+use crate::store::fs::Durability;
 use crate::sys::mount::attr;
 
 /// Directories of the host that are never shown, only stood in for by empty ones.
@@ -46,7 +47,7 @@ enum Part {
 
 /// Mounts the view of `host` at `merged`; `directory` keeps its writable layers. What is mounted
 /// below `merged` is returned: read-only must reach it too.
-pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<Vec<OwnedFd>, SetupError> {
+pub fn mount(host: &Path, directory: &Path, merged: &Path, durability: Durability) -> Result<Vec<OwnedFd>, SetupError> {
     let host = std::fs::canonicalize(host)
         .map_err(|error| explain::path::annotate(error, host))
         .doing(format_args!("use the root file system {}", host.display()))?;
@@ -58,7 +59,8 @@ pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<Vec<OwnedFd
     let driver = directory.join("driver");
     let (upper, work) = (directory.join("upper"), directory.join("work"));
     if let [Part::Overlay(_)] = parts[..] {
-        let layout = Layout { lowers: std::slice::from_ref(&host), data: None, upper: &upper, work: &work, merged };
+        let lowers = std::slice::from_ref(&host);
+        let layout = Layout { lowers, data: None, upper: &upper, work: &work, merged, durability };
         rootfs::mount(&layout, &driver).doing(format_args!("mount {} below an overlay", host.display()))?;
         return Ok(Vec::new());
     }
@@ -73,7 +75,7 @@ pub fn mount(host: &Path, directory: &Path, merged: &Path) -> Result<Vec<OwnedFd
     let root = Root::open(merged).doing("open the root directory")?;
     let mut mounted = Vec::new();
     for part in &parts {
-        mounted.extend(mount_part(part, &host, &root, directory).doing("lay out the root file system")?);
+        mounted.extend(mount_part(part, &host, &root, (directory, durability)).doing("lay out the root file system")?);
     }
     Ok(mounted)
 }
@@ -125,7 +127,7 @@ fn split_directory(host: &Path, inside: &Path, obstacles: &BTreeSet<PathBuf>, pa
     Ok(())
 }
 
-fn mount_part(part: &Part, host: &Path, root: &Root, directory: &Path) -> io::Result<Option<OwnedFd>> {
+fn mount_part(part: &Part, host: &Path, root: &Root, layer: (&Path, Durability)) -> io::Result<Option<OwnedFd>> {
     match part {
         Part::Plain(path) => root.ensure_directory(path).map(|_| None),
         Part::Empty(path) => {
@@ -145,7 +147,7 @@ fn mount_part(part: &Part, host: &Path, root: &Root, directory: &Path) -> io::Re
             }
         }
         Part::File(path) => mount_file(path, host, root).map(|()| None),
-        Part::Overlay(path) => mount_overlay(path, host, root, directory).map(Some),
+        Part::Overlay(path) => mount_overlay(path, host, root, layer).map(Some),
     }
 }
 
@@ -158,7 +160,12 @@ fn mount_file(path: &Path, host: &Path, root: &Root) -> io::Result<()> {
     mount.attach(root).map_err(io::Error::other)
 }
 
-fn mount_overlay(path: &Path, host: &Path, root: &Root, directory: &Path) -> io::Result<OwnedFd> {
+fn mount_overlay(
+    path: &Path,
+    host: &Path,
+    root: &Root,
+    (directory, durability): (&Path, Durability),
+) -> io::Result<OwnedFd> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     let lower = host.join(relative);
     let name = layer_name(relative);
@@ -175,7 +182,7 @@ fn mount_overlay(path: &Path, host: &Path, root: &Root, directory: &Path) -> io:
     staging.push("%mount");
     let staging = directory.join("work").join(staging);
     make_directory(&staging, 0o700)?;
-    let layout = Layout { lowers: &[lower], data: None, upper: &upper, work: &work, merged: &staging };
+    let layout = Layout { lowers: &[lower], data: None, upper: &upper, work: &work, merged: &staging, durability };
     rootfs::mount(&layout, &directory.join("driver"))?;
     let tree = mounts::clone_tree(&staging, &Options { bind: true, ..Options::default() })?;
     let mount = Detached { target: path.to_owned(), mount: tree, directory: true };

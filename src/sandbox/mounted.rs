@@ -22,6 +22,7 @@ use super::plan::RootPlan;
 use super::{builder, rootfs, userns};
 use crate::store::Store;
 use crate::store::containers::ProcessIdentity;
+use crate::store::fs::Durability;
 use crate::sys::process;
 
 /// What is mounted.
@@ -144,7 +145,7 @@ pub fn container(store: &Store, id: &str, root: &RootPlan, directory: &Path) -> 
         return Ok(path);
     }
     let target = make_place(store, Kind::Container, id)?;
-    builder::mount_root(root, directory, &target)?;
+    builder::mount_root(root, directory, &target, Durability::Durable)?;
     Ok(target)
 }
 

@@ -14,6 +14,7 @@ use super::needs::{Below, Overlay};
 use super::rootfs::{self, Layout};
 use super::setup::{Doing, SetupError};
 use super::tree;
+use crate::store::fs::Durability;
 use crate::store::remove::remove_tree;
 
 /// Where they keep their changes, below the container's directory.
@@ -63,11 +64,13 @@ pub fn mount(
             (upper, make("work").doing(&doing)?)
         }
     };
+    // A directory that was named is the user's.
+    let durability = if overlay.dirs.is_some() { Durability::Durable } else { Durability::Volatile };
     let data = match &overlay.below {
         Below::Layers { data, .. } => data.as_deref(),
         Below::Source => None,
     };
-    let layout = Layout { lowers: &lowers, data, upper: &upper, work: &work, merged: &merged };
+    let layout = Layout { lowers: &lowers, data, upper: &upper, work: &work, merged: &merged, durability };
     rootfs::mount(&layout, &container.join("driver")).map_err(explain).doing(&doing)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, &merged, flags, Mode::empty()).doing(&doing)

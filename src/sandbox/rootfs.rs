@@ -19,6 +19,7 @@ use rustix::mount::{
 
 use super::copy;
 use super::mounts::{self, Options};
+use crate::store::fs::Durability;
 use crate::sys;
 use crate::sys::mount::attr;
 
@@ -33,6 +34,9 @@ pub struct Layout<'a> {
     pub work: &'a Path,
     /// Where the result is to be mounted.
     pub merged: &'a Path,
+    /// Whether `upper` must be on disk when it is unmounted, and whether fsync(2) inside is heard. Else
+    /// nobody waits for the disk when a container ends.
+    pub durability: Durability,
 }
 
 /// A way to make a root file system.
@@ -102,7 +106,8 @@ impl Driver for Overlay {
         let lowers = layout.lowers.iter().rev().map(|path| Handle::open(path)).collect::<io::Result<Vec<_>>>()?;
         let data = layout.data.map(Handle::open).transpose()?;
         let (upper, work) = (Handle::open(layout.upper)?, Handle::open(layout.work)?);
-        match mount_overlay(&lowers, data.as_ref(), Some((&upper, &work))) {
+        forget_volatile(layout.work);
+        match mount_overlay(&lowers, data.as_ref(), Some((&upper, &work, layout.durability))) {
             Ok(mount) => Ok(move_mount(&mount, c"", CWD, layout.merged, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?),
             // Linux before 6.7 has no lowerdir+ and takes at most 255 bytes a parameter.
             Err(Errno::INVAL) if data.is_none() => {
@@ -158,7 +163,7 @@ pub fn mount_read_only(lowers: &[PathBuf], target: &Path) -> io::Result<()> {
 fn mount_overlay(
     lowers: &[Handle],
     data: Option<&Handle>,
-    writable: Option<(&Handle, &Handle)>,
+    writable: Option<(&Handle, &Handle, Durability)>,
 ) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), c"source", c"overlay")?;
@@ -169,12 +174,22 @@ fn mount_overlay(
     if let Some(data) = data {
         fsconfig_set_string(context.as_fd(), c"datadir+", data.path.as_c_str())?;
     }
-    if let Some((upper, work)) = writable {
+    if let Some((upper, work, durability)) = writable {
         fsconfig_set_string(context.as_fd(), c"upperdir", upper.path.as_c_str())?;
         fsconfig_set_string(context.as_fd(), c"workdir", work.path.as_c_str())?;
+        if durability == Durability::Volatile {
+            fsconfig_set_flag(context.as_fd(), c"volatile")?;
+        }
     }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+/// Takes away the mark of a volatile mount, by which the kernel refuses to mount the same upper directory
+/// again (overlayfs.rst, "Volatile mount"): what was lost with the power is known to be lost.
+fn forget_volatile(work: &Path) {
+    // If it stays, the mount says so.
+    let _ = crate::store::remove::remove_tree(&work.join("work/incompat"));
 }
 
 /// Mounts, unattached, what overlayfs makes of stubs and their content; the caller is in U and in a

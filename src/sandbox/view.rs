@@ -17,6 +17,7 @@ use super::setup::{Doing, SetupError};
 pub use super::tree::Root;
 use super::{builder, mounts};
 use crate::store::containers::ProcessIdentity;
+use crate::store::fs::Durability;
 use crate::sys::process;
 
 /// What is to be seen.
@@ -95,7 +96,8 @@ fn open_stopped(stopped: &Stopped) -> Result<Root, SetupError> {
         Some(path) => path.clone(),
         None => {
             let merged = directory.join("merged");
-            builder::mount_root(root, directory, &merged)?;
+            // As for any other copy, nobody waits for the disk.
+            builder::mount_root(root, directory, &merged, Durability::Volatile)?;
             merged
         }
     };

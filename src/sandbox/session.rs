@@ -171,9 +171,13 @@ impl Session {
     /// it.
     pub fn run(&mut self) -> io::Result<i32> {
         loop {
-            let timeout = if self.exit.is_some() { Some(Duration::ZERO) } else { self.until_next() };
+            // The turn that learns of the end, by a signal meant for another child perhaps, may have looked at
+            // the streams before the last output was written.
+            let had_ended = self.exit.is_some();
+            let timeout = if had_ended { Some(Duration::ZERO) } else { self.until_next() };
             let progressed = self.turn(timeout)?;
             if let Some(code) = self.exit
+                && had_ended
                 && (!progressed || self.leftover == 0)
             {
                 if let Some(log) = &mut self.log {

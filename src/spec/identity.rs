@@ -35,7 +35,7 @@ impl Maps {
 }
 
 /// What was asked for about identity, with maps and accounts filled in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Identity {
     /// `--userns` as typed, for inspect; `auto` maps are a lease.
@@ -63,27 +63,6 @@ pub struct Identity {
     pub host_users: Vec<Account>,
     /// Who called, where that user has an id of its own inside (`keep-id`).
     pub caller: Option<Account>,
-}
-
-impl Default for Identity {
-    fn default() -> Self {
-        Self {
-            userns: String::new(),
-            maps: None,
-            joined: None,
-            groups: Vec::new(),
-            keep_groups: false,
-            umask: None,
-            domainname: String::new(),
-            no_hostname: false,
-            hosts_file: None,
-            passwd: false,
-            passwd_entry: None,
-            group_entry: None,
-            host_users: Vec::new(),
-            caller: None,
-        }
-    }
 }
 
 impl Identity {

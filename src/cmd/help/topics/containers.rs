@@ -234,7 +234,7 @@ its own, for which the one rbox is started in must be handed to the user, tmpfs 
              "rbox run --rm --device /dev/ttyUSB0 alpine cat /dev/ttyUSB0"),
             ("A throw-away view of this machine", "rbox run --rm -it rootfs:/ sh"),
             ("A whole system: systemd, its services, a login on the terminal",
-             "systemd-run --user --scope -p Delegate=yes rbox run -it --name os debian-systemd /sbin/init"),
+             "rbox run -it --name os debian-systemd /sbin/init"),
         ],
         exit: EXIT_OF_RUN,
         see: &["create", "exec", "ps", "pull", "secret create"],

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use jiff::{Timestamp, Zoned};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,10 +15,9 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use self::filter::Wanted;
 use self::line::Form;
-use super::Context;
 use super::format::filter::Filter;
+use super::{Context, moment};
 use crate::spec::event::Event;
-use crate::spec::time::parse_moment;
 use crate::store::events::{Events, Reader};
 use crate::store::fs;
 
@@ -48,11 +47,7 @@ pub struct Args {
 /// Prints lines until `--until`, or for ever.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let now = Zoned::now();
-    let moment = |name: &str, text: &Option<String>| {
-        let parsed = text.as_deref().map(|text| parse_moment(text, &now)).transpose();
-        parsed.map_err(|error| anyhow!("invalid value for {name:?}: {error}"))
-    };
-    let (since, until) = (moment("since", &args.since)?, moment("until", &args.until)?);
+    let (since, until) = (moment("since", args.since.as_deref(), &now)?, moment("until", args.until.as_deref(), &now)?);
     let wanted = Wanted::new(args.filter)?;
     let form = Form::new(args.format.as_deref().unwrap_or_default())?;
     // Without --since what is to come; unless there is nothing to wait for.

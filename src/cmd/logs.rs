@@ -11,13 +11,12 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use jiff::Zoned;
 
 use self::source::Source;
-use super::{Context, selection};
+use super::{Context, moment, selection};
 use crate::spec::log::LogDriver;
-use crate::spec::time::parse_moment;
 use crate::store::containers::Container;
 use crate::store::logs::{LogEntry, LogQuery, Stream};
 
@@ -53,13 +52,13 @@ pub struct Args {
 /// Prints the log, and with `--follow` what is added until the container stops.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let now = Zoned::now();
-    let moment = |name: &str, text: &Option<String>| {
-        let parsed = text.as_deref().map(|text| parse_moment(text, &now)).transpose();
-        parsed.map_err(|error| anyhow!("invalid value for {name:?}: {error}"))
-    };
     // docker takes what is no number for all.
     let tail = args.tail.parse().ok();
-    let query = LogQuery { tail, since: moment("since", &args.since)?, until: moment("until", &args.until)? };
+    let query = LogQuery {
+        tail,
+        since: moment("since", args.since.as_deref(), &now)?,
+        until: moment("until", args.until.as_deref(), &now)?,
+    };
     let mut container = selection::one(context, args.container.as_deref(), args.latest)?;
     if container.config.log.driver == LogDriver::None {
         bail!("configured logging driver does not support reading");

@@ -83,11 +83,13 @@ use std::io::Write;
 use std::num::IntErrorKind;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use jiff::{Timestamp, Zoned};
 
 use crate::sandbox::{cgroup, stage, userns};
+use crate::spec::time::parse_moment;
 use crate::store::gc;
 use crate::store::staging::{self, Cleanup};
 use crate::sys::process;
@@ -441,6 +443,12 @@ fn go_bool(text: &str) -> Result<bool, String> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
         _ => Err(format!("strconv.ParseBool: parsing {}: invalid syntax", quote(text))),
     }
+}
+
+/// The moment that `--since` or `--until` names, in docker's words when it is none.
+fn moment(flag: &str, text: Option<&str>, now: &Zoned) -> Result<Option<Timestamp>> {
+    let parsed = text.map(|text| parse_moment(text, now)).transpose();
+    parsed.map_err(|error| anyhow!("invalid value for {flag:?}: {error}"))
 }
 
 /// Prints a line of data; a reader that is gone ends the command quietly.

@@ -1,12 +1,9 @@
 //! Which processes are a container's, and by what names it knows their users. Only the user namespace
 //! can tell: the kernel shows nobody else the namespaces of mapped users' processes.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 
 use super::leftover::Mark;
@@ -28,18 +25,14 @@ pub struct Processes {
 /// The processes that share the init's user namespace, or its mount namespace where the user namespace
 /// is not the container's own.
 pub fn of(store: &Store, init: ProcessIdentity, own_user_namespace: bool) -> Result<Processes> {
-    // A pipe could fill up while the other side is waited for.
-    let mut answer = File::from(rustix::fs::memfd_create("processes", MemfdFlags::CLOEXEC)?);
-    let writer = answer.try_clone()?;
-    userns::run_inside(store, move || {
+    let answer = userns::answer_from_inside(store, |answer| {
         let mark = Mark::of(init.pid, own_user_namespace).context("find the container's namespaces")?;
         let mut pids: Vec<i32> = mark.members().iter().map(|pid| pid.as_raw_nonzero().get()).collect();
         pids.sort_unstable();
         let root = Root::open(&PathBuf::from(format!("/proc/{}/root", init.pid.as_raw_nonzero())))?;
         let read = |path: &str| user::read(&root, path).unwrap_or_default();
         let found = Processes { pids, passwd: read("/etc/passwd"), group: read("/etc/group") };
-        Ok(serde_json::to_writer(&writer, &found)?)
+        Ok(serde_json::to_writer(answer, &found)?)
     })?;
-    answer.seek(SeekFrom::Start(0))?;
     serde_json::from_reader(answer).context("hear of the container's processes")
 }

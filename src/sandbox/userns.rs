@@ -11,12 +11,13 @@ mod members;
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::libc;
+use rustix::fs::MemfdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
@@ -330,6 +331,16 @@ pub fn run_prepared(
     drop(channel);
     waitpid(Some(forked.pid), WaitOptions::empty())?;
     next
+}
+
+/// Runs `work` in U and returns, from its beginning, the file that it wrote its answer to. A pipe could fill
+/// up while the other side is waited for.
+pub fn answer_from_inside(store: &Store, work: impl FnOnce(&File) -> Result<()>) -> Result<File> {
+    let mut answer = File::from(rustix::fs::memfd_create("answer", MemfdFlags::CLOEXEC)?);
+    let writer = answer.try_clone()?;
+    run_inside(store, move || work(&writer))?;
+    answer.seek(SeekFrom::Start(0))?;
+    Ok(answer)
 }
 
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -10,25 +10,9 @@
 # what is missing is left out. Needs 4 GB below /var/tmp.
 set -euo pipefail
 
-ROUNDS=${1:-3}
-shift || true
-ROWS=("$@")
-RBOX=$(realpath "$(command -v "${RBOX_BIN:-rbox}")") || { echo "bench: no rbox: set RBOX_BIN" >&2; exit 1; }
-((UID != 0)) || { echo "bench: run as an unprivileged user" >&2; exit 1; }
-
-WORK=$(mktemp -d /var/tmp/rbox-bench.XXXXXX)
-export RBOX_ROOT=$WORK/store RBOX_RUNROOT=$WORK/run
-REGISTRY='' TARGET='' PODMAN=()
-finish() {
-    "$RBOX" ps -aq 2>/dev/null | xargs -r "$RBOX" rm -f >/dev/null 2>&1 || true
-    [[ -z ${PODMAN[*]} ]] || "${PODMAN[@]}" rm -fa -t 0 >/dev/null 2>&1 || true
-    [[ -z $REGISTRY ]] || kill "$REGISTRY" 2>/dev/null || true
-    [[ -z $TARGET ]] || kill "$TARGET" 2>/dev/null || true
-    unshare --user --map-auto --map-root-user rm -rf "$WORK" 2>/dev/null || rm -rf "$WORK"
-}
-trap finish EXIT
 # shellcheck source=scripts/bench-lib.sh
 . "$(dirname "$0")/bench-lib.sh"
+begin 3 "$@"
 
 # make_image TAG LAYERS FILES SIZE: an image in $WORK/oci of so many gzip layers, each with so many
 # files of about SIZE bytes, of which the first half does not compress; the first has busybox, too.
@@ -129,11 +113,11 @@ bench_pull() {
 
 # --- push, always to an empty registry
 empty_target() {
-    [[ -z $TARGET ]] || { kill "$TARGET"; wait "$TARGET" || true; }
+    [[ -z ${TARGET:-} ]] || { kill "$TARGET"; wait "$TARGET" || true; }
     rm -rf "$WORK/target"
     TARGET_PORT=${TARGET_PORT:-$(free_port)}
     start_registry target "$TARGET_PORT"
-    TARGET=$STARTED TO=127.0.0.1:$TARGET_PORT/pushed
+    TARGET=${PROCESSES[-1]} TO=127.0.0.1:$TARGET_PORT/pushed
 }
 prepare_rbox_push() { empty_target; "$RBOX" tag "$HOST/large" "$TO"; }
 rbox_push() { "$RBOX" push -q "$TO"; }
@@ -233,7 +217,7 @@ bench_memory() {
 
 PORT=$(free_port) HOST=
 start_registry registry "$PORT"
-REGISTRY=$STARTED HOST=127.0.0.1:$PORT
+HOST=127.0.0.1:$PORT
 make_image small 1 1 100
 make_image large 1 10000 35000
 if have podman; then

@@ -1,5 +1,33 @@
-# What the benchmarks share; sourced by them. They set RBOX, WORK and ROUNDS.
+# What the benchmarks share; sourced by them.
 # shellcheck shell=bash disable=SC2034,SC2154
+
+# begin DEFAULT [ROUNDS [ROW...]]: sets RBOX, ROUNDS, ROWS and WORK, a directory that goes at the end with
+# all DIRECTORIES, all containers, those of PODMAN, and the PROCESSES in the background.
+begin() {
+    ROUNDS=${2:-$1}
+    shift $(($# < 2 ? $# : 2))
+    ROWS=("$@") PODMAN=() PROCESSES=()
+    RBOX=$(realpath "$(command -v "${RBOX_BIN:-rbox}")") || { echo "bench: no rbox: set RBOX_BIN" >&2; exit 1; }
+    ((UID != 0)) || { echo "bench: run as an unprivileged user" >&2; exit 1; }
+    WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/rbox-bench.XXXXXX")
+    chmod 755 "$WORK"
+    DIRECTORIES=("$WORK")
+    export RBOX_ROOT=$WORK/store RBOX_RUNROOT=$WORK/run
+    trap finish EXIT
+}
+finish() {
+    "$RBOX" ps -aq 2>/dev/null | xargs -r "$RBOX" rm -f >/dev/null 2>&1 || true
+    ((${#PODMAN[@]} == 0)) || "${PODMAN[@]}" rm -fa -t 0 >/dev/null 2>&1 || true
+    local process
+    for process in "${PROCESSES[@]}"; do
+        # A shell function in the background is a shell with the program below it.
+        pkill -9 -P "$process" || true
+        kill -9 "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
+    unshare --user --map-auto --map-root-user rm -rf "${DIRECTORIES[@]}" 2>/dev/null ||
+        rm -rf "${DIRECTORIES[@]}"
+}
 
 have() { command -v "$1" >/dev/null 2>&1; }
 say() { printf '\n%s\n' "$*"; }
@@ -60,7 +88,7 @@ works() {
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# start_registry NAME PORT: at 127.0.0.1:PORT, its data in $WORK/NAME; sets STARTED to its process.
+# start_registry NAME PORT: at 127.0.0.1:PORT until the end, its data in $WORK/NAME.
 start_registry() {
     cat >"$WORK/$1.yml" <<YAML
 version: 0.1
@@ -69,7 +97,7 @@ storage: {filesystem: {rootdirectory: $WORK/$1}}
 http: {addr: "127.0.0.1:$2"}
 YAML
     docker-registry serve "$WORK/$1.yml" >"$WORK/$1.log" 2>&1 &
-    STARTED=$!
+    PROCESSES+=($!)
     for _ in {1..100}; do
         ! curl -fs "http://127.0.0.1:$2/v2/" >/dev/null || return 0
         sleep 0.1

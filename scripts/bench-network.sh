@@ -12,32 +12,10 @@
 # the peers; what is missing is left out. Containers are throw-away views of this machine (rootfs:/).
 set -euo pipefail
 
-ROUNDS=${1:-5}
-shift || true
-ROWS=("$@")
-LENGTH=${SECONDS_EACH:-2}
-RBOX=$(realpath "$(command -v "${RBOX_BIN:-rbox}")") || { echo "bench: no rbox: set RBOX_BIN" >&2; exit 1; }
-((UID != 0)) || { echo "bench: run as an unprivileged user" >&2; exit 1; }
-
-WORK=$(mktemp -d /var/tmp/rbox-bench.XXXXXX)
-chmod 755 "$WORK"
-export RBOX_ROOT=$WORK/store RBOX_RUNROOT=$WORK/run
-PROCESSES=()
-finish() {
-    "$RBOX" ps -aq 2>/dev/null | xargs -r "$RBOX" rm -f >/dev/null 2>&1 || true
-    local process
-    for process in "${PROCESSES[@]}"; do
-        # A shell function in the background is a shell with the program below it.
-        pkill -9 -P "$process" || true
-        kill -9 "$process" 2>/dev/null || true
-        wait "$process" 2>/dev/null || true
-    done
-    unshare --user --map-auto --map-root-user rm -rf "$WORK" 2>/dev/null || rm -rf "$WORK"
-}
-trap finish EXIT
-
 # shellcheck source=scripts/bench-lib.sh
 . "$(dirname "$0")/bench-lib.sh"
+begin 5 "$@"
+LENGTH=${SECONDS_EACH:-2}
 
 # A command in the background, remembered for the end.
 background() {

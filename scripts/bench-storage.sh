@@ -10,23 +10,9 @@
 # rbox is measured alone. Needs 6 GB below TMPDIR, or /var/tmp.
 set -euo pipefail
 
-ROUNDS=${1:-3}
-shift || true
-ROWS=("$@")
-RBOX=$(realpath "$(command -v "${RBOX_BIN:-rbox}")") || { echo "bench: no rbox: set RBOX_BIN" >&2; exit 1; }
-((UID != 0)) || { echo "bench: run as an unprivileged user" >&2; exit 1; }
-
-WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/rbox-bench.XXXXXX")
-export RBOX_ROOT=$WORK/store RBOX_RUNROOT=$WORK/run
-PODMAN=()
-finish() {
-    "$RBOX" ps -aq 2>/dev/null | xargs -r "$RBOX" rm -f >/dev/null 2>&1 || true
-    [[ -z ${PODMAN[*]} ]] || "${PODMAN[@]}" rm -fa -t 0 >/dev/null 2>&1 || true
-    unshare --user --map-auto --map-root-user rm -rf "$WORK" 2>/dev/null || rm -rf "$WORK"
-}
-trap finish EXIT
 # shellcheck source=scripts/bench-lib.sh
 . "$(dirname "$0")/bench-lib.sh"
+begin 3 "$@"
 
 # make_tar NAME FILES SIZE: $WORK/NAME.tar with busybox, and below /data so many files of SIZE bytes.
 make_tar() {

@@ -7,27 +7,13 @@
 #   RBOX_BIN=PATH                 the program (default: rbox on the PATH; build with --release)
 #
 # `scripts/test.sh prepare` installs the peers; what is missing is left out. Images and networking
-# are measured last, by bench-images.sh and bench-network.sh.
+# are measured last, by bench-images.sh and bench-network.sh; bench-storage.sh and bench-lifecycle.sh are run
+# by themselves.
 set -euo pipefail
-
-ROUNDS=${1:-20}
-RBOX=$(command -v "${RBOX_BIN:-rbox}") || { echo "bench: no rbox: set RBOX_BIN" >&2; exit 1; }
-((UID != 0)) || { echo "bench: run as an unprivileged user" >&2; exit 1; }
-
-WORK=$(mktemp -d /var/tmp/rbox-bench.XXXXXX)
-export RBOX_ROOT=$WORK/store RBOX_RUNROOT=$WORK/run
-REGISTRY=
-PODMAN=()
-finish() {
-    "$RBOX" ps -aq 2>/dev/null | xargs -r "$RBOX" rm -f >/dev/null 2>&1 || true
-    [[ -z $REGISTRY ]] || kill "$REGISTRY" 2>/dev/null || true
-    [[ -z ${PODMAN[*]} ]] || "${PODMAN[@]}" rm -fa -t 0 >/dev/null 2>&1 || true
-    unshare --user --map-auto --map-root-user rm -rf "$WORK" 2>/dev/null || rm -rf "$WORK"
-}
-trap finish EXIT
 
 # shellcheck source=scripts/bench-lib.sh
 . "$(dirname "$0")/bench-lib.sh"
+begin 20 "$@"
 
 # --- a busybox image in a registry on the loopback interface
 make_image() {
@@ -166,7 +152,7 @@ find_podman() {
 
 PORT=$(free_port)
 start_registry registry "$PORT"
-REGISTRY=$STARTED HOST=127.0.0.1:$PORT
+HOST=127.0.0.1:$PORT
 make_image
 find_podman
 "$RBOX" pull -q "$HOST/small" >/dev/null

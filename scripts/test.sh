@@ -1,15 +1,19 @@
 #!/bin/bash
 # Prepares the machine, builds, and runs all tests; the last line counts them.
 #
-#   scripts/test.sh [all|prepare|gates|unit|integration] [FILTER]
+#   scripts/test.sh [all|prepare|gates|unit|integration|--vm] [FILTER]
 #
 # `prepare` installs packages and makes the test user, no more; FILTER goes to the test programs.
+#
+# `--vm` boots a Debian with systemd, a user manager and cgroups of version 2 in an emulated machine
+# (scripts/vm.sh) and runs there what needs these, and the core of the integration tests on its older
+# kernel. With CI set, `all` does it, too, without that core.
 #
 # Started by root (CI), the integration tests run as the unprivileged user `rboxtest`, which is
 # made when missing; started by anybody else, they run as that user, and packages are only checked.
 # The tests find the program in RBOX_BIN, their files in the working directory, a Debian that boots
-# in RBOX_TEST_SYSTEM. A test that cannot run here prints a line `skipped: REASON` and is counted as
-# skipped.
+# in RBOX_TEST_SYSTEM, one with compilers in RBOX_TEST_TOOLS. A test that cannot run here prints a line
+# `skipped: REASON` and is counted as skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,10 +24,16 @@ PACKAGES=(
     uidmap fuse-overlayfs
     # images, registries, and other tools to compare with
     busybox-static mmdebstrap skopeo umoci docker-registry openssl podman runc crun bubblewrap
+    # builds: another builder, and what contexts are packed with
+    buildah bzip2 git xz-utils
     # full-screen programs, and the terminal they run on
     less tmux vim-tiny
+    # an emulated machine and what its disks are made with
+    cpio e2fsprogs qemu-system-x86 qemu-utils
     # other readers of what is compressed
     gzip zstd
+    # judging units
+    systemd
     # looking at results
     attr binutils file hostname jq procps python3 python3-jsonschema shellcheck strace
     # servers, clients and peers of networks, and what a world of network namespaces is made with
@@ -41,8 +51,14 @@ WAITING=$(($(nproc) * 3))
 # What the Debian that is booted in a container is made of; kept until this changes.
 SYSTEM_PACKAGES=systemd,systemd-sysv,dbus,util-linux,login
 
+# What the Debian that things are compiled in is made of.
+TOOL_PACKAGES=gcc,libc6-dev,make,python3,python3-pip,python3-setuptools,python3-wheel
+
+# How long the emulated machine may take in CI.
+VM_LIMIT=420
+
 passed=0 failed=0 skipped=0
-SYSTEM='' CGROUP=''
+SYSTEM='' TOOLS='' CGROUPS=()
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'test: %s\n' "$*" >&2; exit 1; }
@@ -91,32 +107,49 @@ prepare_user() {
     install -d -m 700 -o "$TEST_USER" -g "$TEST_USER" "/run/user/$(id -u "$TEST_USER")"
 }
 
-# The root file system of a whole Debian as a tar file: SYSTEM.
+# The root file systems of two Debians as tar files: SYSTEM, which boots, and TOOLS, which compiles.
 prepare_system() {
-    local suite cache=/var/cache/rbox-tests options exclude
+    SYSTEM=$(debian system "$SYSTEM_PACKAGES")
+    TOOLS=$(debian tools "$TOOL_PACKAGES")
+}
+
+# debian NAME PACKAGES: prints the path of the tar file, which is made when it is missing.
+debian() {
+    local suite cache=/var/cache/rbox-tests options exclude made
     suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     ((UID == 0)) || cache=${XDG_CACHE_HOME:-$HOME/.cache}/rbox-tests
-    options=(--variant=minbase --include="$SYSTEM_PACKAGES" --skip=output/dev --skip=output/mknod --format=tar)
+    options=(--variant=minbase --include="$2" --skip=output/dev --skip=output/mknod --format=tar)
     for exclude in man doc locale info zoneinfo; do
         options+=("--dpkgopt=path-exclude=/usr/share/$exclude/*")
     done
-    SYSTEM=$cache/system-$(cksum <<<"$suite ${options[*]}" | cut -d' ' -f1).tar
-    [[ ! -e $SYSTEM ]] || return 0
-    say "Making a Debian to boot"
-    mkdir -p "$cache"
-    mmdebstrap --quiet "${options[@]}" "$suite" "$SYSTEM.tmp" ||
-        { rm -f "$SYSTEM.tmp"; fail "mmdebstrap could not make the root file system of $suite"; }
-    mv "$SYSTEM.tmp" "$SYSTEM"
+    made=$cache/$1-$(cksum <<<"$suite ${options[*]}" | cut -d' ' -f1).tar
+    if [[ ! -e $made ]]; then
+        say "Making a Debian: $1" >&2
+        mkdir -p "$cache"
+        mmdebstrap --quiet "${options[@]}" "$suite" "$made.tmp" >&2 ||
+            { rm -f "$made.tmp"; fail "mmdebstrap could not make the root file system of $suite"; }
+        mv "$made.tmp" "$made"
+    fi
+    echo "$made"
 }
 
-# A cgroup of the test user's, as a delegated scope of systemd's is; without version 2 there is none.
+# Cgroups of the test user's, as a delegated scope of systemd's is: of version 2, and of version 1 where its
+# controllers are mounted.
 prepare_cgroup() {
-    local mount
-    mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
-    [[ -n $mount ]] && ((UID == 0)) || return 0
-    CGROUP=$mount/rbox-test.$$
-    mkdir "$CGROUP"
-    chown "$TEST_USER:" "$CGROUP" "$CGROUP"/cgroup.{procs,threads,subtree_control}
+    local mount own file
+    ((UID == 0)) || return 0
+    while read -r mount; do
+        own=$mount/rbox-test.$$
+        mkdir "$own" 2>/dev/null || continue
+        for file in cpuset.cpus cpuset.mems; do
+            [[ ! -e $own/$file || -e $own/cgroup.controllers ]] || cat "$mount/$file" >"$own/$file"
+        done
+        chown "$TEST_USER:" "$own"
+        for file in "$own"/{cgroup.procs,cgroup.threads,cgroup.subtree_control,tasks}; do
+            [[ ! -e $file ]] || chown "$TEST_USER:" "$file"
+        done
+        CGROUPS+=("$own")
+    done < <(awk '$3 == "cgroup2" || $3 == "cgroup" && $4 !~ /name=/ { print $2 }' /proc/mounts)
 }
 
 # Builds all test programs; fills `programs` with lines "KIND NAME PATH" and RBOX with the binary.
@@ -147,7 +180,8 @@ make_stage() {
 }
 
 remove_stage() {
-    [[ -z $CGROUP ]] || find "$CGROUP" -depth -type d -exec rmdir {} + || true
+    [[ ! -e $STAGE/machine ]] || RBOX_VM=$STAGE/machine scripts/vm.sh stop || true
+    for own in "${CGROUPS[@]}"; do find "$own" -depth -type d -exec rmdir {} + || true; done
     # Files of mapped ids are beyond a plain user's rm: remove them in its user namespace.
     rm -rf "$STAGE" 2>/dev/null || unshare --user --map-auto --map-root-user rm -rf "$STAGE" || true
 }
@@ -161,12 +195,12 @@ as_test_user() {
         become=(runuser -u "$user" --)
     fi
     (
-        [[ -z $CGROUP ]] || echo "$BASHPID" >"$CGROUP/cgroup.procs"
+        for own in "${CGROUPS[@]}"; do echo "$BASHPID" >"$own/cgroup.procs"; done
         cd "$STAGE/tree"
         "${become[@]}" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME="$home" USER="$user" \
             LOGNAME="$user" LANG=C.UTF-8 TERM=xterm ${runtime:+XDG_RUNTIME_DIR="$runtime"} TMPDIR="$STAGE/tmp" \
             RBOX_BIN="$STAGE/bin/rbox" CARGO_MANIFEST_DIR="$STAGE/tree" RUST_BACKTRACE=1 ${CI:+CI="$CI"} \
-            ${SYSTEM:+RBOX_TEST_SYSTEM="$SYSTEM"} "$@"
+            ${SYSTEM:+RBOX_TEST_SYSTEM="$SYSTEM"} ${TOOLS:+RBOX_TEST_TOOLS="$TOOLS"} "$@"
     )
 }
 
@@ -205,9 +239,35 @@ integration() {
         [[ $kind == test ]] || continue
         install -m 755 "$path" "$STAGE/bin/$name"
         count "Integration tests: $name" as_test_user timeout "$LIMIT" "$STAGE/bin/$name" --show-output \
-            --test-threads "$WAITING" "$@"
+            --test-threads "$WAITING" --skip vm:: "$@"
         rm -f "$STAGE/bin/$name"
     done <<<"$programs"
+}
+
+# Runs the tests of the emulated machine.
+vm() {
+    local kind name path directory=$STAGE/vm limit=$VM_LIMIT
+    if ! command -v qemu-system-x86_64 >/dev/null; then
+        say "Emulated machine"
+        echo "skipped: qemu-system-x86 is not installed"
+        skipped=$((skipped + 1))
+        return
+    fi
+    scripts/vm.sh image
+    mkdir -p "$directory/bin"
+    install -m 755 "$RBOX" "$directory/bin/rbox"
+    cp -r "$STAGE/tree" "$directory/tree"
+    # For the core of the suite.
+    if [[ -z ${CI:-} ]]; then
+        limit=3600
+        prepare_system
+        cp "$SYSTEM" "$directory/system.tar"
+    fi
+    while read -r kind name path; do
+        [[ $kind != test || $name != it ]] || install -m 755 "$path" "$directory/bin/it"
+    done <<<"$programs"
+    RBOX_VM=$STAGE/machine RBOX_VM_LIFE=$limit count "Emulated machine" \
+        timeout --kill-after=30 "$limit" tests/vm/lane.sh "$directory" "$@"
 }
 
 # Runs one check that is no Rust test.
@@ -239,7 +299,7 @@ has_no_nss() {
 }
 
 scripts_are_clean() {
-    shellcheck scripts/*.sh .ci/run completions/rbox.bash
+    shellcheck scripts/*.sh tests/vm/*.sh .ci/run completions/rbox.bash
 }
 
 gates() {
@@ -260,10 +320,12 @@ main() {
             gates
             unit "$@"
             integration "$@"
+            [[ -z ${CI:-} ]] || vm "$@"
             ;;
+        --vm) vm "$@" ;;
         unit | integration) "$part" "$@" ;;
         gates) gates ;;
-        *) fail "unknown part $part: expected prepare, unit, integration or gates" ;;
+        *) fail "unknown part $part: expected prepare, unit, integration, gates or --vm" ;;
     esac
     printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
     ((failed == 0))

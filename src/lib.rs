@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod build;
 pub mod cmd;
 pub mod doctor;
 pub mod explain;

@@ -33,8 +33,14 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let container = selection::one(context, args.container.as_deref(), args.latest)?;
+    if container.is_restarting() {
+        bail!(RESTARTING);
+    }
     if !container.is_running() {
         bail!(STOPPED);
+    }
+    if container.state.paused.is_some() {
+        bail!("cannot attach to a paused container, unpause it first");
     }
     launching::check_tty(!args.no_stdin, container.config.tty)?;
     let attach = Attach {
@@ -50,6 +56,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 }
 
 const STOPPED: &str = "cannot attach to a stopped container, start it first";
+/// The same for one that waits to be started again.
+pub const RESTARTING: &str = "cannot attach to a restarting container, wait until it is running";
 
 /// Attaches to a running container until it ends or the person leaves.
 pub fn follow(container: &Container, attach: &Attach, leaving: Leaving) -> Result<ExitCode> {

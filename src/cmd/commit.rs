@@ -180,7 +180,10 @@ fn pack_tree(tree: &Tree, squash: bool, options: PackOptions, out: &mut dyn Writ
 
 /// Stops the container's processes, if it has any.
 fn halt(store: &Store, container: &Container) -> Result<Option<Halt>> {
-    let Some(init) = container.state.init().filter(|_| container.is_running()) else { return Ok(None) };
+    let Some(init) = container.state.init().filter(|_| container.is_running() && container.state.paused.is_none())
+    else {
+        return Ok(None);
+    };
     match Halt::start(store, init).context("pause the container: commit with --no-pause to let it run")? {
         Halting::Halted(halt) => Ok(Some(halt)),
         Halting::Gone => Ok(None),

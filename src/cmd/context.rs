@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use super::error;
 use super::settings::{self, Loaded};
 use crate::doctor::Places;
+use crate::sandbox::inherited::Inherited;
 use crate::sandbox::userns::{self, Preparation};
 use crate::spec::reference::{self, ImageRef};
 use crate::spec::registries::{Domain, Registries};
@@ -44,12 +45,29 @@ pub struct Context {
     loaded: OnceCell<Loaded>,
     store: OnceCell<Store>,
     preparation: Cell<Option<Preparation>>,
+    inherited: Cell<Inherited>,
 }
 
 impl Context {
     /// Wraps the global options; touches nothing yet.
     pub fn new(options: GlobalOptions) -> Self {
-        Self { options, loaded: OnceCell::new(), store: OnceCell::new(), preparation: Cell::new(None) }
+        Self {
+            options,
+            loaded: OnceCell::new(),
+            store: OnceCell::new(),
+            preparation: Cell::new(None),
+            inherited: Cell::default(),
+        }
+    }
+
+    /// Keeps descriptors for the process that is to be started.
+    pub fn keep_inherited(&self, inherited: Inherited) {
+        self.inherited.set(inherited);
+    }
+
+    /// What was kept; the first process gets it.
+    pub fn take_inherited(&self) -> Inherited {
+        self.inherited.take()
     }
 
     /// The configuration in force.

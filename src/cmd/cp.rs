@@ -28,6 +28,7 @@ use super::format::human::decimal_size;
 use super::format::quote::quote;
 use super::format::text::{clean_line, warn};
 use super::{Context, launching, progress};
+use crate::explain::reason;
 use crate::sandbox::userns;
 use crate::sandbox::view::{Stopped, View};
 use crate::spec::identity::Maps;
@@ -202,7 +203,7 @@ fn stopped(context: &Context, container: &Container) -> Result<Stopped> {
 /// goes through it.
 fn host_source(path: &OsStr, follow: bool) -> Result<End> {
     let asked = Asked::on_host(path).context("find the working directory")?;
-    let absent = |error| anyhow!("lstat {}: {}", work::show(&asked.path), work::text(error));
+    let absent = |error: Errno| anyhow!("lstat {}: {}", work::show(&asked.path), reason(&error.into()));
     let located = match locate(&Host, &asked.path, follow || asked.asserts_directory()) {
         Ok(located) if located.stat.is_none() => return Err(absent(Errno::NOENT)),
         Ok(located) => located,
@@ -223,7 +224,7 @@ fn host_target(path: &OsStr) -> Result<End> {
     let located = match locate(&Host, &asked.path, true) {
         Ok(located) => located,
         Err(Nowhere::NoParent(directory)) => return Err(invalid(&directory)),
-        Err(Nowhere::System(error)) => bail!("lstat {}: {}", work::show(&asked.path), work::text(error)),
+        Err(Nowhere::System(error)) => bail!("lstat {}: {}", work::show(&asked.path), reason(&error.into())),
     };
     match located.kind() {
         None if asked.contents => return Err(invalid(&asked.path)),

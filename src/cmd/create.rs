@@ -25,6 +25,7 @@ use crate::explain;
 use crate::sandbox::cgroup;
 use crate::spec::config::{ContainerId, NetworkMode, RootSource, SecretUse};
 use crate::spec::create::{self, Base, CreateRequest, PullPolicy};
+use crate::spec::create_command::CreateCommand;
 use crate::spec::image::ImageConfig;
 use crate::spec::mount::{FoundImage, Mount, MountKind};
 use crate::spec::names;
@@ -97,6 +98,8 @@ pub fn create(
     let (secrets, payloads) = options.secrets.take(store).or_exit(125)?;
     check_secret_targets(&secrets, &request.mounts).or_exit(125)?;
     request.secrets = secrets;
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    request.create_command = Some(CreateCommand::of(&words, 1 + command.len()));
     super::sweep_abandoned(context).or_exit(125)?;
     let (root, config, name) = base(context, image, options, policy).or_exit(125)?;
     request.image = name;
@@ -119,9 +122,8 @@ pub fn create(
         if options.replace {
             rm::remove(context, &resolved.name, true, None)?;
         }
-        if purpose != Purpose::Keep && resolved.systemd.is_some() {
-            cgroup::delegated().map_err(cgroup::refusal)?;
-        }
+        // What cannot be enforced is not accepted; the start says the warnings.
+        cgroup::choose(&resolved.id, &resolved.limits, purpose != Purpose::Keep && resolved.systemd.is_some())?;
         let _lease = match &request.auto {
             Some(options) => Some(leasing::lease(store, options, &mut resolved)?),
             None => None,
@@ -195,7 +197,7 @@ fn with_name(
 }
 
 /// Random; a short form of digits only would be taken for a number by scripts.
-fn new_id() -> Result<ContainerId> {
+pub fn new_id() -> Result<ContainerId> {
     loop {
         let id = ContainerId::from_bytes(store::fs::random_bytes()?);
         if !id.short().bytes().all(|byte| byte.is_ascii_digit()) {

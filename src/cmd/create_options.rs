@@ -2,7 +2,12 @@
 
 mod devices;
 mod environment;
+mod health;
 mod identity;
+pub mod limits;
+mod logging;
+mod notify;
+mod restart;
 mod secrets;
 mod storage;
 mod systemd;
@@ -16,7 +21,12 @@ use anyhow::{Context as _, Result, anyhow};
 
 use self::devices::DeviceOptions;
 use self::environment::EnvironmentOptions;
+use self::health::HealthOptions;
 use self::identity::IdentityOptions;
+use self::limits::LimitOptions;
+use self::logging::LoggingOptions;
+use self::notify::NotifyOptions;
+use self::restart::RestartOptions;
 use self::secrets::SecretOptions;
 use self::storage::StorageOptions;
 use self::systemd::SystemdOptions;
@@ -100,12 +110,6 @@ pub struct CreateOptions {
     /// Know another container by a name, its ports and environment by variables (NAME[:ALIAS])
     #[arg(long, value_name = "NAME[:ALIAS]")]
     pub link: Vec<String>,
-    /// Where the output is kept (json-file, none)
-    #[arg(long, value_name = "DRIVER")]
-    pub log_driver: Option<String>,
-    /// Limit the log (max-size=BYTES, max-file=COUNT)
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub log_opt: Vec<String>,
     /// Link layer address on the first network
     #[arg(long, value_name = "MAC")]
     pub mac_address: Option<String>,
@@ -185,7 +189,17 @@ pub struct CreateOptions {
     #[command(flatten)]
     pub environment: EnvironmentOptions,
     #[command(flatten)]
+    pub health: HealthOptions,
+    #[command(flatten)]
     pub identity: IdentityOptions,
+    #[command(flatten)]
+    pub limits: LimitOptions,
+    #[command(flatten)]
+    pub logging: LoggingOptions,
+    #[command(flatten)]
+    pub notify: NotifyOptions,
+    #[command(flatten)]
+    pub restart: RestartOptions,
     #[command(flatten)]
     pub secrets: SecretOptions,
     #[command(flatten)]
@@ -242,14 +256,19 @@ impl CreateOptions {
             ports: port::parse_ports(&self.publish)?,
             publish_all: self.publish_all.unwrap_or_default(),
             links: self.link.iter().map(|text| network::parse_link(text, &mut find)).collect::<Result<_, _>>()?,
-            log: settings.log().with_flags(self.log_driver.as_deref(), &self.log_opt)?,
+            log: self.logging.request(&settings.log(), self.tty)?,
             extra_hosts: self.extra_hosts()?,
+            limits: self.limits.request()?,
             cidfile: self.cidfile.clone(),
+            credentials: self.secrets.credentials()?,
             ..CreateRequest::default()
         };
         self.storage.fill(&mut request)?;
+        self.health.fill(&mut request);
+        self.notify.fill(&mut request);
         self.identity.fill(&mut request, context, &mut find)?;
         self.systemd.fill(&mut request, settings.init.value);
+        self.restart.fill(&mut request, context)?;
         request.devices = self.devices.request(&settings.cdi_spec_dirs.value, request.identity.keep_groups)?;
         Ok(request)
     }

@@ -9,12 +9,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use jiff::{Timestamp, Zoned};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::poll::PollTimeout;
+use nix::sys::inotify::AddWatchFlags;
 
 use self::filter::Wanted;
 use self::line::Form;
+use super::changes::{Audience, Changes};
 use super::format::filter::Filter;
 use super::{Context, moment};
 use crate::spec::event::Event;
@@ -62,12 +62,17 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 }
 
 fn stream(events: &Events, printer: &mut Printer, waits: bool) -> Result<()> {
-    let watch = Watch::new(events)?;
+    fs::create_private_dir(events.directory())?;
+    let changes = Changes::new()?;
+    changes.watch(events.directory(), AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE)?;
     let mut reader = events.reader();
     loop {
         let past = printer.until.is_some_and(|until| until <= Timestamp::now());
         printer.read(&mut reader)?;
-        if past || !waits || !watch.wait(printer.until)? {
+        if past || !waits {
+            return Ok(());
+        }
+        if changes.wait(printer.out.as_fd(), std::iter::empty(), time_to(printer.until))? == Audience::Gone {
             return Ok(());
         }
     }
@@ -99,35 +104,8 @@ impl Printer {
     }
 }
 
-/// Waits for lines, by inotify(7) on their directory.
-struct Watch {
-    inotify: Inotify,
-}
-
-impl Watch {
-    fn new(events: &Events) -> Result<Self> {
-        fs::create_private_dir(events.directory())?;
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        inotify.add_watch(events.directory(), AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE)?;
-        Ok(Self { inotify })
-    }
-
-    /// Waits for a line or for `until`; false when nobody reads the output any more.
-    fn wait(&self, until: Option<Timestamp>) -> io::Result<bool> {
-        let left = until.map(|until| until.as_millisecond() - Timestamp::now().as_millisecond() + 1);
-        let timeout =
-            left.map_or(PollTimeout::NONE, |left| PollTimeout::from(u16::try_from(left.max(0)).unwrap_or(u16::MAX)));
-        let out = io::stdout();
-        let mut watched =
-            [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN), PollFd::new(out.as_fd(), PollFlags::empty())];
-        match poll(&mut watched, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
-        let broken = watched[1].revents().is_some_and(|events| events.intersects(gone));
-        // Only that there was something matters.
-        while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
-        Ok(!broken)
-    }
+/// How long until then.
+fn time_to(until: Option<Timestamp>) -> PollTimeout {
+    let left = until.map(|until| until.as_millisecond() - Timestamp::now().as_millisecond() + 1);
+    left.map_or(PollTimeout::NONE, |left| PollTimeout::from(u16::try_from(left.max(0)).unwrap_or(u16::MAX)))
 }

@@ -4,29 +4,28 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use oci_spec::runtime::Spec;
 
 use super::create_options::VariableOptions;
 use super::error::WithCode;
+use super::inherited_options::InheritedOptions;
 use super::launching::{self, Leaving};
+use super::selection::Choice;
 use super::{Context, suggest};
 use crate::sandbox::client::Attach;
-use crate::sandbox::exec::{self, ExecPlan, Journal};
-use crate::sandbox::{seccomp, terminal};
+use crate::sandbox::exec::{self, ExecPlan, ExecRequest, Journal};
+use crate::sandbox::terminal;
 use crate::spec::config::ContainerConfig;
 use crate::spec::detach_keys::DetachKeys;
-use crate::spec::env;
 use crate::spec::event::Happening;
-use crate::spec::oci;
-use crate::spec::platform::Platform;
-use crate::spec::seccomp as rules;
-use crate::spec::security::SeccompChoice;
 use crate::store::containers::Container;
 use crate::store::{Store, fs};
 
 /// Run a command in a running container
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    /// Read the ID of the container from this file; no container is named then
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
     /// Run the command in the background
     #[arg(short, long)]
     detach: bool,
@@ -35,9 +34,14 @@ pub struct Args {
     detach_keys: Option<DetachKeys>,
     #[command(flatten)]
     variables: VariableOptions,
+    #[command(flatten)]
+    inherited: InheritedOptions,
     /// Pass STDIN on to the command
     #[arg(short, long)]
     interactive: bool,
+    /// The container created last; no container is named then
+    #[arg(short, long)]
+    latest: bool,
     /// Give all capabilities and no seccomp filter, within the container's user namespace
     #[arg(long)]
     privileged: bool,
@@ -53,17 +57,23 @@ pub struct Args {
     /// Container by name, id or unique prefix
     container: String,
     /// Command to run and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required_unless_present_any = ["cidfile", "latest"], trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
 
 /// Runs the command.
-pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+pub fn run(mut args: Args, context: &Context) -> Result<ExitCode> {
+    context.keep_inherited(args.inherited.claim()?);
     launching::check_tty(args.interactive && !args.detach, args.tty)?;
-    let container = context.store()?.containers().find(&args.container)?;
-    let plan = plan(context, &container, &args)?;
-    let mut client = exec::exec(plan)?;
-    launching::wait_started(&mut client).map_err(|error| suggest::misplaced_flag(error, &args.command, "container"))?;
+    let store = context.store()?;
+    let container = args.take_container(context)?;
+    if container.is_restarting() {
+        bail!("Container {} is restarting, wait until the container is running", container.id());
+    }
+    let mut plan = ExecPlan::new(store, &container, request(&args)?)?;
+    plan.inherited = context.take_inherited();
+    let mut client = exec::exec(plan, &journal(store, &container.config, &args.command)?)?;
+    launching::hear(&mut client).map_err(|error| suggest::misplaced_flag(error, &args.command, "container"))?;
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }
@@ -79,54 +89,34 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     launching::attach(client, &attach, Leaving::Fails)
 }
 
-fn plan(context: &Context, container: &Container, args: &Args) -> Result<ExecPlan> {
-    let not_running = || anyhow!("container {} is not running", container.id());
-    if !container.is_running() {
-        return Err(not_running());
-    }
-    let (init, supervisor) = container.state.init().zip(container.state.supervisor()).ok_or_else(not_running)?;
-    let bytes = std::fs::read(container.path("spec.json")).context("read the container's runtime Spec")?;
-    let spec: Spec = serde_json::from_slice(&bytes).context("read the container's runtime Spec")?;
-    let mut process = spec.process().clone().ok_or_else(|| anyhow!("the container's Spec has no process"))?;
-
-    let mut environment_list = process.env().clone().unwrap_or_default();
-    // HOME is that of the user looked up for this command.
-    environment_list.retain(|entry| !entry.starts_with("HOME=") && (args.tty || !entry.starts_with("TERM=")));
-    if args.tty && !environment_list.iter().any(|entry| entry.starts_with("TERM=")) {
-        environment_list.push("TERM=xterm".to_owned());
-    }
-    // The Spec knows no secrets.
-    env::apply(&mut environment_list, container.secret_variables()?);
-    env::apply(&mut environment_list, args.variables.changes().or_exit(125)?);
-    process.set_env(Some(environment_list));
-    process.set_args(Some(args.command.clone()));
-    process.set_terminal(Some(args.tty));
-    if let Some(workdir) = &args.workdir {
-        if !workdir.starts_with('/') {
-            bail!("the working directory '{workdir}' is invalid, it needs to be an absolute path");
+impl Args {
+    /// The container that is meant; what looks like its name is the command's first word if it was chosen
+    /// in another way.
+    fn take_container(&mut self, context: &Context) -> Result<Container> {
+        let named = !self.latest && self.cidfile.is_none();
+        if named {
+            return Ok(context.store()?.containers().find(&self.container)?);
         }
-        process.set_cwd(PathBuf::from(workdir));
+        self.command.insert(0, std::mem::take(&mut self.container));
+        let choice = Choice { cidfiles: self.cidfile.as_slice(), latest: self.latest, ..Choice::default() };
+        let names = choice.names(context, |_| true)?;
+        let name = names.first().ok_or_else(|| anyhow!("there are no containers"))?;
+        Ok(context.store()?.containers().find(name)?)
     }
-    let mut config = container.config.clone();
-    config.privileged |= args.privileged;
-    process.set_capabilities(Some(oci::capabilities(&config, 0)?));
-    let choice = if args.privileged { SeccompChoice::Unconfined } else { config.seccomp.clone() };
-    let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host()).architecture;
-    let effective = rules::circumstantial(&config);
-    let store = context.store()?;
-    Ok(ExecPlan {
-        spec,
-        process,
-        identity: config.identity.clone(),
-        user: args.user.clone().unwrap_or_else(|| config.user.clone()),
-        seccomp: seccomp::filter_for(&effective, &choice, &architecture, &store.path("seccomp"))?,
-        init,
-        supervisor,
-        own_cgroup: config.systemd.is_some(),
+}
+
+fn request(args: &Args) -> Result<ExecRequest> {
+    Ok(ExecRequest {
+        command: args.command.clone(),
+        user: args.user.clone(),
+        workdir: args.workdir.clone(),
+        variables: args.variables.changes().or_exit(125)?,
+        tty: args.tty,
+        privileged: args.privileged,
         open_stdin: args.interactive,
         detached: args.detach,
+        gathers: false,
         size: args.tty.then(terminal::size).flatten(),
-        journal: journal(store, &container.config, &args.command)?,
     })
 }
 

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
-    Context, diff, exists, history, images, import, inspect, load, mount, prune, pull, push, rmi, save, scp, tag, tree,
-    untag,
+    Context, build, diff, exists, history, images, import, inspect, load, mount, prune, pull, push, rmi, save, scp,
+    tag, tree, untag,
 };
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
+    Build(Box<build::Args>),
     Diff(diff::ImageArgs),
     Exists(exists::ImageArgs),
     History(history::Args),
@@ -38,13 +39,14 @@ pub enum Command {
 impl Command {
     /// Whether it changes the store and then ends.
     pub fn writes(&self) -> bool {
-        let brings = matches!(self, Self::Import(_) | Self::Load(_) | Self::Pull(_));
+        let brings = matches!(self, Self::Build(_) | Self::Import(_) | Self::Load(_) | Self::Pull(_));
         brings || matches!(self, Self::Prune(_) | Self::Rm(_) | Self::Tag(_) | Self::Untag(_))
     }
 
     /// Runs the command.
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
+            Self::Build(args) => build::run(*args, context),
             Self::Diff(args) => diff::image(args, context),
             Self::Exists(args) => exists::image(args, context),
             Self::History(args) => history::run(args, context),

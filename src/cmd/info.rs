@@ -1,7 +1,8 @@
 //! `rbox info`: this installation and the machine, under docker's headings.
 
+mod cgroups;
 mod configuration;
-mod host;
+pub mod host;
 mod networks;
 
 use std::fmt::Display;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use self::cgroups::Cgroups;
 use self::configuration::Configuration;
 use self::host::Host;
 use self::networks::{DRIVERS, Networks};
@@ -39,7 +41,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         }
         _ => {
             out.write_all(text::clean(&facts.text()).as_bytes())?;
-            facts.host.warnings.iter().for_each(|warning| text::warn(warning));
+            facts.warnings().iter().for_each(|warning| text::warn(warning));
         }
     }
     super::print_bytes(&out)?;
@@ -53,6 +55,8 @@ struct Facts<'a> {
     backing_filesystem: String,
     /// Created, running, exited.
     containers: [usize; 3],
+    paused: usize,
+    cgroups: Cgroups,
     images: usize,
     networks: Networks,
     secrets: usize,
@@ -67,11 +71,22 @@ impl<'a> Facts<'a> {
             configuration,
             root: store.root().to_string_lossy().into_owned(),
             backing_filesystem: host::filesystem(store.root()),
-            containers: [Status::Created, Status::Running, Status::Exited].map(count),
+            // docker takes one that waits to be started again for stopped.
+            containers: [
+                count(Status::Created),
+                count(Status::Running),
+                count(Status::Exited) + count(Status::Restarting),
+            ],
+            paused: containers.iter().filter(|container| container.state.paused.is_some()).count(),
+            cgroups: Cgroups::read(),
             images: store.images().list()?.0.len(),
             networks: Networks::read(store)?,
             secrets: store.secrets().list()?.0.len(),
         })
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.host.warnings.iter().cloned().chain(self.cgroups.warnings()).collect()
     }
 
     fn driver_status(&self) -> [(&'static str, String); 3] {
@@ -98,8 +113,8 @@ impl<'a> Facts<'a> {
             format!("Client:\n Version:    {VERSION}\n Context:    default\n Debug Mode: false\n\nServer:\n");
         let mut line = |name: &str, value: &dyn Display| put(&mut text, name, value);
         line("Containers", &(created + running + exited));
-        line(" Running", &running);
-        line(" Paused", &0);
+        line(" Running", &(running - self.paused));
+        line(" Paused", &self.paused);
         line(" Stopped", &(created + exited));
         line("Images", &self.images);
         line("Server Version", &VERSION);
@@ -108,7 +123,7 @@ impl<'a> Facts<'a> {
             line(&format!(" {name}"), &value);
         }
         line("Logging Driver", &self.configuration.settings.log_driver.value);
-        line("Cgroup Driver", &"none");
+        line("Cgroup Driver", &self.cgroups.driver);
         line("Cgroup Version", &host.cgroup_version);
         line("Plugins", &"");
         line(" Network", &DRIVERS.join(" "));
@@ -149,26 +164,26 @@ impl<'a> Facts<'a> {
         let mut all = json!({
             "ID": "",
             "Containers": created + running + exited,
-            "ContainersRunning": running,
-            "ContainersPaused": 0,
+            "ContainersRunning": running - self.paused,
+            "ContainersPaused": self.paused,
             "ContainersStopped": created + exited,
             "Images": self.images,
             "Driver": "overlay",
             "DriverStatus": self.driver_status(),
             "Plugins": {"Volume": [], "Network": DRIVERS, "Authorization": null, "Log": ["json-file", "none"]},
-            "MemoryLimit": false,
-            "SwapLimit": false,
-            "CpuCfsPeriod": false,
-            "CpuCfsQuota": false,
-            "CPUShares": false,
-            "CPUSet": false,
-            "PidsLimit": false,
+            "MemoryLimit": self.cgroups.has("memory"),
+            "SwapLimit": self.cgroups.has("memory"),
+            "CpuCfsPeriod": self.cgroups.has("cpu"),
+            "CpuCfsQuota": self.cgroups.has("cpu"),
+            "CPUShares": self.cgroups.has("cpu"),
+            "CPUSet": self.cgroups.has("cpuset"),
+            "PidsLimit": self.cgroups.has("pids"),
             "IPv4Forwarding": host.ipv4_forwarding,
             "Debug": false,
             "OomKillDisable": false,
             "SystemTime": jiff::Timestamp::now().to_string(),
             "LoggingDriver": self.configuration.settings.log_driver.value.to_string(),
-            "CgroupDriver": "none",
+            "CgroupDriver": self.cgroups.driver,
             "CgroupVersion": host.cgroup_version,
         });
         let rest = json!({
@@ -195,7 +210,7 @@ impl<'a> Facts<'a> {
             "Isolation": "",
             "InitBinary": "rbox",
             "SecurityOptions": self.security_options(),
-            "Warnings": host.warnings,
+            "Warnings": self.warnings(),
             "ClientInfo": {"Debug": false, "Version": VERSION, "Context": "default", "Plugins": [], "Warnings": null},
             "CDISpecDirs": self.configuration.settings.cdi_spec_dirs.value,
             "Networks": self.networks.json(),

@@ -41,16 +41,31 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     };
     let names = choice.names(context, Container::is_running)?;
     each(&names, |name| {
-        let mut container = context.store()?.containers().find(name)?;
+        let store = context.store()?;
+        let mut container = store.containers().find(name)?;
+        let ends = ends(args.signal, container.config.stop_signal);
+        // Nothing is there to be signalled while it waits to be started again.
+        if container.is_restarting() || container.is_running() && ends {
+            let running = stop::renounce(store, &mut container)?;
+            if !running {
+                stop::wait_unkept(&container);
+                return Ok(());
+            }
+        }
         let Some(init) = stop::open_init(&container)? else {
             bail!("cannot kill container: {name}: container {} is not running", container.id());
         };
-        stop::signal(context.store()?, &container, &init, args.signal)?;
+        stop::signal(store, &container, &init, args.signal)?;
         // SIGKILL leaves no choice: what a script does next may rely on the container being gone.
         if args.signal.number() == 9 {
-            container.update_state(|state| state.stopped_by_user = true)?;
             stop::wait_recorded(&mut container)?;
+            stop::wait_unkept(&container);
         }
         Ok(())
     })
+}
+
+/// Whether a signal is meant to end the container, which is not started again then.
+pub fn ends(signal: Signal, stop_signal: Signal) -> bool {
+    signal == stop_signal || signal.is_meant_to_end()
 }

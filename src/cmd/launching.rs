@@ -1,12 +1,19 @@
 //! From a container of the store to a running process: shared by `run` and `start`.
 
+mod credentials;
 mod devices;
 pub mod etc;
+mod host_namespaces;
 mod links;
+pub mod logging;
 mod mounts;
 mod networking;
+mod notify;
+mod requirements;
 pub mod shifting;
 pub mod volumes;
+
+pub use notify::hand_over;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,23 +24,25 @@ use oci_spec::runtime::{LinuxNamespaceType as Namespace, Mount};
 
 use self::networking::Networking;
 use self::volumes::Moment;
-use super::Context;
 use super::error::with_code;
+use super::{Context, keeper};
 use crate::sandbox::cgroup;
 use crate::sandbox::client::{Attach, Client, Outcome};
 use crate::sandbox::devices::given;
+use crate::sandbox::inherited::Inherited;
 use crate::sandbox::launch::{self, Attachment};
 use crate::sandbox::mounted::{self, Kind, Place};
 use crate::sandbox::needs::MountNeeds;
 use crate::sandbox::network::NetworkPlan;
-use crate::sandbox::plan::{CgroupPlan, Join, LogPlan, Plan, RootPlan};
+use crate::sandbox::notify::NotifyPlan;
+use crate::sandbox::plan::{Join, Plan, RootPlan};
 use crate::sandbox::{seccomp, terminal};
 use crate::spec::config::{ContainerConfig, NamespaceMode, NetworkMode, RootSource};
 use crate::spec::detach_keys::DetachKeys;
 use crate::spec::digest::Digest;
-use crate::spec::log::LogDriver;
 use crate::spec::oci::{self, HostFacts, JoinedNamespaces};
 use crate::spec::platform::Platform;
+use crate::spec::restart::Restarts;
 use crate::spec::seccomp as rules;
 use crate::store::Store;
 use crate::store::containers::{Container, ProcessIdentity};
@@ -54,18 +63,44 @@ pub fn check_tty(stdin: bool, tty: bool) -> Result<()> {
     Ok(())
 }
 
+/// A container that another command works on.
+#[derive(Debug, thiserror::Error)]
+#[error("container {0} is in use: another command starts it, removes it or copies its files")]
+pub struct InUse(String);
+
+impl InUse {
+    /// What to say of `container`.
+    pub fn of(container: &Container) -> Self {
+        Self(container.config.name.clone())
+    }
+}
+
 /// Starts a container that does not run; the client has not heard yet how it went.
 pub fn launch(context: &Context, container: &Container, foreground: bool) -> Result<Client> {
+    requirements::start(context, container)?;
+    begin(context, container, foreground, false)
+}
+
+/// Starts a container again for its keeper, unless it was stopped meanwhile, and waits for the start.
+pub fn launch_again(context: &Context, container: &Container) -> Result<()> {
+    requirements::start(context, container)?;
+    let mut client = begin(context, container, false, true)?;
+    let pid = hear(&mut client)?;
+    requirements::write_pid(container, pid);
+    Ok(())
+}
+
+fn begin(context: &Context, container: &Container, foreground: bool, again: bool) -> Result<Client> {
     let store = context.store()?;
     let Some(alive) = container.take_alive().context("lock the container")? else {
         if container.is_running() {
             bail!("container {} is already running", container.config.name);
         }
-        bail!(
-            "container {} is in use: another command starts it, removes it or copies its files",
-            container.config.name
-        );
+        return Err(InUse::of(container).into());
     };
+    if !again && container.state.restarts != Restarts::default() {
+        container.clone().update_state(|state| state.restarts = Restarts::default())?;
+    }
     shifting::ensure(store, &container.config)?;
     context.prepare_user_namespace()?;
     volumes::prepare(context, container, Moment::Start, &mut Vec::new())?;
@@ -73,11 +108,14 @@ pub fn launch(context: &Context, container: &Container, foreground: bool) -> Res
     etc::write(store, container, &networking.places, networking.name_server)?;
     let mut plan = plan(store, container)?;
     plan.mounted = mounted_root(store, container)?;
+    plan.inherited = context.take_inherited();
+    plan.credentials = credentials::read(&container.config.credentials)?;
+    logging::check_streams(&container.config.log)?;
     let size = container.config.tty.then(terminal::size).flatten();
     let preparation = context.user_namespace()?;
     let (network, anchors) = networking.hand_on();
     plan.network = network;
-    let attachment = Attachment { foreground, size };
+    let attachment = Attachment { foreground, size, again };
     let launched = launch::launch(store, container, plan, alive, attachment, preparation, anchors)?;
     if let Some(warning) = launched.warning {
         super::warn(&warning);
@@ -85,9 +123,18 @@ pub fn launch(context: &Context, container: &Container, foreground: bool) -> Res
     Ok(launched.client)
 }
 
-/// Waits for the start; a failure has docker's exit code.
-pub fn wait_started(client: &mut Client) -> Result<()> {
-    client.wait_started().map(drop).map_err(|error| {
+/// Waits for the start of a container, and leaves a keeper behind if it is to be restarted; a failure has
+/// docker's exit code.
+pub fn wait_started(context: &Context, container: &Container, client: &mut Client) -> Result<()> {
+    let pid = hear(client)?;
+    keeper::ensure(context, container);
+    requirements::write_pid(container, pid);
+    Ok(())
+}
+
+/// Waits until a command was executed, and returns its pid; a failure has docker's exit code.
+pub fn hear(client: &mut Client) -> Result<i32> {
+    client.wait_started().map_err(|error| {
         let code = error.code;
         with_code(anyhow!(error), code)
     })
@@ -125,13 +172,18 @@ pub fn exit_code(code: i32) -> ExitCode {
 
 fn plan(store: &Store, container: &Container) -> Result<Plan> {
     let config = &container.config;
-    let joins = joins(store, config)?;
-    let mut told = config.clone();
+    let (place, warnings) = place(store, container)?;
+    warnings.iter().for_each(|warning| super::warn(warning));
+    let mut told = host_namespaces::seen_through(store, config)?;
+    let joins = joins(store, &told)?;
     told.env.extend(links::environment(store, config)?);
     let sources = volumes::sources(store, config)?;
     let volumes = volumes::plan(store, config, &sources)?;
     let facts = HostFacts { volumes: sources, ..host_facts(container, &joins)? };
+    let notify = NotifyPlan::new(config.notify);
+    notify::tell(notify.as_ref(), &mut told.env);
     let mut spec = oci::runtime_spec(&told, &facts)?;
+    notify::mount(notify.as_ref(), container, &mut spec)?;
     let given = given::look_up(&config.devices, config.identity.keep_groups)?;
     devices::apply(&given, &mut spec);
     let architecture = config.platform.parse::<Platform>().unwrap_or_else(|_| Platform::host());
@@ -139,7 +191,10 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
     let seccomp = seccomp::filter_for(&effective, &config.seccomp, &architecture.architecture, &store.path("seccomp"))?;
     Ok(Plan {
         network: NetworkPlan::Nothing,
+        notify,
         secrets: config.secrets.clone(),
+        inherited: Inherited::default(),
+        credentials: Vec::new(),
         links: given.links,
         id: config.id.clone(),
         directory: container.directory().to_owned(),
@@ -150,30 +205,30 @@ fn plan(store: &Store, container: &Container) -> Result<Plan> {
         user: config.user.clone(),
         identity: config.identity.clone(),
         init: config.init,
-        cgroup: cgroup_plan(store, container)?,
+        cgroup: place,
         seccomp,
         joins,
         volumes,
         open_stdin: config.open_stdin,
         keep_stdin: !config.attach[0],
         auto_remove: config.auto_remove,
-        log: log_plan(container),
+        volatile: config.auto_remove || config.build,
+        log: logging::plan(container)?,
+        passthrough: config.log.driver.passes_through(),
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
+        lifetime: config.lifetime.timeout,
     })
 }
 
-fn cgroup_plan(store: &Store, container: &Container) -> Result<CgroupPlan> {
-    Ok(match container.config.systemd {
-        None => CgroupPlan::Inherited,
-        Some(_) => CgroupPlan::ToMake(cgroup::Place::find(store, container.id(), container.directory())?),
-    })
-}
-
-fn log_plan(container: &Container) -> Option<LogPlan> {
-    let log = &container.config.log;
-    let path = container.log_path();
-    (log.driver == LogDriver::JsonFile).then_some(LogPlan { path, max_size: log.max_size, max_file: log.max_file })
+/// The cgroup it is to get, and what of its limits is left out.
+fn place(store: &Store, container: &Container) -> Result<(Option<cgroup::Place>, Vec<String>)> {
+    let config = &container.config;
+    let mut chosen = cgroup::choose(&config.id, &config.limits, config.systemd.is_some())?;
+    let warnings = std::mem::take(&mut chosen.warnings);
+    let place = chosen.place(store, &config.id, container.directory())?;
+    place.iter().try_for_each(cgroup::Place::prepare).context("hand on cgroup controllers")?;
+    Ok((place, warnings))
 }
 
 /// Where the root is mounted already, by `rbox mount` in this mount namespace: one directory must not
@@ -291,8 +346,18 @@ fn host_facts(container: &Container, joins: &[Join]) -> Result<HostFacts> {
         volumes: BTreeMap::new(),
         nofile_hard: hard,
         kernel: kernel_version(),
+        block_devices: block_devices(&container.config),
         masked: thermal_throttles(),
     })
+}
+
+/// One that is gone is left out: its limit is refused elsewhere.
+fn block_devices(config: &ContainerConfig) -> BTreeMap<String, (i64, i64)> {
+    let numbered = |path: &str| {
+        let (major, minor) = cgroup::block_device(path).ok()?;
+        Some((path.to_owned(), (major.into(), minor.into())))
+    };
+    config.limits.devices().filter_map(|device| numbered(&device.path)).collect()
 }
 
 fn kernel_version() -> (u32, u32) {

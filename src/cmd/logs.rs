@@ -1,29 +1,38 @@
-//! `rbox logs`: what a container wrote.
+//! `rbox logs`: what containers wrote.
 
 mod follow;
+mod journal;
+mod printer;
 mod source;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Zoned;
 
+use self::journal::Journal;
+use self::printer::{Prefixes, Printer};
 use self::source::Source;
 use super::{Context, moment, selection};
 use crate::spec::log::LogDriver;
 use crate::store::containers::Container;
-use crate::store::logs::{LogEntry, LogQuery, Stream};
+use crate::store::logs::{Form, LogEntry, LogQuery};
 
-/// Fetch the logs of a container
+/// Colours of names, one container after the other: those that are readable on any background.
+const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
+
+/// Fetch the logs of one or more containers
 #[derive(clap::Args, Debug, Default)]
 pub struct Args {
-    /// Accepted for compatibility: this version logs no details
+    /// Show the names of several containers in colours
+    #[arg(long)]
+    color: bool,
+    /// Show the labels and variables that are logged (--log-opt labels=..., env=...)
     #[arg(long)]
     details: bool,
     /// Follow log output
@@ -32,6 +41,9 @@ pub struct Args {
     /// Show the logs of the container created last
     #[arg(short, long)]
     latest: bool,
+    /// Begin lines with the container's name, not its ID
+    #[arg(long)]
+    names: bool,
     /// Show logs since a moment (2026-01-02T13:23:37Z) or for a time (42m)
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
@@ -44,12 +56,12 @@ pub struct Args {
     /// Show logs until a moment (2026-01-02T13:23:37Z) or a time ago (42m)
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
-    /// Container by name, id or unique prefix
+    /// Containers by name, id or unique prefix
     #[arg(required_unless_present = "latest", value_name = "CONTAINER")]
-    container: Option<String>,
+    containers: Vec<String>,
 }
 
-/// Prints the log, and with `--follow` what is added until the container stops.
+/// Prints the logs, and with `--follow` what is added until the containers stop.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let now = Zoned::now();
     // docker takes what is no number for all.
@@ -59,23 +71,44 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         since: moment("since", args.since.as_deref(), &now)?,
         until: moment("until", args.until.as_deref(), &now)?,
     };
-    let mut container = selection::one(context, args.container.as_deref(), args.latest)?;
-    if container.config.log.driver == LogDriver::None {
-        bail!("configured logging driver does not support reading");
+    if args.latest && !args.containers.is_empty() {
+        bail!("conflicting options: --latest and a container's name");
     }
-    let mut printer = Printer {
-        out: BufWriter::new(duplicate(io::stdout())?),
-        err: BufWriter::new(duplicate(io::stderr())?),
-        last: Stream::Stdout,
-        at_line_start: [true; 2],
-        timestamps: args.timestamps,
-        details: args.details,
+    let containers = match args.latest {
+        true => vec![selection::one(context, None, true)?],
+        false => {
+            args.containers.iter().map(|name| selection::one(context, Some(name), false)).collect::<Result<_>>()?
+        }
     };
-    match print(&mut container, query, args.follow, &mut printer) {
+    let names = names(&containers, &args);
+    let reading = |container| Followed::new(container, query, args.follow);
+    let mut all: Vec<Followed> = containers.into_iter().map(reading).collect::<Result<_>>()?;
+    let prefixes = Prefixes { timestamps: args.timestamps, details: args.details };
+    let mut printer = Printer::new(duplicate(io::stdout())?, duplicate(io::stderr())?, names, prefixes);
+    match print(&mut all, query, args.follow, &mut printer) {
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {}
-        result => result.with_context(|| format!("read the log of container {}", container.config.name))?,
+        result => {
+            let names: Vec<&str> = all.iter().map(|one| one.container.config.name.as_str()).collect();
+            result.with_context(|| format!("read the log of container {}", names.join(", ")))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What goes before each line, so that several containers' can be told apart.
+fn names(containers: &[Container], args: &Args) -> Vec<String> {
+    let name = |(number, container): (usize, &Container)| {
+        let name = match (args.names, containers.len()) {
+            (true, _) => container.config.name.clone(),
+            (false, 1) => return String::new(),
+            (false, _) => container.id().short().to_string(),
+        };
+        match args.color {
+            true => format!("\x1b[{}m{name}\x1b[0m ", COLOURS[number % COLOURS.len()]),
+            false => format!("{name} "),
+        }
+    };
+    containers.iter().enumerate().map(name).collect()
 }
 
 /// A file of our own for a standard stream, without the line buffer of std's.
@@ -84,65 +117,83 @@ fn duplicate(stream: impl AsFd) -> io::Result<File> {
 }
 
 fn print<O: Write + AsFd, E: Write>(
-    container: &mut Container,
+    all: &mut [Followed],
     query: LogQuery,
     follow: bool,
     printer: &mut Printer<O, E>,
 ) -> Result<()> {
-    let mut source = Source::new(container.log_path(), query);
     if follow {
-        follow::follow(container, &mut source, query.until, printer)?;
+        follow::follow(all, query.until, printer)?;
     } else {
-        source.read(|entry| printer.print(entry))?;
+        print_new(all, printer)?;
     }
     printer.flush()?;
     Ok(())
 }
 
-/// Writes entries to the streams they came from.
-struct Printer<O: Write, E: Write> {
-    out: BufWriter<O>,
-    err: BufWriter<E>,
-    last: Stream,
-    /// Of stdout and stderr: a long line comes in pieces, and only the first has a prefix.
-    at_line_start: [bool; 2],
-    timestamps: bool,
-    details: bool,
+/// Where a container's entries come from.
+enum Reading {
+    Files(Box<Source>),
+    Journal(Journal),
 }
 
-impl<O: Write, E: Write> Printer<O, E> {
-    fn print(&mut self, entry: &LogEntry) -> io::Result<()> {
-        let stream = entry.stream;
-        if stream != self.last {
-            // Where both go to one place, the order of lines is kept.
-            self.flush()?;
-            self.last = stream;
+impl Reading {
+    fn next(&mut self) -> io::Result<Option<LogEntry>> {
+        match self {
+            Self::Files(source) => source.next(),
+            Self::Journal(journal) => journal.next(),
         }
-        let prefix = if self.at_line_start[stream as usize] { self.prefix(entry) } else { String::new() };
-        self.at_line_start[stream as usize] = entry.text.ends_with('\n');
-        let target: &mut dyn Write = match stream {
-            Stream::Stdout => &mut self.out,
-            Stream::Stderr => &mut self.err,
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Files(_) => None,
+            Self::Journal(journal) => journal.descriptor(),
+        }
+    }
+}
+
+/// A container whose log is printed.
+struct Followed {
+    container: Container,
+    reading: Reading,
+    /// Read, and not printed yet.
+    next: Option<LogEntry>,
+}
+
+impl Followed {
+    fn new(container: Container, query: LogQuery, follow: bool) -> Result<Self> {
+        let config = &container.config;
+        let unreadable = || anyhow!("configured logging driver does not support reading");
+        let reading = match config.log.driver {
+            LogDriver::Journald => Reading::Journal(Journal::open(container.id(), query, follow)?),
+            driver => {
+                let path = container.log_path().ok_or_else(unreadable)?;
+                let form = if driver == LogDriver::K8sFile { Form::K8s } else { Form::Json };
+                Reading::Files(Box::new(Source::new(path, form, query)))
+            }
         };
-        target.write_all(prefix.as_bytes())?;
-        target.write_all(entry.text.as_bytes())
+        Ok(Self { container, reading, next: None })
     }
+}
 
-    fn prefix(&self, entry: &LogEntry) -> String {
-        let mut prefix = String::new();
-        if self.timestamps {
-            // Writing to a String cannot fail.
-            let _ = write!(prefix, "{} ", entry.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ"));
+/// Prints what was not printed yet, several containers' lines in the order of time; how many entries
+/// there were.
+fn print_new<O: Write, E: Write>(all: &mut [Followed], printer: &mut Printer<O, E>) -> io::Result<u64> {
+    let mut count = 0;
+    let mut current: Option<usize> = None;
+    loop {
+        for one in all.iter_mut().filter(|one| one.next.is_none()) {
+            one.next = one.reading.next()?;
         }
-        if self.details {
-            // The blank that docker puts after attributes, which this log driver does not write.
-            prefix.push(' ');
+        // A line in pieces is not torn by others'.
+        let going_on = current.filter(|number| all[*number].next.is_some());
+        let waiting = all.iter().enumerate().filter_map(|(number, one)| Some((one.next.as_ref()?.time, number)));
+        let Some(number) = going_on.or_else(|| waiting.min().map(|(_, number)| number)) else { return Ok(count) };
+        if let Some(entry) = all[number].next.take() {
+            printer.print(number, &entry)?;
+            count += 1;
+            current = (!entry.text.ends_with(b"\n")).then_some(number);
         }
-        prefix
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()?;
-        self.err.flush()
     }
 }

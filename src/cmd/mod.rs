@@ -2,6 +2,10 @@
 
 mod argv;
 pub mod attach;
+pub mod build;
+pub mod builder;
+pub mod buildx;
+mod changes;
 pub mod commit;
 mod complete;
 mod completion;
@@ -20,6 +24,8 @@ pub mod exec;
 pub mod exists;
 pub mod export;
 pub mod format;
+pub mod generate;
+mod healthcheck;
 pub mod help;
 pub mod history;
 pub mod image;
@@ -27,7 +33,10 @@ mod image_file;
 pub mod images;
 pub mod import;
 pub mod info;
+mod inherited_options;
+pub mod init;
 pub mod inspect;
+mod keeper;
 pub mod kill;
 mod launching;
 pub mod load;
@@ -40,6 +49,7 @@ pub mod mount;
 pub mod network;
 mod noun;
 mod packing;
+mod pause;
 mod platform_options;
 pub mod port;
 mod progress;
@@ -47,6 +57,7 @@ pub mod prune;
 pub mod ps;
 pub mod pull;
 pub mod push;
+pub mod quadlet;
 pub mod registry_options;
 pub mod rename;
 pub mod restart;
@@ -61,6 +72,7 @@ mod selection;
 mod settings;
 mod short_names;
 pub mod start;
+mod stats;
 pub mod stop;
 mod suggest;
 pub mod system;
@@ -69,6 +81,7 @@ pub mod top;
 pub mod tree;
 pub mod unshare;
 pub mod untag;
+mod update;
 mod usage;
 pub mod version;
 pub mod volume;
@@ -88,6 +101,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use jiff::{Timestamp, Zoned};
 
+use crate::build::step::owner;
 use crate::sandbox::{cgroup, stage, userns};
 use crate::spec::time::parse_moment;
 use crate::store::gc;
@@ -112,6 +126,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attach(attach::Args),
+    Build(Box<build::Args>),
+    /// Build images, and look after the build cache
+    #[command(subcommand)]
+    Builder(Lazy<builder::Command>),
+    /// Build images by docker's other name for it, and look after the build cache
+    #[command(subcommand)]
+    Buildx(Lazy<buildx::Command>),
     Commit(commit::Args),
     #[command(name = "__complete", hide = true)]
     Complete(complete::Args),
@@ -126,6 +147,12 @@ enum Command {
     Events(events::Args),
     Exec(exec::Args),
     Export(export::Args),
+    /// Make files for other programs
+    #[command(subcommand)]
+    Generate(Lazy<generate::Command>),
+    /// Look after the health of containers
+    #[command(subcommand)]
+    Healthcheck(Lazy<healthcheck::Command>),
     History(history::Args),
     /// Manage images
     #[command(subcommand)]
@@ -133,6 +160,7 @@ enum Command {
     Images(images::Args),
     Import(import::Args),
     Info(info::Args),
+    Init(init::Args),
     Inspect(inspect::Args),
     Kill(kill::Args),
     Load(load::Args),
@@ -146,10 +174,14 @@ enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(Lazy<network::Command>),
+    Pause(pause::PauseArgs),
     Port(port::Args),
     Ps(ps::Args),
     Pull(pull::Args),
     Push(Box<push::Args>),
+    /// Manage files that describe services of systemd
+    #[command(subcommand)]
+    Quadlet(Lazy<quadlet::Command>),
     Rename(rename::Args),
     Restart(restart::Args),
     Rm(rm::Args),
@@ -161,6 +193,7 @@ enum Command {
     #[command(subcommand)]
     Secret(Lazy<secret::Command>),
     Start(start::Args),
+    Stats(stats::Args),
     Stop(stop::Args),
     /// Look after the store and this installation
     #[command(subcommand)]
@@ -169,8 +202,10 @@ enum Command {
     Top(top::Args),
     #[command(visible_alias = "umount")]
     Unmount(mount::container::UnmountArgs),
+    Unpause(pause::UnpauseArgs),
     Unshare(unshare::Args),
     Untag(untag::Args),
+    Update(Box<update::Args>),
     Version(version::Args),
     /// Manage volumes
     #[command(subcommand)]
@@ -183,10 +218,8 @@ pub fn main() -> ExitCode {
     if stage::is_stage() {
         stage::main();
     }
-    // Whatever our parent left open must neither reach a container nor be kept open by a supervisor.
-    if let Err(error) = process::close_from(3) {
-        warn(&format!("cannot close inherited descriptors: {error}"));
-        return ExitCode::from(125);
+    if let Some(scope) = quadlet::generator::called_for() {
+        return quadlet::generator::main(scope);
     }
     let cli = match parse() {
         Ok(cli) => cli,
@@ -194,6 +227,13 @@ pub fn main() -> ExitCode {
     };
     if std::env::args_os().any(|word| word.to_str().is_some_and(|word| word.starts_with("--creds"))) {
         credentials::hide_arguments(commands_typed().last().map_or("", clap::Command::get_name));
+    }
+    // Whatever else our parent left open must neither reach a container nor be kept open by a supervisor.
+    if !(inherited_options::are_offered() && cli.command.takes_descriptors())
+        && let Err(error) = process::close_from(3)
+    {
+        warn(&format!("cannot close inherited descriptors: {error}"));
+        return ExitCode::from(125);
     }
     let context = Context::new(cli.global);
     let writes = cli.command.writes();
@@ -208,6 +248,9 @@ impl Command {
     fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Attach(args) => attach::run(args, context),
+            Self::Build(args) => build::run(*args, context),
+            Self::Builder(command) => command.0.run(context),
+            Self::Buildx(command) => command.0.run(context),
             Self::Commit(args) => commit::run(args, context),
             Self::Complete(args) => complete::run(args, context),
             Self::Completion(args) => completion::run(args, context),
@@ -219,24 +262,29 @@ impl Command {
             Self::Events(args) => events::run(args, context),
             Self::Exec(args) => exec::run(args, context),
             Self::Export(args) => export::run(args, context),
+            Self::Generate(command) => command.0.run(context),
             Self::History(args) => history::run(args, context),
             Self::Image(command) => command.0.run(context),
             Self::Images(args) => images::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Info(args) => info::run(args, context),
+            Self::Init(args) => init::run(args, context),
             Self::Inspect(args) => inspect::run(args, context),
             Self::Kill(args) => kill::run(args, context),
             Self::Load(args) => load::run(args, context),
             Self::Login(args) => login::run(args, context),
             Self::Logout(args) => logout::run(args, context),
             Self::Logs(args) => logs::run(args, context),
+            Self::Healthcheck(command) => command.0.run(context),
             Self::Manifest(command) => command.0.run(context),
             Self::Mount(args) => mount::container::mount(args, context),
             Self::Network(command) => command.0.run(context),
+            Self::Pause(args) => pause::pause(args, context),
             Self::Port(args) => port::run(args, context),
             Self::Ps(args) => ps::run(args, context),
             Self::Pull(args) => pull::run(args, context),
             Self::Push(args) => push::run(*args, context),
+            Self::Quadlet(command) => command.0.run(),
             Self::Rename(args) => rename::run(args, context),
             Self::Restart(args) => restart::run(args, context),
             Self::Rm(args) => rm::run(args, context),
@@ -246,13 +294,16 @@ impl Command {
             Self::Search(args) => search::run(args, context),
             Self::Secret(command) => command.0.run(context),
             Self::Start(args) => start::run(args, context),
+            Self::Stats(args) => stats::run(args, context),
             Self::Stop(args) => stop::run(args, context),
             Self::System(command) => command.0.run(context),
             Self::Tag(args) => tag::run(args, context),
             Self::Top(args) => top::run(args, context),
             Self::Unmount(args) => mount::container::unmount(args, context),
+            Self::Unpause(args) => pause::unpause(args, context),
             Self::Unshare(args) => unshare::run(args, context),
             Self::Untag(args) => untag::run(args, context),
+            Self::Update(args) => update::run(*args, context),
             Self::Version(args) => version::run(args, context),
             Self::Volume(command) => command.0.run(context),
             Self::Wait(args) => wait::run(args, context),
@@ -261,6 +312,15 @@ impl Command {
 }
 
 impl Command {
+    /// Whether it starts a process that may get descriptors of our caller's, which it claims first.
+    fn takes_descriptors(&self) -> bool {
+        match self {
+            Self::Exec(_) | Self::Run(_) | Self::Start(_) => true,
+            Self::Container(command) => command.0.takes_descriptors(),
+            _ => false,
+        }
+    }
+
     /// Whether it changes the store and then ends, so that it can look for what interrupted work left.
     /// `run` and `create` do so before they start.
     fn writes(&self) -> bool {
@@ -500,7 +560,7 @@ fn finish_cleanup(context: &Context, cleanup: Cleanup) -> Result<()> {
 /// Removes what crashes left in staging, if anything.
 fn sweep_abandoned(context: &Context) -> Result<()> {
     let store = context.store()?;
-    match staging::count_abandoned(store)? + cgroup::count_abandoned(store)? {
+    match staging::count_abandoned(store)? + cgroup::count_abandoned(store)? + owner::count_abandoned(store)? {
         0 => Ok(()),
         _ => sweep_in_user_namespace(context),
     }
@@ -510,6 +570,8 @@ fn sweep_in_user_namespace(context: &Context) -> Result<()> {
     let store = context.store()?;
     userns::run_inside(store, || {
         cgroup::sweep(store)?;
+        // What it takes out of the store is then among the rest.
+        let (Cleanup::Complete | Cleanup::NeedsUserNamespace) = owner::sweep(store)?;
         Ok(staging::sweep(store).map(drop)?)
     })
 }

@@ -9,7 +9,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::format::filter::{Filter, Filters};
 use super::format::human::decimal_size;
-use super::{Context, error, finish_cleanup, rmi, say};
+use super::{Context, error, finish_cleanup, rm, rmi, say};
 use crate::sandbox::measure;
 use crate::spec::digest::Digest;
 use crate::spec::time::parse_moment;
@@ -78,7 +78,7 @@ pub fn containers(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
 pub(super) fn prune_containers(context: &Context, selection: &Selection, report: &mut Report) -> Result<()> {
     let store = context.store()?;
     let (mut all, _) = store.containers().list()?;
-    all.retain(|one| !one.is_running() && selection.matches(one.config.created.parse().ok(), &one.config.labels));
+    all.retain(|one| one.is_at_rest() && selection.matches(one.config.created.parse().ok(), &one.config.labels));
     let sizes = usage::containers(store, &all, &mut |trees| measure::sizes(store, trees))?;
     report.begin("Deleted Containers:");
     let mut cleanup = Cleanup::Complete;
@@ -87,9 +87,12 @@ pub(super) fn prune_containers(context: &Context, selection: &Selection, report:
             Ok(removed) => {
                 cleanup = cleanup.and(removed);
                 report.deleted(container.id().as_str(), bytes)?;
+                if let Err(error) = rm::leave(store, container.id()) {
+                    report.failed(&error);
+                }
             }
             // Somebody else removed or started it meanwhile.
-            Err(RemoveError::NotFound(_) | RemoveError::Running { .. }) => {}
+            Err(RemoveError::NotFound(_) | RemoveError::Running { .. } | RemoveError::Restarting { .. }) => {}
             Err(error) => report.failed(&error.into()),
         }
     }

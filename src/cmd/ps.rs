@@ -8,8 +8,9 @@ mod tests;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use jiff::Timestamp;
 
 use super::Context;
@@ -38,6 +39,9 @@ pub struct Args {
     /// Show the last created container, in any state
     #[arg(short, long)]
     latest: bool,
+    /// Show the namespaces of the containers' first processes
+    #[arg(long, visible_alias = "ns")]
+    namespace: bool,
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
@@ -53,6 +57,9 @@ pub struct Args {
     /// Order of the list: by creation, the newest first, or by another value
     #[arg(long, value_name = "KEY", default_value = "created", hide_default_value = true)]
     sort: Sort,
+    /// Show the list again every so many seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    watch: Option<u32>,
 }
 
 /// Orders of the list. `Runningfor` is podman's other word for `Created`.
@@ -103,6 +110,13 @@ const LISTING: Listing = Listing {
         ("PodName", "POD NAME"),
         ("Restarts", "RESTARTS"),
         ("StartedAt", "STARTED AT"),
+        ("CGROUPNS", "CGROUPNS"),
+        ("IPC", "IPC"),
+        ("MNT", "MNT"),
+        ("NET", "NET"),
+        ("PIDNS", "PIDNS"),
+        ("USERNS", "USERNS"),
+        ("UTS", "UTS"),
     ],
 };
 
@@ -111,14 +125,32 @@ const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command
                    state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\n\
                    labels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
 
-/// Prints the list.
+/// podman's, of `--namespace`.
+const NAMESPACES: &str = "table {{.ID}}\t{{.Names}}\t{{.Pid}}\t{{.CGROUPNS}}\t{{.IPC}}\t{{.MNT}}\t{{.NET}}\t\
+                          {{.PIDNS}}\t{{.USERNS}}\t{{.UTS}}";
+
+/// Prints the list, once or again and again.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    if args.namespace && (args.size || args.format.is_some()) {
+        bail!("conflicting options: --namespace and --size or --format");
+    }
+    let Some(seconds) = args.watch else { return print(&args, context) };
+    loop {
+        if std::io::stdout().is_terminal() {
+            super::print_text("\x1b[2J\x1b[H")?;
+        }
+        print(&args, context)?;
+        std::thread::sleep(Duration::from_secs(seconds.into()));
+    }
+}
+
+fn print(args: &Args, context: &Context) -> Result<ExitCode> {
     let mut format = Format::parse(&args.template())?;
     if args.noheading {
         format = format.without_heading();
     }
     let store = context.store()?;
-    let (rows, damaged) = rows(&args, &format, store, Timestamp::now())?;
+    let (rows, damaged) = rows(args, &format, store, Timestamp::now())?;
     let mut out = Vec::new();
     let terminal = std::io::stdout().is_terminal();
     format.write(&mut out, LISTING, &rows, terminal)?;
@@ -136,6 +168,7 @@ impl Args {
         match self.format.as_deref().unwrap_or_default() {
             "raw" if self.quiet => "container_id: {{.ID}}".to_owned(),
             _ if self.quiet => "{{.ID}}".to_owned(),
+            _ if self.namespace => NAMESPACES.to_owned(),
             "" | "table" => format!("{TABLE}{}", size("\t{{.Size}}")),
             "raw" => format!("{RAW}{}", size("size: {{.Size}}\n")),
             custom => custom.to_owned(),
@@ -167,7 +200,7 @@ fn rows(args: &Args, format: &Format, store: &Store, now: Timestamp) -> Result<(
     let (mut containers, damaged) = store.containers().list()?;
     let selection = filter::Selection::new(args.filter.clone(), store, &containers)?;
     let all = args.all || args.limit().is_some() || selection.includes_stopped();
-    containers.retain(|container: &Container| (all || container.is_running()) && selection.matches(container));
+    containers.retain(|container: &Container| (all || !container.is_at_rest()) && selection.matches(container));
     containers.truncate(args.limit().unwrap_or(usize::MAX));
     sort(args.sort, store, &mut containers);
     let mut images = row::ImageNames::new(store);

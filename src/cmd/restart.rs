@@ -32,7 +32,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let all = args.chosen.all;
     let choice = Choice { all: all || args.running, ..args.chosen.choice() };
-    each(&choice.names(context, |container| all || container.is_running())?, |name| {
+    each(&choice.names(context, |container| all || !container.is_at_rest())?, |name| {
         let container = context.store()?.containers().find(name)?;
         restart(context, container, &args).with_context(|| format!("cannot restart container {name}"))
     })
@@ -41,7 +41,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 fn restart(context: &Context, container: Container, args: &Args) -> Result<()> {
     let name = container.config.id.as_str().to_owned();
     let restarted = Happening::of_container(&container.config, "restart");
-    if container.is_running() {
+    if !container.is_at_rest() {
         // What --rm removes at its end must stay this time.
         let _held = if container.config.auto_remove { Client::hold(&container)? } else { None };
         let timeout = stop::timeout(&container, args.timeout);

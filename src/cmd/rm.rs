@@ -11,6 +11,7 @@ use super::{Context, each, finish_cleanup, stop};
 use crate::sandbox::mounted::{self, Kind};
 use crate::spec::config::ContainerId;
 use crate::spec::signal::Signal;
+use crate::store::Store;
 use crate::store::containers::{LookupError, RemoveError};
 
 /// How long a container that is being started may take to run, so that it can be killed.
@@ -61,10 +62,7 @@ fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volu
         found => found?,
     };
     let take = |id: &ContainerId| if volumes { containers.remove_with_volumes(id) } else { containers.remove(id) };
-    // Its supervisor has given its addresses back, if it was not killed.
-    let leave = || context.store()?.networks().leave(&id);
-    let store = context.store()?;
-    let leave = || mounted::discard(store, Kind::Container, &id.to_string()).and(leave());
+    let leave = || leave(context.store()?, &id);
     if !force {
         let removed = take(&id)?;
         leave()?;
@@ -73,7 +71,7 @@ fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volu
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Ok(container) = containers.get(&id)
-            && container.is_running()
+            && !container.is_at_rest()
         {
             let (signal, patience) = match time {
                 None => (Signal::from_number(9), Some(Duration::from_secs(10))),
@@ -85,7 +83,7 @@ fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volu
             // A --rm container removed itself when it was stopped.
             Err(RemoveError::NotFound(_)) => return Ok(()),
             // It was being started when we looked.
-            Err(RemoveError::Running { .. }) if Instant::now() < deadline => {}
+            Err(RemoveError::Running { .. } | RemoveError::Restarting { .. }) if Instant::now() < deadline => {}
             removed => {
                 let removed = removed?;
                 leave()?;
@@ -93,4 +91,10 @@ fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volu
             }
         }
     }
+}
+
+/// What a container that is gone had besides its directory: what is mounted of it, and its addresses, which
+/// its supervisor has given back if it was not killed.
+pub fn leave(store: &Store, id: &ContainerId) -> Result<()> {
+    mounted::discard(store, Kind::Container, &id.to_string()).and(store.networks().leave(id))
 }

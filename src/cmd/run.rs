@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use super::create::Purpose;
 use super::create_options::CreateOptions;
 use super::error::WithCode;
+use super::inherited_options::InheritedOptions;
 use super::launching::{self, Leaving};
 use super::{Context, create, rmi, stop, suggest};
 use crate::sandbox::client::Attach;
@@ -27,6 +28,8 @@ pub struct Args {
     sig_proxy: bool,
     #[command(flatten)]
     options: CreateOptions,
+    #[command(flatten)]
+    inherited: InheritedOptions,
     /// Remove the container when it exits, and its image unless others use it
     #[arg(long, conflicts_with = "detach")]
     rmi: bool,
@@ -39,6 +42,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    context.keep_inherited(args.inherited.claim()?);
     let mut options = args.options.clone();
     options.rm |= args.rmi;
     let options = &options;
@@ -61,7 +65,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 fn start(context: &Context, container: &Container, args: &Args, detach_keys: DetachKeys) -> Result<ExitCode> {
     let [stdin, stdout, stderr] = container.config.attach;
     let attach = Attach {
-        stdin: stdin && container.config.open_stdin,
+        stdin: stdin && container.config.open_stdin && !container.config.log.driver.passes_through(),
         stdout,
         stderr,
         terminal: container.config.tty,
@@ -70,9 +74,13 @@ fn start(context: &Context, container: &Container, args: &Args, detach_keys: Det
     };
     let stays = attach.stdin || attach.stdout || attach.stderr;
     let mut client = launching::launch(context, container, stays).inspect_err(|_| discard(context, container))?;
-    launching::wait_started(&mut client).map_err(|error| suggest::misplaced_flag(error, &args.command, "image"))?;
+    launching::wait_started(context, container, &mut client)
+        .map_err(|error| suggest::misplaced_flag(error, &args.command, "image"))?;
     if !attach.stdout && !attach.stderr {
         super::print_line(container.id().as_str())?;
+    }
+    if !stays {
+        launching::hand_over(container)?;
     }
     if stays { launching::attach(client, &attach, Leaving::Succeeds) } else { Ok(ExitCode::SUCCESS) }
 }

@@ -123,7 +123,8 @@ fn user_file(options: &GlobalOptions, home: Option<&Path>) -> Option<(PathBuf, R
     Some((config_home(home)?.join("rbox/config.toml"), Role::User))
 }
 
-fn config_home(home: Option<&Path>) -> Option<PathBuf> {
+/// Where a user's configuration lies: XDG_CONFIG_HOME, or ~/.config.
+pub fn config_home(home: Option<&Path>) -> Option<PathBuf> {
     let given = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     given.filter(|path| path.is_absolute() && is_ours(path)).or_else(|| Some(home?.join(".config")))
 }

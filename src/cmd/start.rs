@@ -6,9 +6,10 @@ use anyhow::{Result, bail};
 
 use super::error::WithCode;
 use super::format::filter::Filter;
+use super::inherited_options::InheritedOptions;
 use super::launching::{self, Leaving};
 use super::selection::Choice;
-use super::{Context, attach, each};
+use super::{Context, attach, each, keeper};
 use crate::sandbox::client::Attach;
 use crate::spec::detach_keys::DetachKeys;
 use crate::store::containers::Container;
@@ -44,6 +45,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
+    context.keep_inherited(InheritedOptions::default().claim()?);
     let choice = Choice {
         named: &args.containers,
         filters: &args.filter,
@@ -51,7 +53,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         latest: args.latest,
         ..Choice::default()
     };
-    let names = choice.names(context, |container| !container.is_running())?;
+    let names = choice.names(context, Container::is_at_rest)?;
     if !args.attach && !args.interactive {
         return each(&names, |name| start_detached(context, name));
     }
@@ -62,7 +64,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let config = &container.config;
     launching::check_tty(args.interactive && config.open_stdin, config.tty)?;
     let attach = Attach {
-        stdin: args.interactive && config.open_stdin,
+        stdin: args.interactive && config.open_stdin && !config.log.driver.passes_through(),
         stdout: true,
         stderr: true,
         terminal: config.tty,
@@ -73,8 +75,11 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         let attach = Attach { signal_proxy: attach.signal_proxy && !config.tty, ..attach };
         return attach::follow(&container, &attach, Leaving::Succeeds);
     }
+    if container.is_restarting() {
+        bail!(attach::RESTARTING);
+    }
     let mut client = launching::launch(context, &container, true)?;
-    launching::wait_started(&mut client)?;
+    launching::wait_started(context, &container, &mut client)?;
     launching::attach(client, &attach, Leaving::Succeeds)
 }
 
@@ -82,8 +87,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 pub fn start_detached(context: &Context, name: &str) -> Result<()> {
     let container: Container = context.store()?.containers().find(name)?;
     if container.is_running() {
+        // It has one, unless it was killed with its spare.
+        keeper::ensure(context, &container);
+        return Ok(());
+    }
+    if container.is_restarting() {
         return Ok(());
     }
     let mut client = launching::launch(context, &container, false)?;
-    launching::wait_started(&mut client).or_exit(1)
+    launching::wait_started(context, &container, &mut client).or_exit(1)?;
+    launching::hand_over(&container)
 }

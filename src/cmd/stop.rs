@@ -2,18 +2,18 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::selection::Chosen;
-use super::{Context, each};
+use super::{Context, each, pause};
 use crate::spec::event::Happening;
 use crate::spec::signal::Signal;
-use crate::store::Store;
 use crate::store::containers::{Container, LookupError};
+use crate::store::{Store, fs};
 use crate::sys::process::signal_from_number;
 
 /// Stop one or more running containers
@@ -34,7 +34,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    each(&args.chosen.choice().names(context, Container::is_running)?, |name| {
+    each(&args.chosen.choice().names(context, |container| !container.is_at_rest())?, |name| {
         let container = match context.store()?.containers().find(name) {
             Err(LookupError::NotFound(_)) if args.ignore => return Ok(()),
             found => found?,
@@ -53,17 +53,50 @@ pub fn timeout(container: &Container, asked: Option<i64>) -> Option<Duration> {
     }
 }
 
-/// Sends the stop signal, waits, then kills. A container that does not run is stopped already.
+/// Sends the stop signal, waits, then kills. A container that does not run is stopped already; one that
+/// waits to be started again is not.
 pub fn stop(store: &Store, mut container: Container, asked: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
-    let Some(init) = open_init(&container)? else { return Ok(()) };
-    container.update_state(|state| state.stopped_by_user = true)?;
-    signal(store, &container, &init, asked.unwrap_or(container.config.stop_signal))?;
-    if !wait_readable(&init, timeout)? {
-        signal(store, &container, &init, Signal::from_number(9).unwrap_or_default())?;
+    if container.is_at_rest() {
+        return Ok(());
+    }
+    let runs = match renounce(store, &mut container) {
+        // A --rm container that ended just now.
+        Err(_) if !fs::exists(container.directory()) => return Ok(()),
+        runs => runs?,
+    };
+    if runs && let Some(init) = open_init(&container)? {
+        signal(store, &container, &init, asked.unwrap_or(container.config.stop_signal))?;
+        if !wait_readable(&init, timeout)? {
+            signal(store, &container, &init, Signal::from_number(9).unwrap_or_default())?;
+        }
     }
     wait_recorded(&mut container)?;
+    wait_unkept(&container);
     store.happened(Happening::of_container(&container.config, "stop"));
     Ok(())
+}
+
+/// Records that its user wants the container to end: its keeper leaves it alone from now on. False when
+/// it did not run but waited to be started again.
+pub fn renounce(store: &Store, container: &mut Container) -> Result<bool> {
+    let restarts = container.is_restarting() || container.config.is_kept();
+    let cancelled = restarts && store.containers().cancel_restart(container.id())?;
+    if !cancelled {
+        container.update_state(|state| state.stopped_by_user = true)?;
+    }
+    container.refresh()?;
+    Ok(!cancelled)
+}
+
+/// How long a keeper with nothing left to keep may take to leave.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// Waits until the keeper of a container that was stopped has gone, too.
+pub fn wait_unkept(container: &Container) {
+    let deadline = Instant::now() + LEAVING;
+    while container.has_keeper().unwrap_or_default() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The init of a running container, by a descriptor that can mean no other process.
@@ -77,6 +110,10 @@ pub fn open_init(container: &Container) -> Result<Option<OwnedFd>> {
 /// Signals a container's init, for somebody who asked for it.
 pub fn signal(store: &Store, container: &Container, init: &OwnedFd, signal: Signal) -> Result<()> {
     send(init, signal)?;
+    if container.state.paused.is_some() {
+        // Who stands still takes no signal.
+        pause::resume(store, &mut container.clone())?;
+    }
     store.happened(Happening::of_container(&container.config, "kill").with("signal", signal.number().to_string()));
     Ok(())
 }
@@ -112,9 +149,9 @@ pub fn wait_recorded(container: &mut Container) -> Result<()> {
 
 /// Waits for a process behind a pidfd to end; false at the timeout.
 pub fn wait_readable(process: &OwnedFd, timeout: Option<Duration>) -> Result<bool> {
-    let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timespec = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)], timespec.as_ref()) {
             Ok(0) if deadline.is_some() => return Ok(false),

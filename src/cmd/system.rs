@@ -3,6 +3,7 @@
 mod df;
 mod prune;
 mod reset;
+mod restart_all;
 
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Context, error, events, finish_cleanup, info, pull, sweep_abandoned, sweep_in_user_namespace};
 use crate::sandbox::{anchor, userns};
-use crate::store::containers::{RemoveError, Status};
+use crate::store::containers::{Container, RemoveError, Status};
 use crate::store::{check, gc};
 
 /// The commands.
@@ -22,6 +23,7 @@ pub enum Command {
     Info(info::Args),
     Prune(prune::Args),
     Reset(reset::Args),
+    RestartAll(restart_all::Args),
 }
 
 impl Command {
@@ -39,6 +41,7 @@ impl Command {
             Self::Info(args) => info::run(args, context),
             Self::Prune(args) => prune::run(args, context),
             Self::Reset(args) => reset::run(&args, context),
+            Self::RestartAll(_) => restart_all::run(context),
         }
     }
 }
@@ -54,12 +57,14 @@ pub struct CheckArgs {
     repair: bool,
 }
 
-/// A --rm container whose supervisor was killed has nobody else to remove it.
+/// A --rm container whose supervisor was killed, or lost its power, has nobody else to remove it.
 fn remove_orphans(context: &Context) -> Result<()> {
     let containers = context.store()?.containers();
+    let lost = containers.lost_in_power_loss()?;
     let (all, _) = containers.list()?;
-    for orphan in all.iter().filter(|one| one.config.auto_remove && one.status() == Status::Exited) {
-        match containers.remove(orphan.id()) {
+    let left = all.iter().filter(|one| one.config.auto_remove && one.status() == Status::Exited);
+    for id in left.map(Container::id).chain(&lost) {
+        match containers.remove(id) {
             // It was only about to remove itself.
             Err(RemoveError::NotFound(_)) => {}
             removed => finish_cleanup(context, removed?)?,

@@ -39,6 +39,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let first = args.container.filter(|_| args.latest);
     let options: Vec<String> = first.into_iter().chain(args.options).collect();
     let container = selection::one(context, named.as_deref(), args.latest)?;
+    if container.is_restarting() {
+        bail!("Container {} is restarting, wait until the container is running", container.id());
+    }
     let not_running = || anyhow!("container {} is not running", container.id());
     let init = container.state.init().filter(|_| container.is_running()).ok_or_else(not_running)?;
     let maps = IdMaps::of(init.pid).context("read the container's id maps")?;

@@ -15,11 +15,19 @@ pub mod shortage;
 pub mod subordinate;
 pub mod user_namespaces;
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
 pub use code::Code;
+
+/// The system's text of an error as Go has it: without its number, and the first letter small.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
 
 /// Who can mend it, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +108,16 @@ pub fn with_cause(text: impl fmt::Display, explained: Option<Explained>) -> Stri
 pub fn proc_mount(error: rustix::io::Errno) -> String {
     let cause = (error == rustix::io::Errno::PERM).then(|| covered_proc("parts of the /proc here are covered"));
     with_cause(error, cause)
+}
+
+/// A refused openat2(2), with who refuses it: there is no kernel without it that rbox runs on.
+pub fn openat2(error: rustix::io::Errno) -> String {
+    match error {
+        rustix::io::Errno::NOSYS => {
+            "openat2 is filtered, as systemd's RestrictSUIDSGID= and DynamicUser= do".to_owned()
+        }
+        error => error.to_string(),
+    }
 }
 
 /// The /proc of an outer container, which covers parts of it.

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,15 +14,26 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::channel::Channel;
+use super::inherited::Inherited;
 use super::seccomp::Filter;
 use super::setup::{Doing, Report, ResolvedUser, SetupError};
 use super::{caps, devices, stage};
 use crate::explain;
 use crate::sys::process;
 
-/// Where the report channel lies while everything above it is closed.
-const CHANNEL_SLOT: i32 = 3;
-const SEALED_SLOT: i32 = 4;
+/// Where descriptors of ours lie while the last others are closed: behind those that the process gets.
+#[derive(Clone, Copy)]
+struct Slots {
+    channel: i32,
+    sealed: i32,
+}
+
+impl Slots {
+    fn behind(inherited: &Inherited) -> Self {
+        let channel = inherited.end();
+        Self { channel, sealed: channel.saturating_add(1) }
+    }
+}
 
 /// Who the process is to be.
 pub struct Identity<'a> {
@@ -30,6 +41,8 @@ pub struct Identity<'a> {
     pub user: &'a ResolvedUser,
     /// None when unconfined.
     pub seccomp: Option<&'a Filter>,
+    /// What it gets besides the standard streams.
+    pub inherited: &'a Inherited,
 }
 
 /// How our code leaves the process.
@@ -102,8 +115,11 @@ fn arrange_stdio(terminal: Option<OwnedFd>, stdio: [Option<OwnedFd>; 3], uid: u3
     for (slot, stream) in stdio.into_iter().enumerate() {
         let stream = match stream {
             Some(stream) => {
-                // So that /dev/stdout can be opened again by its user. A stream that is not ours to give stays.
-                let _ = rustix::fs::fchown(&stream, Some(Uid::from_raw(uid)), None);
+                // So that /dev/stdout can be opened again by its user. A stream that is not ours to give stays, and
+                // so does a file or a terminal of the invocation's that is passed on.
+                if is_pipe(&stream) {
+                    let _ = rustix::fs::fchown(&stream, Some(Uid::from_raw(uid)), None);
+                }
                 stream
             }
             None => devices::open_null().doing("open /dev/null")?,
@@ -116,6 +132,10 @@ fn arrange_stdio(terminal: Option<OwnedFd>, stdio: [Option<OwnedFd>; 3], uid: u3
         .doing(what)?;
     }
     Ok(())
+}
+
+fn is_pipe(stream: &OwnedFd) -> bool {
+    rustix::fs::fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
 }
 
 fn set_limits(spec: &Process) -> Result<(), SetupError> {
@@ -199,6 +219,7 @@ fn check_working_directory() -> Result<(), SetupError> {
 fn execute(identity: &Identity<'_>, executable: Executable, reports: &Channel) -> Result<(), SetupError> {
     let arguments = identity.process.args().clone().unwrap_or_default();
     let environment = environment(identity);
+    let slots = Slots::behind(identity.inherited);
     let command = arguments.first().ok_or_else(|| SetupError::new("no command specified"))?;
     let path = find_executable(command, &environment)?;
     let c_strings = |texts: &[String]| -> Result<Vec<CString>, SetupError> {
@@ -210,26 +231,26 @@ fn execute(identity: &Identity<'_>, executable: Executable, reports: &Channel) -
     process::reset_signals();
     match executable.sealed {
         None => {
-            close_all_but(reports, None)?;
+            close_all_but(identity.inherited, reports, None)?;
             let error = nix::unistd::execve(&path, &argv, &envp).err().map(io::Error::from);
             let error = error.unwrap_or_else(|| io::ErrorKind::Other.into());
-            fail_late(&exec_error(command, c_path(&path), error))
+            fail_late(&exec_error(command, c_path(&path), error), slots)
         }
         Some(sealed) => {
-            close_all_but(reports, Some(&sealed))?;
-            let first = stage::arguments(executable.as_init, &path);
+            close_all_but(identity.inherited, reports, Some(&sealed))?;
+            let first = stage::arguments(executable.as_init, slots.channel, &path);
             let all: Vec<&CStr> = first.iter().chain(&argv).map(CString::as_c_str).collect();
             let envp: Vec<&CStr> = envp.iter().map(CString::as_c_str).collect();
-            let slot = process::inherited_descriptor(SEALED_SLOT).doing("use the sealed executable");
-            let kept = stage::keep_channel(CHANNEL_SLOT, true).doing("keep the report channel");
+            let slot = process::inherited_descriptor(slots.sealed).doing("use the sealed executable");
+            let kept = stage::keep_channel(slots.channel, true).doing("keep the report channel");
             match slot.and_then(|slot| kept.map(|()| slot)) {
                 // The kernel weighs arguments and environment here already, so this is a failure of the
                 // command's own.
                 Ok(slot) => {
                     let error = process::exec_descriptor(slot.as_fd(), &all, &envp);
-                    fail_late(&exec_error(command, c_path(&path), error))
+                    fail_late(&exec_error(command, c_path(&path), error), slots)
                 }
-                Err(error) => fail_late(&error),
+                Err(error) => fail_late(&error, slots),
             }
         }
     }
@@ -237,37 +258,47 @@ fn execute(identity: &Identity<'_>, executable: Executable, reports: &Channel) -
 
 /// Reports a failure after descriptors were closed beneath their owners: nothing may be dropped any
 /// more, and only the slot still leads to the supervisor.
-fn fail_late(error: &SetupError) -> ! {
-    report_failure(error);
+fn fail_late(error: &SetupError, slots: Slots) -> ! {
+    report_failure(slots.channel, error);
     process::exit_now(i32::from(error.code))
 }
 
-/// The Spec's environment, with HOME last where it names none.
+/// The Spec's environment, with HOME last where it names none, and what is said of inherited sockets.
 fn environment(identity: &Identity<'_>) -> Vec<String> {
     let mut environment = identity.process.env().clone().unwrap_or_default();
     if !environment.iter().any(|entry| entry.starts_with("HOME=")) {
         environment.push(format!("HOME={}", identity.user.home));
     }
+    identity.inherited.tell(&mut environment, std::process::id());
     environment
 }
 
-/// Moves the report channel (and the sealed executable) to fixed numbers and closes all the rest
-/// for real: nothing of the host's can be inherited (invariant I6).
-fn close_all_but(reports: &Channel, sealed: Option<&OwnedFd>) -> Result<(), SetupError> {
+/// Gives the inherited descriptors their numbers, moves the report channel (and the sealed executable)
+/// behind them and closes all the rest for real: nothing else of the host's can be inherited
+/// (invariant I6).
+fn close_all_but(inherited: &Inherited, reports: &Channel, sealed: Option<&OwnedFd>) -> Result<(), SetupError> {
     let what = "close descriptors";
-    // Duplicates above both slots first, so that neither slot overwrites a source.
-    let reports = rustix::io::fcntl_dupfd_cloexec(reports, SEALED_SLOT + 1).doing(what)?;
-    let sealed = sealed.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, SEALED_SLOT + 1)).transpose().doing(what)?;
-    stage::place(reports.as_raw_fd(), CHANNEL_SLOT).doing(what)?;
-    let first_closed = match &sealed {
-        Some(sealed) => {
-            stage::place(sealed.as_raw_fd(), SEALED_SLOT).doing(what)?;
-            SEALED_SLOT + 1
-        }
-        None => CHANNEL_SLOT + 1,
-    };
-    std::mem::forget((reports, sealed));
-    process::close_from(first_closed as u32).doing(what)
+    let slots = Slots::behind(inherited);
+    // Duplicates above all slots first, so that no slot overwrites a source.
+    let above = |descriptor: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(descriptor, slots.sealed + 1);
+    let reports = above(reports.as_fd()).doing(what)?;
+    let sealed = sealed.map(|sealed| above(sealed.as_fd())).transpose().doing(what)?;
+    let mut kept = vec![slots.channel];
+    let mut given = Vec::new();
+    for (number, descriptor) in inherited.descriptors() {
+        given.push((number, above(descriptor).doing("pass on descriptors")?));
+    }
+    for (number, descriptor) in &given {
+        process::duplicate_to(descriptor.as_raw_fd(), *number, false).doing("pass on descriptors")?;
+        kept.push(*number);
+    }
+    stage::place(reports.as_raw_fd(), slots.channel).doing(what)?;
+    if let Some(sealed) = &sealed {
+        stage::place(sealed.as_raw_fd(), slots.sealed).doing(what)?;
+        kept.push(slots.sealed);
+    }
+    std::mem::forget((reports, sealed, given));
+    process::close_all_but(&kept).doing(what)
 }
 
 /// Finds `command` as execvp would, along the container's PATH.
@@ -322,14 +353,9 @@ pub fn c_path(path: &CStr) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))
 }
 
-/// Tells the supervisor of a failure after the last closing of descriptors.
-pub fn report_failure(error: &SetupError) {
-    if let Ok(channel) = process::inherited_descriptor(CHANNEL_SLOT) {
+/// Tells the supervisor of a failure after the last closing of descriptors, by the channel at `slot`.
+pub fn report_failure(slot: i32, error: &SetupError) {
+    if let Ok(channel) = process::inherited_descriptor(slot) {
         let _ = Channel::from_descriptor(channel).send(&Report::failed(error.clone()), &[]);
     }
-}
-
-/// The report channel's slot.
-pub const fn channel_slot() -> i32 {
-    CHANNEL_SLOT
 }

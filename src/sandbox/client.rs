@@ -12,9 +12,11 @@ use rustix::io::{Errno, IoSliceMut};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::door;
+use super::health::CheckReport;
 use super::input::{self, Input, Moved, Pipe};
 use super::keys::KeyWatch;
 use super::message::{self, Decoder, Kind, wish};
+use super::notify::Manager;
 use super::output::Output;
 use super::queue::Queue;
 use super::setup::SetupError;
@@ -91,18 +93,33 @@ impl Client {
     pub fn change(mut self, change: &[u8]) -> io::Result<Result<(), String>> {
         self.out.push(Kind::Change, change);
         self.flush()?;
+        let refusal = self.answer(Kind::Changed)?;
+        Ok(if refusal.is_empty() { Ok(()) } else { Err(String::from_utf8_lossy(&refusal).into_owned()) })
+    }
+
+    /// Connects to check the health of a running container. None: it just ended.
+    pub fn examine(container: &Container) -> io::Result<Option<Self>> {
+        Self::enter(container, wish::CHECK)
+    }
+
+    /// Has the container's health checked; None where it has no check.
+    pub fn check(mut self) -> io::Result<Option<CheckReport>> {
+        self.out.push(Kind::Check, &[]);
+        self.flush()?;
+        match self.answer(Kind::Checked)? {
+            report if report.is_empty() => Ok(None),
+            report => Ok(Some(serde_json::from_slice(&report)?)),
+        }
+    }
+
+    /// Waits for a frame of this kind, and passes over others.
+    fn answer(&mut self, wanted: Kind) -> io::Result<Vec<u8>> {
         loop {
-            match self.decoder.peek()? {
-                Some((Kind::Changed, [])) => return Ok(Ok(())),
-                Some((Kind::Changed, text)) => return Ok(Err(String::from_utf8_lossy(text).into_owned())),
-                Some(_) => {
-                    self.decoder.advance();
-                    continue;
-                }
+            match self.decoder.peek()?.map(|(kind, payload)| (kind == wanted).then(|| payload.to_vec())) {
+                Some(Some(answer)) => return Ok(answer),
+                Some(None) => self.decoder.advance(),
+                None if self.receive()? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 None => {}
-            }
-            if self.receive()? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
     }
@@ -155,6 +172,31 @@ impl Client {
     /// `warn` is told what the supervisor has to say to a person.
     pub fn pump(self, attach: &Attach, warn: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
         Pump::new(self, attach)?.run(warn)
+    }
+
+    /// Passes on what the process writes, with its stream (1 or 2), until it ends; for who has no streams of
+    /// his own to attach. `warn` is told what the supervisor has to say to a person.
+    pub fn follow(
+        mut self,
+        output: &mut dyn FnMut(u8, &[u8]) -> io::Result<()>,
+        warn: &mut dyn FnMut(&str),
+    ) -> io::Result<Outcome> {
+        loop {
+            match self.decoder.peek()? {
+                Some((Kind::Stdout, payload)) => output(1, payload)?,
+                Some((Kind::Stderr, payload)) => output(2, payload)?,
+                Some((Kind::Warning, payload)) => warn(&String::from_utf8_lossy(payload)),
+                Some((Kind::Exited, payload)) => return Ok(Outcome::Exited(message::number(payload)?)),
+                Some(_) => {}
+                None => {
+                    if self.receive()? == 0 {
+                        return Ok(Outcome::Lost);
+                    }
+                    continue;
+                }
+            }
+            self.decoder.advance();
+        }
     }
 
     /// Receives once; what comes along can only be the process's stdin. 0 at the end, EAGAIN (where
@@ -220,6 +262,8 @@ struct Pump<'a> {
     written: usize,
     /// The stream that has no room for the rest of it.
     blocked: Option<Kind>,
+    /// Who is told what the container has to say about itself.
+    manager: Option<Manager>,
 }
 
 /// What poll found ready.
@@ -247,7 +291,8 @@ impl<'a> Pump<'a> {
         }
         let stdout = Output::new(rustix::stdio::stdout());
         let stderr = Output::new(rustix::stdio::stderr());
-        Ok(Self { client, attach, signals, raw, keys, input, stdout, stderr, written: 0, blocked: None })
+        let manager = Manager::of_environment();
+        Ok(Self { client, attach, signals, raw, keys, input, stdout, stderr, written: 0, blocked: None, manager })
     }
 
     fn run(mut self, warn: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
@@ -443,6 +488,11 @@ impl<'a> Pump<'a> {
                 Kind::Warning => {
                     let text = String::from_utf8_lossy(payload).into_owned();
                     self.speak(&text, warn);
+                }
+                Kind::Notify => {
+                    if let Some(manager) = &self.manager {
+                        manager.tell(&String::from_utf8_lossy(payload));
+                    }
                 }
                 Kind::StdinEnd => self.refuse_stdin(),
                 _ => {}

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, makedev};
 use rustix::pty::OpenptFlags;
 
 use super::idmap::IdMaps;
-use super::mounts::{self, Detached, Options};
+use super::mounts::{self, Cover, Detached, Options};
 use super::setup::{Doing, SetupError};
 use super::tree::Root;
 use crate::sys::mount::attr;
@@ -34,8 +34,8 @@ pub fn prepare() -> Result<Vec<Detached>, SetupError> {
 }
 
 /// A clone of the host's /dev/null, for masking files.
-pub fn null() -> Result<OwnedFd, SetupError> {
-    node("null", 1, 3).map(|node| node.mount)
+pub fn null() -> Result<Cover, SetupError> {
+    node("null", 1, 3).map(|node| Cover::new(node.mount))
 }
 
 fn node(name: &str, major: u32, minor: u32) -> Result<Detached, SetupError> {

@@ -70,7 +70,8 @@ fn prepare(
         env::apply(&mut environment, secrets::variables(memory)?);
         spec.set_env(Some(environment));
     }
-    let identity = Identity { process: &spec, user: &ready.user, seccomp: plan.seccomp.as_ref() };
+    let identity =
+        Identity { process: &spec, user: &ready.user, seccomp: plan.seccomp.as_ref(), inherited: &plan.inherited };
     let executable = Executable { sealed, as_init: plan.init };
     become_process::run(identity, executable, terminal, stdio, supervisor)
 }

@@ -22,6 +22,8 @@ pub struct Attachment {
     pub foreground: bool,
     /// Rows and columns of the invocation's terminal.
     pub size: Option<(u16, u16)>,
+    /// Its keeper starts it, and not if it was stopped meanwhile.
+    pub again: bool,
 }
 
 /// A supervisor that was just forked.
@@ -53,6 +55,7 @@ pub fn launch(
         socket: theirs,
         foreground: attachment.foreground,
         size: attachment.size,
+        again: attachment.again,
     };
     // The supervisor must not keep our end, or it would never see us go. We must not keep the lock,
     // which lives on in it.

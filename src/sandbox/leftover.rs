@@ -82,11 +82,25 @@ fn is_below(mut namespace: File, inode: u64) -> bool {
     false
 }
 
+/// The inode of a process's namespace.
+pub fn namespace(pid: Pid, name: &str) -> io::Result<u64> {
+    Ok(open_namespace(pid, name)?.metadata()?.ino())
+}
+
+/// The inodes of a process's user namespace and of those that it lies in, as far as we may ask.
+pub fn user_namespaces(pid: Pid) -> impl Iterator<Item = u64> {
+    let first = open_namespace(pid, "user").ok();
+    let above = |namespace: &File| parent_namespace(namespace.as_fd()).ok().map(File::from);
+    let all = std::iter::successors(first, above).take(DEPTH + 1);
+    all.filter_map(|namespace| Some(namespace.metadata().ok()?.ino()))
+}
+
 fn open_namespace(pid: Pid, name: &str) -> io::Result<File> {
     File::open(format!("/proc/{}/ns/{name}", pid.as_raw_nonzero()))
 }
 
-fn pids() -> Vec<Pid> {
+/// Every process.
+pub fn pids() -> Vec<Pid> {
     let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     numbers.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
 }

@@ -43,6 +43,12 @@ pub enum Kind {
     Change = 14,
     /// They have: empty; or why not, as text.
     Changed = 15,
+    /// The container's health is to be checked now. Answered by `Checked`.
+    Check = 16,
+    /// It was: the result as JSON; or nothing, where the container has no check.
+    Checked = 17,
+    /// To the owning client: what the container has to say to systemd, as text.
+    Notify = 18,
 }
 
 /// The bits of a client's wishes.
@@ -54,6 +60,8 @@ pub mod wish {
     pub const RESTART: u8 = 8;
     /// The container's networks are to be changed.
     pub const CHANGE: u8 = 16;
+    /// The container's health is to be checked.
+    pub const CHECK: u8 = 32;
 }
 
 impl Kind {
@@ -61,7 +69,7 @@ impl Kind {
         use Kind::*;
         let all = [
             Stdin, StdinEnd, Stdout, Stderr, Resize, Signal, Started, Failed, Exited, Detach, Warning, Attach,
-            StdinPipe, Change, Changed,
+            StdinPipe, Change, Changed, Check, Checked, Notify,
         ];
         let kind = all.into_iter().find(|kind| *kind as u8 == byte);
         kind.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unknown frame kind {byte}")))

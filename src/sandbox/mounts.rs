@@ -1,6 +1,7 @@
 //! The Spec's mounts, in two steps: made as detached mounts while the host's file systems are in
 //! sight, then attached inside the container's root by descriptor (invariants I2 and I3).
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -208,16 +209,38 @@ impl Detached {
 }
 
 /// Hides `path`: a file behind /dev/null, a directory behind an empty read-only tmpfs.
-pub fn mask(root: &Root, path: &Path, null: BorrowedFd<'_>) -> Result<(), SetupError> {
+pub fn mask(root: &Root, path: &Path, null: &Cover) -> Result<(), SetupError> {
     let Some(target) = existing(root, path)? else { return Ok(()) };
     let what = format_args!("mask {}", path.display()).to_string();
-    let cover = if tree::is_directory(target.as_fd()).doing(&what)? {
+    if tree::is_directory(target.as_fd()).doing(&what)? {
         let options = parse_options(&["ro", "nosuid", "nodev", "noexec", "size=0k"].map(str::to_owned));
-        new_filesystem("tmpfs", &options).doing(&what)?
-    } else {
-        clone_tree_at(null, Path::new(""), &Options::default()).doing(&what)?
-    };
-    tree::attach(cover.as_fd(), target.as_fd()).doing(&what)
+        let empty = new_filesystem("tmpfs", &options).doing(&what)?;
+        return tree::attach(empty.as_fd(), target.as_fd()).doing(&what);
+    }
+    null.attach(target.as_fd()).doing(&what)
+}
+
+/// A mount that covers several files.
+pub struct Cover {
+    mount: OwnedFd,
+    attached: Cell<bool>,
+}
+
+impl Cover {
+    /// Of a mount that is detached.
+    pub fn new(mount: OwnedFd) -> Self {
+        Self { mount, attached: Cell::new(false) }
+    }
+
+    /// The first file gets the mount itself and the others copies of it: Linux before 6.15 copies no
+    /// detached mount.
+    fn attach(&self, target: BorrowedFd<'_>) -> io::Result<()> {
+        if !self.attached.replace(true) {
+            return tree::attach(self.mount.as_fd(), target);
+        }
+        let copy = clone_tree_at(self.mount.as_fd(), Path::new(""), &Options::default())?;
+        tree::attach(copy.as_fd(), target)
+    }
 }
 
 /// Makes `path` and what is mounted below it read-only, by a bind onto itself.

@@ -1,12 +1,16 @@
 //! What to launch: the OCI runtime Spec and what it cannot say.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use super::cgroup::{Cgroup, Place};
+use super::cgroup::Place;
+use super::inherited::Inherited;
+use super::log::LogPlan;
 use super::needs::MountNeeds;
 use super::network::NetworkPlan;
+use super::notify::NotifyPlan;
 use super::seccomp::Filter;
 use crate::spec::config::{ContainerId, SecretUse};
 use crate::spec::identity::Identity;
@@ -32,7 +36,7 @@ pub struct Plan {
     /// Run our reaper as pid 1, with the command as its child.
     pub init: bool,
     /// The cgroup that the container gets for itself; else it stays in the invocation's.
-    pub cgroup: CgroupPlan,
+    pub cgroup: Option<Place>,
     /// None when unconfined.
     pub seccomp: Option<Filter>,
     /// Containers whose namespaces are joined: each one's init.
@@ -40,29 +44,43 @@ pub struct Plan {
     /// What the Spec cannot say about mounts of volumes.
     pub volumes: Volumes,
     pub network: NetworkPlan,
+    /// Whom to tell that the container is ready.
+    pub notify: Option<NotifyPlan>,
     /// Their bytes are in the container's directory.
     pub secrets: Vec<SecretUse>,
+    /// Of its service.
+    pub credentials: Vec<Credential>,
+    /// Descriptors that the process gets besides the standard streams.
+    pub inherited: Inherited,
     /// Symbolic links that devices need: target and path.
     pub links: Vec<(String, String)>,
     pub open_stdin: bool,
     /// The end of a client's stdin is not the end of the process's.
     pub keep_stdin: bool,
     pub auto_remove: bool,
+    /// What it writes need not get to the disk by itself.
+    pub volatile: bool,
     /// None keeps no log.
     pub log: Option<LogPlan>,
+    /// The process gets the streams of the invocation.
+    pub passthrough: bool,
     pub stop_signal: Signal,
     /// Seconds between the stop signal and SIGKILL; None waits for ever.
     pub stop_timeout: Option<u32>,
+    /// Seconds after which it is killed.
+    pub lifetime: Option<u32>,
 }
 
-/// Where the json-file log goes and how large it may become.
-#[derive(Clone, Debug)]
-pub struct LogPlan {
-    pub path: PathBuf,
-    /// Bytes at which a file is full; None never.
-    pub max_size: Option<u64>,
-    /// Files kept, the current one counted.
-    pub max_file: u32,
+/// A file of the container's that is nowhere else.
+pub struct Credential {
+    pub name: String,
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({}, {} bytes)", self.name, self.bytes.len())
+    }
 }
 
 /// What lies below the container's writable layer.
@@ -72,14 +90,6 @@ pub enum RootPlan {
     Layers { lowers: Vec<PathBuf>, data: Option<PathBuf> },
     /// A directory of the host.
     Directory(PathBuf),
-}
-
-/// A container's cgroup on its way.
-#[derive(Debug)]
-pub enum CgroupPlan {
-    Inherited,
-    ToMake(Place),
-    Made(Cgroup),
 }
 
 /// The volumes that are mounted, as far as they are more than directories.

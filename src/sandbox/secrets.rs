@@ -1,6 +1,7 @@
-//! Secrets on their way into a container: files on a tmpfs that is made for them, and variables that
-//! only the init gets to know.
+//! Secrets and credentials on their way into a container: files on a tmpfs that is made for them, and
+//! variables that only the init gets to know.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,14 +14,17 @@ use super::mounts::{self, Detached, Options};
 use super::plan::Plan;
 use super::setup::{Doing, SetupError};
 use super::tree;
+use crate::spec::credential;
 use crate::spec::env::EnvChange;
-use crate::spec::secret::{DIRECTORY, SecretForm, SecretUse};
-use crate::store::containers;
+use crate::spec::secret::{self, SecretForm};
+use crate::store::{containers, fs};
 use crate::sys::mount::attr;
 
 const PAGE: usize = 4096;
-/// In the tmpfs: what is mounted as a whole.
-const USUAL: &str = "usual";
+/// What is mounted as a whole, and its name in the tmpfs.
+const USUAL: [(&str, &str); 2] = [(secret::DIRECTORY, "usual"), (credential::DIRECTORY, "credentials")];
+/// Of who is in the container nobody is to be told apart, as with secrets.
+const CREDENTIAL_MODE: u32 = 0o444;
 
 /// What is to be mounted, and what the init is to be sent.
 #[derive(Debug, Default)]
@@ -30,66 +34,98 @@ pub struct Prepared {
     pub variables: Option<OwnedFd>,
 }
 
+/// A file to be made.
+struct Item<'a> {
+    target: String,
+    /// In the container's ids.
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    bytes: Cow<'a, [u8]>,
+    /// For messages.
+    what: String,
+}
+
 /// Reads the container's copies and lays them out, while the host's file systems are in sight.
 pub fn prepare(plan: &Plan, maps: &IdMaps) -> Result<Prepared, SetupError> {
     let mut prepared = Prepared::default();
-    if plan.secrets.is_empty() {
+    if plan.secrets.is_empty() && plan.credentials.is_empty() {
         return Ok(prepared);
     }
     let directory = plan.directory.join(containers::SECRETS);
-    let (mut files, mut variables) = (Vec::new(), Vec::new());
+    let (mut items, mut variables) = (Vec::new(), Vec::new());
     for (index, secret) in plan.secrets.iter().enumerate() {
         let bytes = std::fs::read(directory.join(index.to_string()))
             .doing(format_args!("read the container's copy of secret {:?}", secret.name))?;
         match &secret.form {
-            SecretForm::Mount { .. } => files.push((secret, bytes)),
+            SecretForm::Mount { target, uid, gid, mode } => items.push(Item {
+                target: target.clone(),
+                uid: *uid,
+                gid: *gid,
+                mode: *mode,
+                bytes: bytes.into(),
+                what: format!("secret {:?}", secret.name),
+            }),
             SecretForm::Env { variable } => {
                 variables.push((variable, String::from_utf8(bytes).doing("read a secret variable")?));
             }
         }
     }
+    items.extend(plan.credentials.iter().map(|given| Item {
+        target: format!("{}/{}", credential::DIRECTORY, given.name),
+        uid: 0,
+        gid: 0,
+        mode: CREDENTIAL_MODE,
+        bytes: given.bytes.as_slice().into(),
+        what: format!("credential {:?}", given.name),
+    }));
     if !variables.is_empty() {
         prepared.variables = Some(in_memory(&serde_json::to_vec(&variables).doing("write down secret variables")?)?);
     }
-    if !files.is_empty() {
-        prepared.mounts = lay_out(&directory, &files, maps)?;
+    if !items.is_empty() {
+        prepared.mounts = lay_out(&directory, &items, maps)?;
     }
     Ok(prepared)
 }
 
-/// One tmpfs for all: what belongs below the usual directory is mounted with it, so that no empty
+/// One tmpfs for all: what belongs below the usual directories is mounted with them, so that no empty
 /// files stay behind in the container's layer; anything else by itself. It covers the copies in this
 /// process's mount namespace, and goes with it.
-fn lay_out(place: &Path, files: &[(&SecretUse, Vec<u8>)], maps: &IdMaps) -> Result<Vec<Detached>, SetupError> {
+fn lay_out(place: &Path, items: &[Item<'_>], maps: &IdMaps) -> Result<Vec<Detached>, SetupError> {
     let what = "make a file system for secrets";
-    let size: usize = files.iter().map(|(_, bytes)| bytes.len().next_multiple_of(PAGE) + 4 * PAGE).sum();
+    let size: usize = items.iter().map(|item| item.bytes.len().next_multiple_of(PAGE) + 4 * PAGE).sum();
     let options =
         ["nosuid".to_owned(), "nodev".to_owned(), "noexec".to_owned(), "mode=755".to_owned(), format!("size={size}")];
     let tmpfs = mounts::new_filesystem("tmpfs", &mounts::parse_options(&options)).doing(what)?;
+    // Credentials have no copies that it would cover.
+    fs::create_private_dir(place).doing(what)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(CWD, place, flags, Mode::empty()).doing(what)?;
     tree::attach(tmpfs.as_fd(), target.as_fd()).doing(what)?;
 
-    let (mut detached, mut usual) = (Vec::new(), false);
-    for (index, (secret, bytes)) in files.iter().enumerate() {
-        let SecretForm::Mount { target, uid, gid, mode } = &secret.form else { continue };
-        let (Some(owner), Some(group)) = (maps.outer_uid(*uid), maps.outer_gid(*gid)) else {
+    let (mut detached, mut used) = (Vec::new(), [false; USUAL.len()]);
+    for (index, item) in items.iter().enumerate() {
+        let (Some(owner), Some(group)) = (maps.outer_uid(item.uid), maps.outer_gid(item.gid)) else {
             return Err(SetupError::new(format!(
-                "secret {:?}: user {uid}:{gid} is outside the ids mapped into containers",
-                secret.name
+                "{}: user {}:{} is outside the ids mapped into containers",
+                item.what, item.uid, item.gid
             )));
         };
-        let below = target.strip_prefix(DIRECTORY).and_then(|rest| rest.strip_prefix('/'));
-        usual |= below.is_some();
-        let name = below.map_or_else(|| PathBuf::from(index.to_string()), |rest| Path::new(USUAL).join(rest));
-        let made = make_file(tmpfs.as_fd(), &name, bytes, (owner, group, *mode));
-        made.doing(format_args!("make the file of secret {:?}", secret.name))?;
-        if below.is_none() {
-            detached.push(clone(&place.join(name), target, false)?);
+        let below = USUAL.iter().enumerate().find_map(|(number, (directory, name))| {
+            let rest = item.target.strip_prefix(directory)?.strip_prefix('/')?;
+            used[number] = true;
+            Some(Path::new(name).join(rest))
+        });
+        let alone = below.is_none();
+        let name = below.unwrap_or_else(|| PathBuf::from(index.to_string()));
+        let made = make_file(tmpfs.as_fd(), &name, &item.bytes, (owner, group, item.mode));
+        made.doing(format_args!("make the file of {}", item.what))?;
+        if alone {
+            detached.push(clone(&place.join(name), &item.target, false)?);
         }
     }
-    if usual {
-        detached.push(clone(&place.join(USUAL), DIRECTORY, true)?);
+    for ((directory, name), _) in USUAL.into_iter().zip(used).filter(|(_, used)| *used) {
+        detached.push(clone(&place.join(name), directory, true)?);
     }
     Ok(detached)
 }

@@ -18,6 +18,11 @@ impl SetupError {
     pub fn new(text: impl Into<String>) -> Self {
         Self { code: 125, text: text.into() }
     }
+
+    /// A cgroup that could not be made, or a limit that it does not take.
+    pub fn from_cgroup(error: std::io::Error) -> Self {
+        Self::new(format!("cannot make the container's cgroup: {error}"))
+    }
 }
 
 /// A failure's text may quote a command line of any length; the characters that are reported.

@@ -11,24 +11,29 @@ use jiff::Timestamp;
 use nix::libc;
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType as Namespace};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use super::cgroup::{self, Place, Watch};
 use super::channel::{Channel, Received};
+use super::health::Checks;
 use super::leftover::Mark;
-use super::logfile::LogFile;
+use super::log::{Log, LogPlan};
 use super::message::Kind;
 use super::network::{Helper, JoinError, Links, NetworkPlan};
-use super::plan::{CgroupPlan, LogPlan, Plan};
+use super::notify::Notifier;
+use super::plan::Plan;
+use super::recorder::Recorder;
 use super::session::{self, Session, StopRule, Streams};
 use super::setup::{Doing, Report, ResolvedUser, SetupError};
-use super::{builder, devices, idmap, userns};
+use super::{builder, devices, idmap, mounted, userns};
 use crate::spec::event::Happening;
 use crate::spec::port::PublishedPort;
-use crate::store::Store;
+use crate::spec::restart::RestartPolicy;
 use crate::store::containers::{Container, ProcessIdentity, Status, boot_id};
 use crate::store::lock::AliveLock;
 use crate::store::staging::Trash;
-use crate::sys::process;
+use crate::store::{Store, fs};
+use crate::sys::process::{self, Cloned};
 
 /// What the invocation hands to the supervisor it forks.
 pub struct Charge {
@@ -42,6 +47,8 @@ pub struct Charge {
     pub foreground: bool,
     /// Rows and columns of the terminal at the start.
     pub size: Option<(u16, u16)>,
+    /// The container's keeper starts it.
+    pub again: bool,
 }
 
 impl Charge {
@@ -55,42 +62,53 @@ impl Charge {
 
 /// Runs in the supervisor's process, which ends when this returns.
 pub fn supervise(charge: Charge) {
-    let Charge { store, mut plan, mut container, alive, socket, foreground, size } = charge;
-    let mut supervisor = match Supervisor::start(&store, &mut plan, &mut container, size) {
+    let Charge { store, mut plan, mut container, alive, socket, foreground, size, again } = charge;
+    let invocation = if foreground { None } else { plan.notify.as_ref().and_then(|_| socket.try_clone().ok()) };
+    let recorder = Recorder::new(&store, &container.config);
+    if foreground {
+        store.happened(Happening::of_container(&container.config, "attach"));
+    }
+    let mut supervisor = match Supervisor::start(&store, &mut plan, &mut container, size, again, invocation) {
         Ok(supervisor) => supervisor,
-        Err(error) => return report_failure(&store, &mut plan, &mut container, &alive, socket, &error),
+        Err(error) => return report_failure(&store, &mut plan, &mut container, &alive, socket, &error, again),
     };
     let attached = supervisor.session.attach(socket, foreground);
     supervisor.session.tell(Kind::Started, &supervisor.pid.to_le_bytes());
+    supervisor.session.started();
     if attached.is_err() || !foreground {
         supervisor.session.drop_clients();
     }
+    if let Some(checks) = Checks::begin(&store, &container) {
+        supervisor.session.check(checks);
+    }
     // From here on it mostly waits, perhaps for months.
-    drop(plan.spec);
+    drop((plan.spec, plan.inherited, plan.credentials));
     process::release_free_memory();
     process::release_code();
     let code = supervisor.session.run().unwrap_or(255);
     if let Some(mark) = supervisor.mark {
         mark.kill_all();
     }
-    clear_cgroup(&mut plan.cgroup);
+    let oom_killed = supervisor.session.was_killed_for_memory();
+    // The one it was started in, or one that was made around it later.
+    cgroup::clear(&store, &plan.id);
+    // It may have been renamed, or its policy changed.
+    let config = store.containers().get(&plan.id).map_or_else(|_| container.config.clone(), |now| now.config);
+    let stopped = supervisor.session.was_ended_by_client();
     // The last write of the state comes before the lock is free, the lock before anybody is told.
     let recorded = container.update_state(|state| {
-        state.status = Status::Exited;
-        state.pid = 0;
-        state.exit_code = code;
-        state.finished_at = Some(Timestamp::now());
-        state.ports.clear();
+        state.stopped_by_user |= stopped;
+        state.oom_killed = oom_killed;
+        state.paused = None;
+        let unhealthy = supervisor.session.wants_restart() && !state.stopped_by_user;
+        state.end(code, Timestamp::now(), if unhealthy { RestartPolicy::Always } else { config.restart });
     });
-    let ran = container.state.started_at.map_or(0, |start| Timestamp::now().duration_since(start).as_secs());
-    // It may have been renamed.
-    let config = store.containers().get(&plan.id).map_or_else(|_| container.config.clone(), |now| now.config);
-    let died = Happening::of_container(&config, "die");
-    store.happened(died.with("exitCode", code.to_string()).with("execDuration", ran.to_string()));
+    store.containers().tell_end(&config, &container.state);
     let links = supervisor.session.take_links();
     if let Some(links) = &links {
         links.leave();
     }
+    recorder.volumes_unmounted();
     let removed = plan.auto_remove && !supervisor.session.is_restarted();
     let trash = removed.then(|| store.containers().retire(&plan.id, &alive));
     drop(alive);
@@ -105,13 +123,8 @@ pub fn supervise(charge: Charge) {
     // The container is gone for everybody. What deletes its files now is nobody's wait, and if it is
     // killed the next command goes on with it.
     if let Some(Ok(trash)) = trash {
+        let _ = mounted::discard(&store, mounted::Kind::Container, plan.id.as_str());
         let _ = trash.delete();
-    }
-}
-
-fn clear_cgroup(plan: &mut CgroupPlan) {
-    if let CgroupPlan::Made(cgroup) = std::mem::replace(plan, CgroupPlan::Inherited) {
-        cgroup.clear();
     }
 }
 
@@ -123,14 +136,18 @@ fn report_failure(
     alive: &AliveLock,
     socket: OwnedFd,
     error: &SetupError,
+    again: bool,
 ) {
-    clear_cgroup(&mut plan.cgroup);
-    let _ = container.update_state(|state| {
-        state.status = Status::Created;
-        state.pid = 0;
-        state.exit_code = i32::from(error.code);
-        state.error = error.text.clone();
-    });
+    cgroup::clear(store, &plan.id);
+    // The keeper records what it hears.
+    if !again {
+        let _ = container.update_state(|state| {
+            state.status = Status::Created;
+            state.pid = 0;
+            state.exit_code = i32::from(error.code);
+            state.error = error.text.clone();
+        });
+    }
     if plan.auto_remove {
         let _ = store.containers().retire(&plan.id, alive).map(Trash::delete);
     }
@@ -163,30 +180,44 @@ impl Supervisor {
         plan: &mut Plan,
         container: &mut Container,
         size: Option<(u16, u16)>,
+        again: bool,
+        invocation: Option<OwnedFd>,
     ) -> Result<Self, SetupError> {
         let signals = session::block_signals().doing("block signals")?;
+        let passed = plan.passthrough.then(pass_streams);
         leave_the_invocation().doing("leave the invocation's session")?;
-        let (mut streams, inside) = make_streams(plan).doing("make the standard streams")?;
+        let (mut streams, inside) = match passed {
+            Some(passed) => (Streams::default(), passed),
+            None => make_streams(plan).doing("make the standard streams")?,
+        };
 
-        make_cgroup(plan).doing("make the container's cgroup")?;
         let (ours, theirs) = Channel::pair().doing("make a channel")?;
         let Some(builder) = process::clone(libc::CLONE_NEWNS).doing("create a mount namespace")? else {
             drop(ours);
             plan.network.close_ports();
             builder::run(plan, theirs, inside)
         };
+        let builder = Builder(Some(builder));
         drop((theirs, inside));
         let mut networking = join_networks(store, plan, &ours)?;
         // While the builder works.
-        let open_log = |log: &LogPlan| LogFile::open(log).doing(format_args!("open the log {}", log.path.display()));
-        let log = plan.log.as_ref().map(open_log).transpose()?;
-        let listener = control_socket(&plan.directory).doing("make the control socket")?;
         let own = identify_self(plan)?;
+        let pid = own.pid.as_raw_nonzero().get();
+        let open_log = |log: &LogPlan| {
+            Log::open(log, pid)
+                .map_err(|error| SetupError::new(format!("failed to initialize logging driver: {error}")))
+        };
+        let log = plan.log.as_ref().map(open_log).transpose()?;
+        let notifier = plan.notify.as_ref().map(|notify| Notifier::new(notify, &plan.directory, invocation));
+        let notifier = notifier.transpose().doing("make the notify socket")?.unwrap_or_default();
+        let listener = control_socket(&plan.directory).doing("make the control socket")?;
         let ports = networking.ports();
         let built = build(store, plan, &ours, &mut streams, size, &mut networking)?;
         let mark = mark(plan, &built);
-        record_start(container, &built.identity, &own, ports)?;
+        record_start(container, &built.identity, &own, ports, again)?;
         plan.volumes.starting.clear();
+        let recorder = Recorder::new(store, &container.config);
+        recorder.volumes_mounted();
         store.happened(Happening::of_container(&container.config, "start"));
         let rule = StopRule {
             signal: process::signal_from_number(plan.stop_signal.number()).unwrap_or(Signal::TERM),
@@ -194,26 +225,46 @@ impl Supervisor {
             on_owner_lost: true,
         };
         let mut session = Session::new(built.pidfd, streams, log, signals, rule).doing("watch the container")?;
-        session.expect_end_of(builder.pid);
+        session.expect_end_of(builder.let_go());
         session.listen(listener);
+        session.limit(plan.lifetime.map(|seconds| Duration::from_secs(seconds.into())));
+        session.notify(notifier);
+        session.keep_record(recorder);
         if let Networking::Links(links) = networking {
             session.tend(links);
         }
+        watch_memory(&mut session, store, plan, container);
         Ok(Self { session, mark, pid: built.identity.pid.as_raw_nonzero().get(), own })
     }
 }
 
-/// It belongs to the container's root.
-fn make_cgroup(plan: &mut Plan) -> io::Result<()> {
-    plan.cgroup = match std::mem::replace(&mut plan.cgroup, CgroupPlan::Inherited) {
-        CgroupPlan::ToMake(place) => {
-            let outer = idmap::IdMaps::of_self()?;
-            let maps = outer.below(plan.identity.maps.as_ref()).map_err(io::Error::other)?;
-            CgroupPlan::Made(place.make(maps.owner())?)
+/// The builder. Where the start fails it must be gone before the container's directory is, or it would make
+/// that again.
+struct Builder(Option<Cloned>);
+
+impl Builder {
+    /// Leaves it to itself.
+    fn let_go(mut self) -> Option<Pid> {
+        self.0.take().map(|builder| builder.pid)
+    }
+}
+
+impl Drop for Builder {
+    fn drop(&mut self) {
+        if let Some(builder) = self.0.take() {
+            let _ = rustix::process::pidfd_send_signal(&builder.pidfd, Signal::KILL);
+            let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(builder.pidfd.as_fd()), WaitIdOptions::EXITED));
         }
-        other => other,
-    };
-    Ok(())
+    }
+}
+
+/// Who asks what became of a container finds out even where this cannot be watched.
+fn watch_memory(session: &mut Session, store: &Store, plan: &Plan, container: &Container) {
+    let group = plan.cgroup.as_ref().and_then(Place::made);
+    if let Some(Ok(Some(watch))) = group.map(|group| Watch::new(&group)) {
+        let (store, happening) = (store.clone(), Happening::of_container(&container.config, "oom"));
+        session.watch_memory(watch, move || store.happened(happening.clone()));
+    }
 }
 
 /// What a container's networking has become.
@@ -304,6 +355,12 @@ pub(super) fn leave_the_invocation() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stderr(&null)?)
 }
 
+/// The invocation's own streams, for the container; those that are closed stay so.
+fn pass_streams() -> [Option<OwnedFd>; 3] {
+    use rustix::stdio::{stderr, stdin, stdout};
+    [stdin(), stdout(), stderr()].map(|stream| rustix::io::fcntl_dupfd_cloexec(stream, 3).ok())
+}
+
 /// Our ends of the container's streams, and its own ends. With a terminal there are none yet.
 fn make_streams(plan: &Plan) -> io::Result<(Streams, [Option<OwnedFd>; 3])> {
     let mut streams = Streams { keep_stdin: plan.keep_stdin, ..Streams::default() };
@@ -373,8 +430,14 @@ fn record_start(
     init: &ProcessIdentity,
     own: &ProcessIdentity,
     ports: Vec<PublishedPort>,
+    again: bool,
 ) -> Result<(), SetupError> {
+    let mut stopped = false;
     let recorded = container.update_state(|state| {
+        stopped = again && state.stopped_by_user;
+        if stopped {
+            return;
+        }
         state.status = Status::Running;
         state.pid = init.pid.as_raw_nonzero().get();
         state.pid_start = init.start;
@@ -386,13 +449,18 @@ fn record_start(
         state.error = String::new();
         state.boot_id = boot_id().to_owned();
         state.stopped_by_user = false;
+        state.oom_killed = false;
+        state.paused = None;
         state.ports = ports;
     });
-    recorded.map_err(|error| SetupError::new(format!("{error:#}")))
+    match recorded {
+        Ok(()) if stopped => Err(SetupError::new("the container was stopped while it was started again")),
+        recorded => recorded.map_err(|error| SetupError::new(format!("{error:#}"))),
+    }
 }
 
 /// Our pid as the host sees it: /proc is the host's.
-fn host_self() -> io::Result<rustix::process::Pid> {
+pub(super) fn host_self() -> io::Result<rustix::process::Pid> {
     let link = std::fs::read_link("/proc/self")?;
     let number = link.to_str().and_then(|text| text.parse().ok()).and_then(rustix::process::Pid::from_raw);
     number.ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -415,10 +483,7 @@ fn save_spec(plan: &Plan, user: &ResolvedUser) -> io::Result<()> {
         own.set_additional_gids(Some(user.groups.clone()));
     }
     // Written anew at each start, so nothing is lost with it: no fsync.
-    let path = plan.directory.join("spec.json");
-    let temporary = plan.directory.join(".spec.json");
-    std::fs::write(&temporary, serde_json::to_vec(&spec)?)?;
-    std::fs::rename(temporary, path)
+    fs::write_volatile(&plan.directory.join("spec.json"), &serde_json::to_vec(&spec)?)
 }
 
 fn oci_mappings(extents: &[idmap::Extent]) -> io::Result<Vec<LinuxIdMapping>> {

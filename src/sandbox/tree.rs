@@ -28,6 +28,11 @@ impl Root {
         Ok(Self(rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?))
     }
 
+    /// Takes an open directory for a root.
+    pub fn of(directory: OwnedFd) -> Self {
+        Self(directory)
+    }
+
     /// Opens `path` within the root.
     pub fn open_at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let relative = path.strip_prefix("/").unwrap_or(path);

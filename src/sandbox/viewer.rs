@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
 
-use super::logfile::Stream;
+use super::log::Stream;
 use super::message::{Decoder, Kind, header, wish};
 use super::queue::Queue;
 

@@ -23,6 +23,8 @@ pub fn defaults(container: &ContainerConfig, base: &ImageConfig) -> Defaults {
     };
     // Triggers are for the build that comes next, which has run; docker drops them too.
     defaults.rest.remove("OnBuild");
+    let check = container.health.as_ref().and_then(|health| serde_json::to_value(&health.probe).ok());
+    defaults.rest.extend(check.map(|check| ("Healthcheck".to_owned(), check)));
     defaults
 }
 

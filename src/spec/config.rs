@@ -7,13 +7,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::create_command::CreateCommand;
+use super::credential::Credential;
 pub use super::device::Devices;
 use super::digest::Digest;
+use super::health::HealthCheck;
 use super::identity::Identity;
+use super::limits::Limits;
 use super::log::LogConfig;
 use super::mount::{FoundImage, ImageVolumes, Mount, MountKind, VolumeUse};
 pub use super::network::NetworkMode;
+use super::notify::NotifyMode;
 use super::port::PortMapping;
+pub use super::restart::RestartPolicy;
 pub use super::secret::SecretUse;
 use super::security::SeccompChoice;
 use super::signal::Signal;
@@ -209,6 +215,37 @@ pub struct ContainerConfig {
     pub devices: Devices,
     #[serde(default)]
     pub secrets: Vec<SecretUse>,
+    /// What its service is to give it.
+    #[serde(default)]
+    pub credentials: Vec<Credential>,
+    /// The command line that made it; None for containers made before it was noted.
+    #[serde(default)]
+    pub create_command: Option<CreateCommand>,
+    #[serde(default)]
+    pub health: Option<HealthCheck>,
+    #[serde(default)]
+    pub notify: NotifyMode,
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    #[serde(default)]
+    pub lifetime: Lifetime,
+    #[serde(default)]
+    pub limits: Limits,
+    /// It runs a step of a build: nobody sees it, and it goes with the process that made it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub build: bool,
+}
+
+/// When a container starts and ends, besides its restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lifetime {
+    /// `--timeout`: seconds after which it is killed.
+    pub timeout: Option<u32>,
+    /// `--requires`: containers that are started before it.
+    pub requires: Vec<ContainerId>,
+    /// `--pidfile`: where the pid of its init is written at each start.
+    pub pidfile: Option<PathBuf>,
 }
 
 /// How the container's storage is laid out, besides its mounts.
@@ -260,6 +297,11 @@ impl ContainerConfig {
     pub fn argv(&self) -> Vec<String> {
         let parts = [self.entrypoint.as_deref(), self.cmd.as_deref()];
         parts.into_iter().flatten().flatten().cloned().collect()
+    }
+
+    /// Whether it may have to be started again once it has ended: by its policy, or for its health.
+    pub fn is_kept(&self) -> bool {
+        self.restart.restarts() || self.health.as_ref().is_some_and(HealthCheck::restarts)
     }
 
     /// The images that are mounted in the container.

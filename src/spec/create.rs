@@ -13,14 +13,19 @@ use jiff::Timestamp;
 
 use super::caps::{self, UnknownCapability};
 use super::config::{
-    CapabilityChanges, ContainerConfig, ContainerId, Devices, DnsConfig, Link, NamespaceMode, NetworkMode, RootSource,
-    SecretUse, Storage,
+    CapabilityChanges, ContainerConfig, ContainerId, Devices, DnsConfig, Lifetime, Link, NamespaceMode, NetworkMode,
+    RestartPolicy, RootSource, SecretUse, Storage,
 };
+use super::create_command::CreateCommand;
+use super::credential::{self, Credential};
+use super::health::{self, HealthRequest, InvalidHealth};
 use super::identity::{AutoOptions, Identity};
 use super::image::{Defaults, ImageConfig};
+use super::limits::Limits;
 use super::log::LogConfig;
 use super::mount::{self, InvalidMount, Mount};
 use super::names::{self, InvalidName};
+use super::notify::NotifyMode;
 use super::platform::Platform;
 use super::port::PortMapping;
 use super::seccomp::{self, InvalidProfile};
@@ -107,7 +112,16 @@ pub struct CreateRequest {
     pub storage: Storage,
     pub devices: Devices,
     pub secrets: Vec<SecretUse>,
+    pub credentials: Vec<Credential>,
+    /// The command line that asks for it.
+    pub create_command: Option<CreateCommand>,
+    pub health: HealthRequest,
+    pub notify: NotifyMode,
+    /// Settled.
+    pub limits: Limits,
     pub cidfile: Option<PathBuf>,
+    pub restart: RestartPolicy,
+    pub lifetime: Lifetime,
 }
 
 /// What a container is made from.
@@ -148,6 +162,8 @@ pub enum CreateError {
     #[error("sysctl '{0}' is not allowed: the container shares this namespace with others")]
     SharedSysctl(String),
     #[error(transparent)]
+    Health(#[from] InvalidHealth),
+    #[error(transparent)]
     Name(#[from] InvalidName),
     #[error(transparent)]
     Mount(#[from] InvalidMount),
@@ -171,9 +187,15 @@ pub fn resolve(
     let image = base.image.map(|image| image.config.clone()).unwrap_or_default();
     let (entrypoint, cmd) = command(request.entrypoint.as_deref(), &request.command, &image)?;
     network::check(&request)?;
+    if request.auto_remove && request.restart.restarts() {
+        return Err(CreateError::Conflict("cannot specify both --restart and --rm"));
+    }
     let hostname = hostname(&request, &base, &id)?;
     let systemd = system::wanted(&request, entrypoint.iter().chain(&cmd).flatten())?;
-    let told = systemd.as_ref().map_or_else(Vec::new, |_| systemd::environment(&id).to_vec());
+    let mut told = systemd.as_ref().map_or_else(Vec::new, |_| systemd::environment(&id).to_vec());
+    if !request.credentials.is_empty() {
+        told.push(format!("{}={}", credential::VARIABLE, credential::DIRECTORY));
+    }
     let (env, environment) = environment::resolve(&request, &image, &hostname, &told)?;
     mount::check_duplicates(&request.mounts)?;
     check_sysctls(&request)?;
@@ -181,6 +203,7 @@ pub fn resolve(
     let inherited = mount::inherited(request.inherited, &request.mounts);
     let mut mounts: Vec<Mount> = inherited.into_iter().chain(request.mounts).collect();
     mounts.extend(image_volumes.mounts(image.volumes.keys().map(String::as_str), &mounts)?);
+    let health = health::resolve(&request.health, &image)?;
     let config = ContainerConfig {
         name,
         created: format!("{now:.9}"),
@@ -233,6 +256,14 @@ pub fn resolve(
         storage: request.storage,
         devices: request.devices,
         secrets: request.secrets,
+        credentials: request.credentials,
+        create_command: request.create_command,
+        restart: request.restart,
+        lifetime: request.lifetime,
+        health,
+        notify: request.notify,
+        limits: request.limits,
+        build: false,
         id,
     };
     refuse_nul(&config)?;

@@ -41,6 +41,11 @@ impl Digest {
         Ok(Self(sum))
     }
 
+    /// The sum's bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The 64 hex digits without the algorithm.
     pub fn hex(&self) -> String {
         hex(&self.0)

@@ -52,6 +52,9 @@ pub struct Happening {
     /// The container's id, the image's, the volume's name, the network's id.
     pub id: String,
     pub attributes: BTreeMap<String, String>,
+    /// It is nobody's affair: of a container that runs a step of a build.
+    #[serde(skip)]
+    pub hidden: bool,
 }
 
 /// Something that happened.
@@ -66,12 +69,13 @@ pub struct Event {
 impl Happening {
     /// Something that happened to an object without attributes so far.
     pub fn new(subject: Subject, action: impl Into<String>, id: impl Into<String>) -> Self {
-        Self { subject, action: action.into(), id: id.into(), attributes: BTreeMap::new() }
+        Self { subject, action: action.into(), id: id.into(), attributes: BTreeMap::new(), hidden: false }
     }
 
     /// Something that happened to a container: its labels, its image and its name come along.
     pub fn of_container(config: &ContainerConfig, action: impl Into<String>) -> Self {
         let mut happening = Self::new(Subject::Container, action, config.id.as_str());
+        happening.hidden = config.build;
         happening.attributes.clone_from(&config.labels);
         happening.with("image", &config.image).with("name", &config.name)
     }

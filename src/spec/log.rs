@@ -1,27 +1,61 @@
 //! Where a container's output is kept: `--log-driver`, `--log-opt` and the settings behind them.
 
+mod options;
+pub mod syslog;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::options::{Chosen, LogOptions};
 use super::size::{self, InvalidSize};
 use super::text::printable;
 
 /// More files than this make each rotation slow.
 const FILES_MAX: u32 = 1000;
+/// What docker's `local` keeps unless told: files of 20 MB, five of them.
+const LOCAL_SIZE: u64 = 20_000_000;
+const LOCAL_FILES: u32 = 5;
 
-/// The log drivers of this release.
+/// The log drivers there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogDriver {
     /// docker's json-file, one object a line, in the container's directory.
     #[default]
     JsonFile,
+    /// podman's and CRI's `TIME STREAM P|F TEXT`, which keeps any byte.
+    #[serde(rename = "k8s-file")]
+    K8sFile,
+    /// docker's choice of a log that stays small: rotated and compressed unless told.
+    Local,
+    /// The systemd journal.
+    Journald,
+    /// A syslog server.
+    Syslog,
     /// Nothing is kept.
     None,
+    /// The container gets the streams of the command that starts it.
+    Passthrough,
+    /// The same, even where they are a terminal.
+    PassthroughTty,
 }
+
+/// All of them, by name.
+const DRIVERS: [(&str, LogDriver); 8] = [
+    ("json-file", LogDriver::JsonFile),
+    ("k8s-file", LogDriver::K8sFile),
+    ("local", LogDriver::Local),
+    ("journald", LogDriver::Journald),
+    ("syslog", LogDriver::Syslog),
+    ("none", LogDriver::None),
+    ("passthrough", LogDriver::Passthrough),
+    ("passthrough-tty", LogDriver::PassthroughTty),
+];
 
 /// How a container logs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,19 +65,22 @@ pub struct LogConfig {
     pub max_size: Option<u64>,
     /// How many files are kept, the current one counted; at least 1.
     pub max_file: u32,
+    /// Further options as given, each known to the driver and valid.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub given: BTreeMap<String, String>,
 }
 
 /// Why log options can't be used; docker's words where it has them.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidLog {
-    #[error("error looking up logging plugin {0}: plugin {0:?} not found: this release has json-file and none")]
+    #[error("error looking up logging plugin {0}: plugin {0:?} not found: there are {names}", names = LogDriver::names())]
     Driver(String),
-    #[error("invalid logging opts for driver none")]
-    OptionsOfNone,
+    #[error("invalid logging opts for driver {0}")]
+    OptionsOf(LogDriver),
     #[error("invalid log opt {0:?}: expected KEY=VALUE")]
     Form(String),
-    #[error("unknown log opt '{0}' for json-file log driver: this release has max-size and max-file")]
-    Option(String),
+    #[error("unknown log opt '{0}' for {1} log driver: it has {2}")]
+    Option(String, LogDriver, String),
     #[error("invalid max-size {0:?}: {1}")]
     Size(String, InvalidSize),
     #[error("max-size must be a positive number")]
@@ -54,11 +91,27 @@ pub enum InvalidLog {
     NoFile,
     #[error("max-file cannot be more than {FILES_MAX}")]
     TooManyFiles,
+    #[error("invalid {0} {1:?}: expected true or false")]
+    Boolean(&'static str, String),
+    #[error("compress cannot be true when max-file is less than 2 or max-size is not set")]
+    CompressOfNothing,
+    #[error("logger: logging mode not supported: {0}")]
+    Mode(String),
+    #[error("logger: max-buffer-size option is only supported with 'mode=non-blocking'")]
+    BufferOfBlocking,
+    #[error("error parsing option max-buffer-size: {0}")]
+    Buffer(InvalidSize),
+    #[error("invalid {0} {1:?}: {2}")]
+    Pattern(&'static str, String, String),
+    #[error("invalid log path {0:?}: it must be an absolute path without '..'")]
+    Path(String),
+    #[error(transparent)]
+    Syslog(#[from] syslog::InvalidSyslog),
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { driver: LogDriver::default(), max_size: None, max_file: 1 }
+        Self { driver: LogDriver::default(), max_size: None, max_file: 1, given: BTreeMap::new() }
     }
 }
 
@@ -67,26 +120,39 @@ impl LogConfig {
     /// counts.
     pub fn with_flags(&self, driver: Option<&str>, options: &[String]) -> Result<Self, InvalidLog> {
         let mut config = Self { driver: driver.map_or(Ok(self.driver), str::parse)?, ..self.clone() };
-        if config.driver == LogDriver::None && !options.is_empty() {
-            return Err(InvalidLog::OptionsOfNone);
+        let known = config.driver.options();
+        if known.is_empty() && !options.is_empty() {
+            return Err(InvalidLog::OptionsOf(config.driver));
+        }
+        if config.driver == LogDriver::Local && self.max_size.is_none() && self.max_file == 1 {
+            (config.max_size, config.max_file) = (Some(LOCAL_SIZE), LOCAL_FILES);
         }
         for option in options {
             let (key, value) = option.split_once('=').ok_or_else(|| InvalidLog::Form(printable(option)))?;
             match key {
+                _ if !known.contains(&key) => {
+                    return Err(InvalidLog::Option(printable(key), config.driver, known.join(", ")));
+                }
                 "max-size" => config.max_size = parse_max_size(value)?,
                 "max-file" => config.max_file = parse_max_file(value)?,
-                other => return Err(InvalidLog::Option(printable(other))),
+                _ => drop(config.given.insert(key.to_owned(), value.to_owned())),
             }
         }
+        config.options()?;
         Ok(config)
     }
 
+    /// The further options, understood.
+    pub fn options(&self) -> Result<LogOptions, InvalidLog> {
+        LogOptions::of(self)
+    }
+
     /// The options in force, as `inspect` shows them.
-    pub fn options(&self) -> BTreeMap<&'static str, String> {
-        let mut options = BTreeMap::new();
-        if self.driver == LogDriver::JsonFile {
-            options.extend(self.max_size.map(|bytes| ("max-size", size::short_decimal(bytes))));
-            options.extend((self.max_file != 1).then(|| ("max-file", self.max_file.to_string())));
+    pub fn shown(&self) -> BTreeMap<String, String> {
+        let mut options = self.given.clone();
+        if self.driver.writes_files() {
+            options.extend(self.max_size.map(|bytes| ("max-size".to_owned(), size::short_decimal(bytes))));
+            options.extend((self.max_file != 1).then(|| ("max-file".to_owned(), self.max_file.to_string())));
         }
         options
     }
@@ -113,70 +179,34 @@ pub fn parse_max_file(text: &str) -> Result<u32, InvalidLog> {
     }
 }
 
+impl LogDriver {
+    /// What there is, for messages.
+    pub fn names() -> String {
+        DRIVERS.map(|(name, _)| name).join(", ")
+    }
+
+    /// Whether the log is files that we write.
+    pub fn writes_files(self) -> bool {
+        matches!(self, Self::JsonFile | Self::K8sFile | Self::Local)
+    }
+
+    /// Whether the container gets the streams of the command that starts it.
+    pub fn passes_through(self) -> bool {
+        matches!(self, Self::Passthrough | Self::PassthroughTty)
+    }
+}
+
 impl FromStr for LogDriver {
     type Err = InvalidLog;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "json-file" => Ok(Self::JsonFile),
-            "none" => Ok(Self::None),
-            other => Err(InvalidLog::Driver(printable(other))),
-        }
+        let found = DRIVERS.iter().find(|(name, _)| *name == text);
+        found.map(|(_, driver)| *driver).ok_or_else(|| InvalidLog::Driver(printable(text)))
     }
 }
 
 impl fmt::Display for LogDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::JsonFile => "json-file",
-            Self::None => "none",
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flags(driver: Option<&str>, options: &[&str]) -> Result<LogConfig, String> {
-        let defaults = LogConfig { max_size: Some(5), max_file: 2, ..LogConfig::default() };
-        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        defaults.with_flags(driver, &options).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn flags_replace_defaults_one_by_one() {
-        let json = |max_size, max_file| Ok(LogConfig { driver: LogDriver::JsonFile, max_size, max_file });
-        assert_eq!(flags(None, &[]), json(Some(5), 2));
-        assert_eq!(flags(None, &["max-size=10m"]), json(Some(10_000_000), 2));
-        assert_eq!(flags(Some("json-file"), &["max-size=1k", "max-file=3", "max-size=-1"]), json(None, 3));
-        assert_eq!(flags(Some("none"), &[]).unwrap().driver, LogDriver::None);
-    }
-
-    #[test]
-    fn refusals_are_dockers() {
-        for (driver, options, expected) in [
-            (Some("journald"), &[][..], "error looking up logging plugin journald: plugin \"journald\" not found"),
-            (Some("none"), &["max-size=1m"], "invalid logging opts for driver none"),
-            (None, &["compress=true"], "unknown log opt 'compress' for json-file log driver"),
-            (None, &["max-size"], "invalid log opt \"max-size\": expected KEY=VALUE"),
-            (None, &["max-size=0"], "max-size must be a positive number"),
-            (None, &["max-size=ten"], "invalid max-size \"ten\": invalid size: 'ten'"),
-            (None, &["max-file=0"], "max-file cannot be less than 1"),
-            (None, &["max-file=1001"], "max-file cannot be more than 1000"),
-            (None, &["max-file=99999999999"], "max-file cannot be more than 1000"),
-            (None, &["max-file=x"], "invalid max-file \"x\": expected a whole number"),
-        ] {
-            let error = flags(driver, options).unwrap_err();
-            assert!(error.starts_with(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn inspect_shows_what_is_in_force() {
-        let config = flags(None, &["max-size=10m"]).unwrap();
-        assert_eq!(config.options(), BTreeMap::from([("max-size", "10m".to_owned()), ("max-file", "2".to_owned())]));
-        assert!(LogConfig::default().options().is_empty());
-        assert!(LogConfig { driver: LogDriver::None, ..config }.options().is_empty());
+        f.write_str(DRIVERS.iter().find(|(_, driver)| driver == self).map_or("", |(name, _)| name))
     }
 }

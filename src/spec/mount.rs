@@ -3,7 +3,7 @@
 //!
 //! A [`Mount`] prints as the value of the flag it came from and parses back to itself.
 
-mod csv;
+pub(in crate::spec) mod csv;
 mod idmap;
 mod image_volumes;
 mod option;

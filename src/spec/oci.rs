@@ -14,6 +14,7 @@ use oci_spec::runtime::{
 
 use super::caps;
 use super::config::{ContainerConfig, NamespaceMode, NetworkMode};
+use super::limits;
 use super::platform::Platform;
 use super::seccomp::{self, Circumstances, InvalidProfile};
 use super::security::SeccompChoice;
@@ -62,6 +63,8 @@ pub struct HostFacts {
     pub nofile_hard: u64,
     /// Version and patch level of the running kernel.
     pub kernel: (u32, u32),
+    /// Numbers of the block devices that limits name.
+    pub block_devices: BTreeMap<String, (i64, i64)>,
     /// Paths to mask that differ between machines (`…/cpu*/thermal_throttle`).
     pub masked: Vec<String>,
 }
@@ -128,7 +131,8 @@ fn process(config: &ContainerConfig, facts: &HostFacts) -> Result<Process, SpecE
         .set_cwd(PathBuf::from(cwd))
         .set_capabilities(Some(capabilities(config, uid)?))
         .set_rlimits(Some(rlimits(config, facts.nofile_hard)?))
-        .set_no_new_privileges(Some(config.no_new_privileges));
+        .set_no_new_privileges(Some(config.no_new_privileges))
+        .set_oom_score_adj(config.limits.oom_score_adj);
     Ok(process)
 }
 
@@ -198,7 +202,7 @@ fn linux(config: &ContainerConfig, facts: &HostFacts) -> Result<Linux, SpecError
         .set_uid_mappings(own_ids.then(|| map(&facts.uid_map)).transpose()?)
         .set_gid_mappings(own_ids.then(|| map(&facts.gid_map)).transpose()?)
         .set_sysctl(Some(sysctls(config)).filter(|settings| !settings.is_empty()))
-        .set_resources(None)
+        .set_resources(limits::resources(&config.limits, &|path| facts.block_devices.get(path).copied())?)
         .set_devices(None)
         .set_seccomp(seccomp(config, facts)?)
         .set_masked_paths((!config.privileged).then(|| strings(&MASKED_PATHS).chain(facts.masked.clone()).collect()))
@@ -250,7 +254,9 @@ fn namespaces(config: &ContainerConfig, facts: &HostFacts) -> Vec<LinuxNamespace
         _ => add(LinuxNamespaceType::Network, None),
     }
     add(LinuxNamespaceType::Mount, None);
-    add(LinuxNamespaceType::Cgroup, None);
+    if !config.limits.host_cgroupns {
+        add(LinuxNamespaceType::Cgroup, None);
+    }
     namespaces
 }
 

@@ -124,6 +124,7 @@ impl Settings {
             driver: self.log_driver.value,
             max_size: self.log_max_size.value,
             max_file: self.log_max_file.value,
+            ..LogConfig::default()
         }
     }
 }

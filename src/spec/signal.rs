@@ -37,6 +37,11 @@ impl Signal {
         self.0
     }
 
+    /// Whether people send it to end a process: INT, QUIT, ABRT, KILL or TERM.
+    pub fn is_meant_to_end(self) -> bool {
+        matches!(self.0, 2 | 3 | 6 | 9 | 15)
+    }
+
     /// The signal of this number, if there is one.
     pub fn from_number(number: i32) -> Option<Self> {
         (1..=RTMAX).contains(&number).then_some(Self(number))

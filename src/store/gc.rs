@@ -133,6 +133,10 @@ pub fn tidy(store: &Store) -> Result<()> {
         return Ok(());
     }
     remove_leftovers(store)?;
+    for id in store.containers().lost_in_power_loss()? {
+        // What it has of mapped ids waits in staging for the next sweep.
+        let _ = store.containers().remove(&id);
+    }
     Ok(std::fs::OpenOptions::new().write(true).open(marker)?.set_modified(SystemTime::now())?)
 }
 
@@ -209,14 +213,39 @@ fn find_roots(store: &Store) -> Result<(HashSet<Digest>, Vec<Quarantined>)> {
     for record in &names {
         add_image(store, record, &mut roots)?;
     }
-    let (containers, damaged) = store.containers().list()?;
+    let (containers, damaged) = store.containers().list_all()?;
     blocked_by.extend(damaged);
     for container in &containers {
         roots.extend(container.used_layers());
     }
+    add_build_cache(store, &mut roots).context("read the build cache")?;
     blocked_by.extend(store.lists().add_roots(&mut roots)?);
     add_leases(store, &mut roots).context("read leases")?;
     Ok((roots, blocked_by))
+}
+
+/// What steps of builds have made. A record that cannot be read is worth nothing and keeps nothing.
+fn add_build_cache(store: &Store, roots: &mut HashSet<Digest>) -> io::Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        layer: Option<Layer>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Layer {
+        chain_id: Digest,
+        blob: Digest,
+    }
+    let entries = match std::fs::read_dir(store.path("build-cache/records")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let read = super::record::read::<Record>(&entry?.path());
+        roots.extend(
+            read.ok().and_then(|record| record.layer).into_iter().flat_map(|layer| [layer.chain_id, layer.blob]),
+        );
+    }
+    Ok(())
 }
 
 /// An image whose manifest or config is lost keeps what is left of it by name; its layers can only

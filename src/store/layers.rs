@@ -135,7 +135,7 @@ impl Layers<'_> {
     }
 
     fn running_user(&self, chain_id: Digest) -> Result<Option<String>> {
-        let (containers, _) = self.store.containers().list()?;
+        let (containers, _) = self.store.containers().list_all()?;
         let user = containers.iter().find(|container| container.is_running() && container.layers().contains(&chain_id));
         Ok(user.map(|container| container.id().short().to_owned()))
     }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -84,14 +85,25 @@ impl FileLock {
 /// description lock, so that asking never disturbs it and a forked supervisor inherits it.
 #[derive(Debug)]
 pub struct AliveLock {
-    _file: File,
+    file: File,
+}
+
+impl AsFd for AliveLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl AliveLock {
     /// Takes the lock at `path`; None when the container already has a live supervisor. An error of
     /// kind NotFound: the container is gone.
     pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
-        Ok(acquire(path, open, |file| sys::lock::try_lock(file))?.map(|file| Self { _file: file }))
+        Ok(acquire(path, open, |file| sys::lock::try_lock(file))?.map(|file| Self { file }))
+    }
+
+    /// Lets go of it, whoever else has inherited it.
+    pub fn release(&self) -> io::Result<()> {
+        sys::lock::unlock(&self.file)
     }
 
     /// Whether a supervisor holds the lock at `path`; a missing file means no.
@@ -125,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_does_not_settle_for_a_removed_file() {
+    fn a_waiter_does_not_settle_for_a_removedfile() {
         let directory = tempfile::tempdir().unwrap();
         let inside = directory.path().join("object");
         std::fs::create_dir(&inside).unwrap();

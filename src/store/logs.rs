@@ -1,13 +1,20 @@
-//! Container logs in docker's json-file format: one object
-//! `{"log":"text\n","stream":"stdout","time":"2026-11-22T00:58:29.449803835Z"}` a line.
+//! Container logs in files: docker's json-file format, one object
+//! `{"log":"text\n","stream":"stdout","time":"2026-11-22T00:58:29.449803835Z"}` a line, and podman's
+//! k8s-file format, `2026-11-22T00:58:29.449803835+00:00 stdout F text`.
+
+mod input;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+pub use self::input::{Input, Original, Tail};
 
 /// Bytes read at once.
 const BLOCK: usize = 64 << 10;
@@ -33,7 +40,16 @@ pub struct LogEntry {
     pub stream: Stream,
     /// As the container wrote it, raw; without a final newline it continues in the next entry of
     /// its stream.
-    pub text: String,
+    pub text: Vec<u8>,
+    /// Labels and variables that were logged with it: an object in JSON.
+    pub attributes: Option<Box<str>>,
+}
+
+/// How a line of a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    K8s,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +57,8 @@ struct Line<'a> {
     #[serde(borrow)]
     log: Cow<'a, str>,
     stream: Stream,
+    #[serde(borrow)]
+    attrs: Option<&'a RawValue>,
     time: Timestamp,
 }
 
@@ -59,7 +77,8 @@ pub struct LogQuery {
 /// it goes on. An unfinished last line waits for its end.
 #[derive(Debug)]
 pub struct LogReader {
-    file: File,
+    input: Input,
+    form: Form,
     query: LogQuery,
     buffer: Vec<u8>,
     /// Where in `buffer` the next line begins.
@@ -72,16 +91,16 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Reads `file` from the byte `start` on. The tail of the query is for who chooses the start: see
+    /// Reads from the byte `start` on. The tail of the query is for who chooses the start: see
     /// [`Tail::of`].
-    pub fn new(mut file: File, start: u64, query: LogQuery) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(start))?;
-        Ok(Self { file, query, buffer: Vec::new(), start: 0, searched: 0, overlong: false, skipped: 0 })
+    pub fn new(mut input: Input, form: Form, start: u64, query: LogQuery) -> io::Result<Self> {
+        input.skip_to(start)?;
+        Ok(Self { input, form, query, buffer: Vec::new(), start: 0, searched: 0, overlong: false, skipped: 0 })
     }
 
     /// The file that is read.
     pub fn file(&self) -> &File {
-        &self.file
+        self.input.file()
     }
 
     /// How many damaged lines were passed over so far.
@@ -111,13 +130,20 @@ impl LogReader {
     /// The entry in a line; what a crashed writer left before it in the same line is passed over.
     fn parse(&mut self, start: usize, end: usize) -> Option<LogEntry> {
         let line = &self.buffer[start..end];
-        let whole = if std::mem::take(&mut self.overlong) { None } else { parse_line(line) };
+        let whole = match self.form {
+            _ if std::mem::take(&mut self.overlong) => None,
+            Form::Json => parse_json(line),
+            Form::K8s => parse_k8s(line),
+        };
         if whole.is_some() {
             return whole;
         }
         self.skipped += 1;
+        if self.form == Form::K8s {
+            return None;
+        }
         let last = line.windows(LINE_START.len()).rposition(|window| window == LINE_START);
-        last.filter(|at| *at > 0).and_then(|at| parse_line(&line[at..]))
+        last.filter(|at| *at > 0).and_then(|at| parse_json(&line[at..]))
     }
 
     fn wants(&self, entry: &LogEntry) -> bool {
@@ -136,7 +162,7 @@ impl LogReader {
         let kept = self.buffer.len();
         self.searched = kept;
         self.buffer.resize(kept + BLOCK, 0);
-        let count = self.file.read(&mut self.buffer[kept..]);
+        let count = self.input.read(&mut self.buffer[kept..]);
         self.buffer.truncate(kept + *count.as_ref().unwrap_or(&0));
         Ok(count? > 0)
     }
@@ -150,169 +176,30 @@ impl Iterator for LogReader {
     }
 }
 
-fn parse_line(line: &[u8]) -> Option<LogEntry> {
-    let Line { log, stream, time } = serde_json::from_slice(line).ok()?;
-    Some(LogEntry { time, stream, text: log.into_owned() })
+fn parse_json(line: &[u8]) -> Option<LogEntry> {
+    let Line { log, stream, attrs, time } = serde_json::from_slice(line).ok()?;
+    let attributes = attrs.map(|attributes| attributes.get().into());
+    Some(LogEntry { time, stream, text: log.into_owned().into_bytes(), attributes })
 }
 
-/// The end of a file, in whole lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tail {
-    /// The byte it begins at.
-    pub start: u64,
-    /// The lines there are from there on, at most as many as asked for.
-    pub lines: u64,
-}
-
-impl Tail {
-    /// Finds the last `lines` lines, reading from the end.
-    pub fn of(file: &File, lines: u64) -> io::Result<Self> {
-        let mut block = vec![0; BLOCK];
-        let mut end = file.metadata()?.len();
-        let mut found = 0;
-        while end > 0 {
-            let start = end.saturating_sub(BLOCK as u64);
-            let bytes = &mut block[..(end - start) as usize];
-            file.read_exact_at(bytes, start)?;
-            for (at, _) in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
-                // The end of the line before the first one wanted.
-                if found == lines {
-                    return Ok(Self { start: start + at as u64 + 1, lines });
-                }
-                found += 1;
-            }
-            end = start;
-        }
-        Ok(Self { start: 0, lines: found })
+/// `TIME STREAM TAGS TEXT`; the first of the tags, which colons separate, says whether the line ends.
+fn parse_k8s(line: &[u8]) -> Option<LogEntry> {
+    let mut parts = line.splitn(4, |byte| *byte == b' ');
+    let mut word = || std::str::from_utf8(parts.next()?).ok();
+    let time = word()?.parse().ok()?;
+    let stream = match word()? {
+        "stdout" => Stream::Stdout,
+        "stderr" => Stream::Stderr,
+        _ => return None,
+    };
+    let ends = match word()?.split(':').next()? {
+        "F" => true,
+        "P" => false,
+        _ => return None,
+    };
+    let mut text = parts.next()?.to_vec();
+    if ends {
+        text.push(b'\n');
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    struct Log {
-        _directory: tempfile::TempDir,
-        path: std::path::PathBuf,
-    }
-
-    impl Log {
-        fn new(bytes: &[u8]) -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("log");
-            std::fs::write(&path, bytes).unwrap();
-            Self { _directory: directory, path }
-        }
-
-        fn append(&self, bytes: &[u8]) {
-            std::fs::OpenOptions::new().append(true).open(&self.path).unwrap().write_all(bytes).unwrap();
-        }
-
-        fn open(&self, query: LogQuery) -> LogReader {
-            let file = File::open(&self.path).unwrap();
-            let start = query.tail.map_or(0, |lines| Tail::of(&file, lines).unwrap().start);
-            LogReader::new(file, start, query).unwrap()
-        }
-
-        fn texts(&self, query: LogQuery) -> Vec<String> {
-            texts(&mut self.open(query))
-        }
-    }
-
-    fn texts(reader: &mut LogReader) -> Vec<String> {
-        reader.map(|entry| entry.unwrap().text).collect()
-    }
-
-    fn line(text: &str, second: u32) -> String {
-        let text = serde_json::to_string(text).unwrap();
-        format!("{{\"log\":{text},\"stream\":\"stdout\",\"time\":\"2026-11-22T00:00:{second:02}.5Z\"}}\n")
-    }
-
-    fn tail(lines: u64) -> LogQuery {
-        LogQuery { tail: Some(lines), ..LogQuery::default() }
-    }
-
-    #[test]
-    fn entries_have_time_stream_and_text() {
-        let log = Log::new(
-            b"{\"log\":\"a\\u0000\\n\",\"stream\":\"stderr\",\"time\":\"2026-11-22T00:58:29.449803835Z\",\"attrs\":{\"a\":\"b\"}}\n",
-        );
-        let entries: Vec<LogEntry> = log.open(LogQuery::default()).map(Result::unwrap).collect();
-        let time = "2026-11-22T00:58:29.449803835Z".parse().unwrap();
-        assert_eq!(entries, [LogEntry { time, stream: Stream::Stderr, text: "a\0\n".to_owned() }]);
-    }
-
-    #[test]
-    fn the_tail_is_found_from_the_end() {
-        let lines: String = (0..20_000).map(|n| line(&format!("{n}\n"), n % 60)).collect();
-        let log = Log::new(lines.as_bytes());
-        assert!(log.texts(tail(0)).is_empty());
-        assert_eq!(log.texts(tail(2)), ["19998\n", "19999\n"]);
-        assert_eq!(log.texts(tail(5000))[0], "15000\n");
-        assert_eq!(log.texts(tail(20_000)).len(), 20_000);
-        assert_eq!(log.texts(tail(u64::MAX)), log.texts(LogQuery::default()));
-        log.append(b"{\"log\":\"unfin");
-        assert_eq!(log.texts(tail(1)), ["19999\n"]);
-        assert_eq!(Log::new(b"").texts(tail(3)).len(), 0);
-    }
-
-    #[test]
-    fn a_reader_goes_on_when_the_log_grows() {
-        let log = Log::new(line("one\n", 1).as_bytes());
-        let mut reader = log.open(LogQuery::default());
-        assert_eq!(texts(&mut reader), ["one\n"]);
-        let two = line("two\n", 2);
-        log.append(&two.as_bytes()[..20]);
-        assert!(texts(&mut reader).is_empty());
-        log.append(&two.as_bytes()[20..]);
-        log.append(line("three\n", 3).as_bytes());
-        assert_eq!((texts(&mut reader), reader.skipped()), (vec!["two\n".to_owned(), "three\n".to_owned()], 0));
-        let mut follower = log.open(tail(0));
-        log.append(line("four\n", 4).as_bytes());
-        assert_eq!(texts(&mut follower), ["four\n"]);
-    }
-
-    #[test]
-    fn damage_costs_only_its_own_line() {
-        let mut bytes = line("before\n", 1).into_bytes();
-        for damage in [&b"\n"[..], b"\0\0\0\n", b"{\n", b"\xff\xfe\n", b"[]\n", b"{\"log\":1}\n", b"{\"log\":\"x\"}\n"]
-        {
-            bytes.extend_from_slice(damage);
-        }
-        bytes.extend_from_slice(b"{\"log\":\"torn by a cra");
-        bytes.extend_from_slice(line("after \"{\"log\":\"\n", 2).as_bytes());
-        bytes.extend_from_slice(&b"x".repeat(3 * LINE_MAX));
-        bytes.push(b'\n');
-        bytes.extend_from_slice(line("end\n", 3).as_bytes());
-        let log = Log::new(&bytes);
-        let mut reader = log.open(LogQuery::default());
-        assert_eq!(texts(&mut reader), ["before\n", "after \"{\"log\":\"\n", "end\n"]);
-        assert_eq!(reader.skipped(), 9);
-        assert!(reader.buffer.capacity() < 3 * LINE_MAX);
-    }
-
-    #[test]
-    fn times_are_compared_as_moments() {
-        let lines: String = (0..10).map(|n| line(&format!("{n}"), n)).collect();
-        let log = Log::new(lines.as_bytes());
-        let query = LogQuery {
-            since: Some("2026-11-22T01:00:03.5+01:00".parse().unwrap()),
-            until: Some("2026-11-22T00:00:05.500Z".parse().unwrap()),
-            ..LogQuery::default()
-        };
-        assert_eq!(log.texts(query), ["3", "4", "5"]);
-        assert_eq!(log.texts(LogQuery { tail: Some(6), ..query }), ["4", "5"]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_are_survived_and_the_next_line_is_found(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
-            let mut bytes = bytes;
-            bytes.push(b'\n');
-            bytes.extend_from_slice(line("good", 1).as_bytes());
-            let found = Log::new(&bytes).texts(LogQuery::default());
-            proptest::prop_assert_eq!(found.last().map(String::as_str), Some("good"));
-        }
-    }
+    Some(LogEntry { time, stream, text, attributes: None })
 }

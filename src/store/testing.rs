@@ -92,6 +92,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         init: false,
         systemd: None,
         auto_remove: false,
+        build: false,
         shm_size: 64 << 20,
         ulimits: Vec::new(),
         pid: NamespaceMode::Private,
@@ -111,6 +112,13 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         storage: Default::default(),
         devices: Devices::default(),
         secrets: Vec::new(),
+        credentials: Vec::new(),
+        create_command: None,
+        restart: Default::default(),
+        health: None,
+        notify: Default::default(),
+        lifetime: Default::default(),
+        limits: crate::spec::limits::Limits::default(),
     }
 }
 

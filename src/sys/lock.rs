@@ -26,6 +26,12 @@ pub fn try_lock(file: impl AsFd) -> io::Result<bool> {
     }
 }
 
+/// Gives the lock back, for all who have the description.
+pub fn unlock(file: impl AsFd) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)))?;
+    Ok(())
+}
+
 /// Whether some description holds the lock.
 pub fn is_locked(file: impl AsFd) -> io::Result<bool> {
     let mut probe = whole_file(libc::F_WRLCK);

@@ -223,8 +223,8 @@ pub fn close_all_but(kept: &[i32]) -> io::Result<()> {
     for last in kept.into_iter().chain([u32::MAX]) {
         if last > first {
             let end = if last == u32::MAX { last } else { last - 1 };
-            // SAFETY: the caller is a process of its own that ends without running the destructors of what
-            // it was cloned with, so no owned descriptor is used or closed again.
+            // SAFETY: the caller has opened nothing yet, or is a process of its own that ends without running
+            // the destructors of what it was cloned with: no owned descriptor is used or closed again.
             if unsafe { libc::syscall(libc::SYS_close_range, first, end, 0) } != 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -307,6 +307,12 @@ pub fn release_code() {
     const PAGE: u64 = 4096;
     // SAFETY: the callback keeps nothing and unwinds never.
     unsafe { libc::dl_iterate_phdr(Some(release), std::ptr::null_mut()) };
+}
+
+/// Hears of the end of children, whatever our own parent ignored.
+pub fn expect_children() {
+    // SAFETY: installing SIG_DFL cannot run code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Sets a resource limit of this process; `u64::MAX` means unlimited.

@@ -512,7 +512,7 @@ fn formats_and_squash() {
     bench.rbox(&["rmi", "-f", &image]).run().ok();
     bench.rbox(&["commit", "some"]).run().refused(1, "commit with --squash");
     bench.ok(&["commit", "-s", "some"]);
-    assert_eq!(bench.ok(&["history", "-q", "some:docker"]).lines().count(), 2);
+    assert_eq!(bench.ok(&["history", "-q", "some:docker"]).lines().count(), 3);
 }
 
 #[test]

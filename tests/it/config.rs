@@ -187,8 +187,8 @@ fn what_is_wrong_is_told_with_file_line_and_column() {
         ),
         ("\ninit = \"yes\"\n", &["config.toml:2:8: ", "invalid value \"yes\" of init", "true or false"]),
         (
-            "log-driver = \"journald\"",
-            &["config.toml:1:14: ", "\"journald\" of log-driver", "\"json-file\" or \"none\""],
+            "log-driver = \"gelf\"",
+            &["config.toml:1:14: ", "\"gelf\" of log-driver", "one of json-file, k8s-file, local, journald"],
         ),
         (
             "insecure-registries = [\n  \"a.b\",\n  7,\n]",

@@ -20,7 +20,7 @@ fn a_container_dies_with_its_supervisor() {
         assert!(inside.len() >= 2);
         proc::kill(supervisor, Signal::KILL);
         let killed = Instant::now();
-        let gone = comes_true(Duration::from_millis(100), || !inside.iter().any(|pid| proc::is_alive(*pid)));
+        let gone = comes_true(Duration::from_secs(1), || !inside.iter().any(|pid| proc::is_alive(*pid)));
         assert!(gone, "{flags:?}: alive {:?} after the supervisor: {inside:?}", killed.elapsed());
         assert_eq!(
             bench.inspect(&name, "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}"),

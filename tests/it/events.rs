@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::common::{Bench, names_in, wait_until};
+use crate::common::{Bench, names_in, proc, wait_until};
 
 /// What each test's lines are compared by.
 const SHORT: &str = "{{.Type}} {{.Action}} {{.Name}}";
@@ -29,7 +29,8 @@ fn a_containers_life_in_dockers_order() {
     let lines: Vec<String> = watcher.wait().out().lines().map(str::to_owned).collect();
     let own: Vec<&str> = lines.iter().map(String::as_str).skip_while(|line| !line.ends_with(" web")).collect();
     let own: Vec<&str> = own.into_iter().filter(|line| line.starts_with("container")).collect();
-    let expected = ["create web", "start web", "die web", "rename shop", "start shop", "die shop", "destroy shop"];
+    let expected =
+        ["create web", "attach web", "start web", "die web", "rename shop", "start shop", "die shop", "destroy shop"];
     assert_eq!(own, expected.map(|line| format!("container {line}")));
 }
 
@@ -114,6 +115,76 @@ fn nothing_is_lost_or_told_twice_among_many_writers() {
     told.dedup();
     assert_eq!(told.len(), 20);
     assert_eq!(names_in(bench.root().join("events")), ["1.log"]);
+}
+
+fn past(bench: &Bench, container: &str) -> Vec<String> {
+    let filter = format!("container={container}");
+    let form = "{{.Type}} {{.Action}}";
+    let lines = bench.ok(&["events", "--since", "1h", "--until", "0s", "--filter", &filter, "--format", form]);
+    lines.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn volumes_and_who_watches_are_told_of() {
+    let (bench, image) = Bench::with_image();
+    bench.start(&["--name", "web", "-v", "data:/data:ro"], &image, &["sleep", "100"]);
+    let mut onlooker = bench.rbox(&["attach", "--no-stdin", "web"]).spawn();
+    wait_until("it is attached", || past(&bench, "web").iter().any(|line| line == "container attach"));
+    let id = bench.inspect("web", "{{.Id}}");
+    bench.ok(&["stop", "-t", "0", "web"]);
+    assert!(!onlooker.has_ended() || onlooker.out_so_far().is_empty());
+    onlooker.wait();
+    let of_volume = ["events", "--since", "1h", "--until", "0s", "--filter", "volume=data", "--format"];
+    let shown = bench.ok(&[&of_volume[..], &["{{.Action}} {{json .Actor.Attributes}}"]].concat());
+    let lines: Vec<&str> = shown.lines().collect();
+    let mounted = format!(
+        r#"mount {{"container":"{id}","destination":"/data","driver":"local","propagation":"","read/write":"false"}}"#
+    );
+    let unmounted = format!(r#"unmount {{"container":"{id}","driver":"local"}}"#);
+    assert_eq!(lines[1..], [mounted, unmounted]);
+}
+
+#[test]
+fn the_end_of_a_killed_supervisor_is_told_once() {
+    let (bench, image) = Bench::with_image();
+    let rounds = std::env::var("RBOX_TEST_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(3);
+    for round in 0..rounds {
+        let name = format!("web{round}");
+        bench.start(&["--name", &name], &image, &["sleep", "100"]);
+        let supervisor = bench.supervisor(&name);
+        assert!(proc::kill(supervisor, Signal::KILL));
+        proc::wait_gone(supervisor, Duration::from_secs(10));
+        let readers: Vec<_> = (0..4).map(|_| bench.rbox(&["ps", "-a"]).spawn()).collect();
+        readers.into_iter().for_each(|reader| drop(reader.wait().ok()));
+        wait_until("it is told", || past(&bench, &name).iter().any(|line| line == "container die"));
+        assert_eq!(past(&bench, &name), ["container create", "container start", "container die"]);
+        assert_eq!(bench.inspect(&name, "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
+    }
+}
+
+#[test]
+fn lines_are_there_at_once() {
+    let (bench, image) = Bench::with_image();
+    let mut watcher = bench.rbox(&["events", "--format", "{{.Action}} {{.Name}} {{.TimeNano}}"]).piped().spawn();
+    wait_until("it watches", || {
+        bench.ok(&["create", "--rm", "--name", "probe", &image, "true"]);
+        bench.ok(&["rm", "probe"]);
+        watcher.out_so_far().contains("destroy probe")
+    });
+    let mut late = Vec::new();
+    for round in 0..5 {
+        let name = format!("web{round}");
+        bench.ok(&["create", "--name", &name, &image, "true"]);
+        watcher.expect(&format!("create {name}"));
+        let seen = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let out = watcher.out_so_far();
+        let line = out.lines().find(|line| line.starts_with(&format!("create {name} "))).unwrap();
+        let told: u128 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        late.push(Duration::from_nanos(u64::try_from(seen.saturating_sub(told)).unwrap()));
+    }
+    late.sort();
+    // The quickest: others wait for a processor. The command itself takes some of it.
+    assert!(late[0] < Duration::from_millis(500), "{late:?}");
 }
 
 #[test]

@@ -361,7 +361,7 @@ fn a_mistyped_value_is_one_clear_line() {
                     complain("is not refused as an invalid argument");
                 }
             }
-            let prints = ["doctor", "ps", "images", "info", "version", "ls", "df", "events"]
+            let prints = ["doctor", "ps", "images", "info", "version", "ls", "df", "du", "events"]
                 .iter()
                 .any(|name| path.ends_with(name));
             if output.code == 0 && !prints && !path.ends_with("prune") && !long.starts_with("ignore") {

@@ -17,7 +17,11 @@ fn delegated() -> Option<PathBuf> {
     let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let mount = fields.find(|fields| fields[2] == "cgroup2").map(|fields| PathBuf::from(fields[1]));
     let own = read("/proc/self/cgroup").lines().find_map(|line| line.strip_prefix("0::/").map(str::to_owned));
-    let directory = mount.zip(own).map(|(mount, own)| mount.join(own));
+    // Where others were to have limits we were moved, and containers' cgroups lie beside ours.
+    let above = |own: String| {
+        own.strip_suffix("rbox-outside").map_or(own.clone(), |above| above.trim_end_matches('/').to_owned())
+    };
+    let directory = mount.zip(own.map(above)).map(|(mount, own)| mount.join(own));
     let usable = directory.filter(|directory| {
         let probe = directory.join(format!("probe-{}", std::process::id()));
         std::fs::create_dir(&probe).and_then(|()| std::fs::remove_dir(&probe)).is_ok()

@@ -43,9 +43,9 @@ fn slips_are_answered_with_what_was_meant() {
         (&["run", "--detatch", "x"], 125, "unknown flag: --detatch; did you mean '--detach'?; see 'rbox run --help'"),
         (&["ps", "--no-trunk"], 125, "did you mean '--no-trunc'?"),
         (
-            &["run", "--cpus", "2", "x"],
+            &["run", "--pod", "p", "x"],
             125,
-            "unknown flag: --cpus; docker or podman has it, this version of rbox does not",
+            "unknown flag: --pod; docker or podman has it, this version of rbox does not",
         ),
         (&["run", "--frobnicate=x", "y"], 125, "unknown flag: --frobnicate; see 'rbox run --help'"),
         (&["run", "-Z", "x"], 125, "unknown flag: -Z; see 'rbox run --help'"),

@@ -133,14 +133,11 @@ impl Recipe<'_> {
     }
 
     fn manifest(&self, config: Digest, size: u64, format: Format) -> Manifest {
-        let (kind, config_kind) = match format {
-            Format::Oci => (OCI_MANIFEST, OCI_CONFIG),
-            Format::Docker => (DOCKER_MANIFEST, DOCKER_CONFIG),
-        };
+        let (kind, config_kind) = format.media_types();
         let new = self.layer.map(|layer| descriptor(LAYERS[0].0, layer.blob, layer.size));
         let below = self.base.layers.iter().cloned();
         let layers =
-            below.chain(new).map(|layer| Descriptor { media_type: layer_kind(&layer.media_type, format), ..layer });
+            below.chain(new).map(|layer| Descriptor { media_type: format.layer_kind(&layer.media_type), ..layer });
         Manifest {
             schema_version: 2,
             media_type: Some(kind.to_owned()),
@@ -168,12 +165,22 @@ fn descriptor(kind: &str, digest: Digest, size: u64) -> Descriptor {
     }
 }
 
-/// The media type of a layer in a manifest of this format.
-fn layer_kind(kind: &str, format: Format) -> String {
-    let same = LAYERS.iter().find(|(oci, docker)| *oci == kind || *docker == kind);
-    match (same, format) {
-        (Some((oci, _)), Format::Oci) => (*oci).to_owned(),
-        (Some((_, docker)), Format::Docker) => (*docker).to_owned(),
-        (None, _) => kind.to_owned(),
+impl Format {
+    /// The media types of a manifest and of its configuration.
+    pub fn media_types(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Oci => (OCI_MANIFEST, OCI_CONFIG),
+            Self::Docker => (DOCKER_MANIFEST, DOCKER_CONFIG),
+        }
+    }
+
+    /// The media type of a layer in a manifest of this format.
+    pub fn layer_kind(self, kind: &str) -> String {
+        let same = LAYERS.iter().find(|(oci, docker)| *oci == kind || *docker == kind);
+        match (same, self) {
+            (Some((oci, _)), Self::Oci) => (*oci).to_owned(),
+            (Some((_, docker)), Self::Docker) => (*docker).to_owned(),
+            (None, _) => kind.to_owned(),
+        }
     }
 }

@@ -5,6 +5,7 @@ use clap::{Arg, Command};
 
 use super::position::{Position, Wanted, takes_many};
 use super::sources::{Source, Which, source};
+use crate::cmd::quadlet;
 use crate::spec::settings::KEYS;
 use crate::spec::{caps, signal, ulimit};
 use crate::store::Store;
@@ -119,9 +120,11 @@ impl Completer<'_> {
             Source::Lists => values(self.lists(text)),
             Source::Networks => values(self.networks(text)),
             Source::Secrets => values(self.secrets(text)),
+            Source::Quadlets => values(quadlets()),
             Source::NetworkModes => self.network_modes(text),
             Source::Bases => self.bases(text),
             Source::Objects => values(self.objects(position, text)),
+            Source::Copied => self.copied(text),
             Source::Files => paths(Paths::Files),
             Source::Directories => paths(Paths::Directories),
             Source::Signals => values(signals(text)),
@@ -207,6 +210,26 @@ impl Completer<'_> {
         }
     }
 
+    /// A path of the host's, or a container and a path in it, which only the container knows.
+    fn copied(&self, text: &str) -> (usize, Content) {
+        if text.contains(':') && !text.starts_with(['/', '.']) {
+            return (text.len(), Content::Values(Vec::new()));
+        }
+        let named = if text.is_empty() { Vec::new() } else { self.containers(text, Which::All) };
+        if named.is_empty() || begins_a_file(text) {
+            return (0, Content::Paths { kind: Paths::Files, open: false });
+        }
+        (
+            0,
+            Content::Values(
+                named
+                    .into_iter()
+                    .map(|one| Candidate { about: one.about, ..Candidate::open(&format!("{}:", one.text)) })
+                    .collect(),
+            ),
+        )
+    }
+
     fn filter(&self, arg: &Arg, text: &str) -> (usize, Content) {
         let Some((key, value)) = text.split_once('=') else {
             let keys = filter_keys(arg).into_iter().map(|key| Candidate::open(&format!("{key}=")));
@@ -262,6 +285,12 @@ impl Completer<'_> {
             }
         }
     }
+}
+
+/// Whether a file of the working directory has a name that begins so.
+fn begins_a_file(text: &str) -> bool {
+    let entries = std::fs::read_dir(".").into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).any(|name| name.as_encoded_bytes().starts_with(text.as_bytes()))
 }
 
 fn possible_value(value: &PossibleValue) -> Candidate {
@@ -342,5 +371,9 @@ fn security(text: &str) -> (usize, Content) {
 }
 
 /// Source, target and options of `-v`. The target is a path of the container, which we cannot see.
+fn quadlets() -> Vec<Candidate> {
+    quadlet::names().iter().map(|name| Candidate::new(name, "")).collect()
+}
+
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use super::paths::Asked;
 use super::report::{Done, Teller};
 use crate::cmd::format::quote::quote;
 use crate::cmd::format::text::clean_line;
+use crate::explain::reason;
 use crate::sandbox::rights::Rights;
 use crate::sandbox::view::{self, Root, View};
 use crate::spec::identity::{Extent, Maps, inverse, look_up};
@@ -257,6 +258,7 @@ fn take_archive(job: &Job, roots: &[Root], view: usize, (name, path): (&str, &As
         owner: (!job.archive).then(|| owner(maps.as_ref())),
         maps: maps.clone(),
         replace_kinds: job.overwrite,
+        single_id: false,
     };
     // The archive is read on another thread, which tells of nothing.
     let root = root.as_fd().try_clone_to_owned()?;
@@ -312,7 +314,7 @@ fn missing(name: &str, asked: &Asked, error: &Nowhere) -> anyhow::Error {
     match error {
         Nowhere::NoParent(parent) if asked.path.starts_with(parent) => not_found(parent, name),
         Nowhere::NoParent(_) | Nowhere::System(Errno::NOENT) => not_found(&asked.path, name),
-        Nowhere::System(error) => anyhow!("{}: {}", printable(&typed(name, asked)), text(*error)),
+        Nowhere::System(error) => anyhow!("{}: {}", printable(&typed(name, asked)), reason(&(*error).into())),
     }
 }
 
@@ -321,19 +323,11 @@ fn not_found(path: &[u8], name: &str) -> anyhow::Error {
 }
 
 fn opening(path: &[u8], error: Errno) -> anyhow::Error {
-    anyhow!("open {}: {}", show(path), text(error))
+    anyhow!("open {}: {}", show(path), reason(&error.into()))
 }
 
 fn typed(name: &str, asked: &Asked) -> String {
     format!("{name}:{}", String::from_utf8_lossy(&asked.path))
-}
-
-/// The system's text, without its number, as Go has it.
-pub fn text(error: Errno) -> String {
-    let text = io::Error::from(error).to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// A path for a message.

@@ -68,7 +68,9 @@ pub fn usage(path: &[&Command]) -> String {
     parts.extend((own || path.len() == 1).then(|| "[OPTIONS]".to_owned()));
     parts.extend(command.has_subcommands().then(|| "COMMAND".to_owned()));
     parts.extend(command.get_positionals().map(placeholder));
-    parts.join(" ")
+    let usage = parts.join(" ");
+    // Of exec the second word is needed, but for the flags that name the container.
+    if command.get_name() == "exec" { usage.replace("[COMMAND]", "COMMAND") } else { usage }
 }
 
 /// The commands below one under their headings.

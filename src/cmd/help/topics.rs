@@ -2,11 +2,13 @@
 //! help and the man pages. Each command has a row in the file of its subject; tests say which one is
 //! missing and parse every example.
 
+mod builds;
 mod containers;
 mod images;
 mod networks;
 mod registries;
 mod secrets;
+mod services;
 mod storage;
 mod system;
 mod volumes;
@@ -45,11 +47,13 @@ const FULL_NAMES: &[(&str, &str)] = &[("container ls", "ps"), ("image ls", "imag
 
 /// The rows, a list a subject.
 const SUBJECTS: &[&[Topic]] = &[
+    builds::TOPICS,
     containers::TOPICS,
     images::TOPICS,
     networks::TOPICS,
     registries::TOPICS,
     secrets::TOPICS,
+    services::TOPICS,
     storage::TOPICS,
     system::TOPICS,
     volumes::TOPICS,

@@ -38,6 +38,11 @@ const FILESYSTEMS: &[(u64, &str)] = &[
 const CGROUP2: u64 = 0x6367_7270;
 
 impl Host {
+    /// The machine's memory in bytes.
+    pub fn memory() -> u64 {
+        std::fs::read_to_string("/proc/meminfo").map_or(0, |text| total_memory(&text))
+    }
+
     /// Reads everything; what cannot be read is empty or zero.
     pub fn read() -> Self {
         let uname = rustix::system::uname();
@@ -55,7 +60,7 @@ impl Host {
             operating_system: release_field(&release, "PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),
             version: release_field(&release, "VERSION_ID").unwrap_or_default(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: std::fs::read_to_string("/proc/meminfo").map_or(0, |text| total_memory(&text)),
+            memory: Self::memory(),
             cgroup_version: if unified { "2" } else { "1" },
             rootless: !rustix::process::geteuid().is_root(),
             ipv4_forwarding: forwarding.trim() == "1",

@@ -7,14 +7,17 @@ use serde_json::{Map, Value, json};
 
 use super::endpoints::{self, Facts};
 use super::mounts;
+use crate::sandbox::log::Lost;
 use crate::spec::config::{ContainerConfig, NamespaceMode};
 use crate::spec::device::{CdiName, DevicePath};
+use crate::spec::health::HealthCheck;
 use crate::spec::identity::{Extent, Maps};
+use crate::spec::limits::DeviceRate;
 use crate::spec::log::LogDriver;
 use crate::spec::mount::{Flag, Mount, MountKind};
 use crate::spec::oci::{MASKED_PATHS, READONLY_PATHS};
 use crate::spec::secret::SecretForm;
-use crate::store::containers::{Container, State, Status};
+use crate::store::containers::{Container, Status};
 
 /// docker's time for what has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -40,14 +43,14 @@ pub fn describe(subject: &Subject) -> Value {
         ("Created", json!(config.created)),
         ("Path", json!(argv.first().map_or("", String::as_str))),
         ("Args", json!(argv.get(1..).unwrap_or_default())),
-        ("State", state(&subject.container.state)),
+        ("State", state(subject.container)),
         ("Image", json!(image)),
         ("ResolvConfPath", path("resolv.conf")),
         ("HostnamePath", path("hostname")),
         ("HostsPath", path("hosts")),
         ("LogPath", json!(log_path(subject.container))),
         ("Name", json!(format!("/{}", config.name))),
-        ("RestartCount", json!(0)),
+        ("RestartCount", json!(subject.container.state.restarts.count)),
         ("Driver", json!("overlay")),
         ("Platform", json!(config.platform.split('/').next().unwrap_or("linux"))),
         ("MountLabel", json!("")),
@@ -57,6 +60,9 @@ pub fn describe(subject: &Subject) -> Value {
         ("HostConfig", host_config(config, &subject.network)),
         ("GraphDriver", graph_driver(subject)),
     ]);
+    if let Some(lost) = lost(subject.container) {
+        object.insert("LogLost".to_owned(), lost);
+    }
     if let Some((written, all)) = subject.sizes {
         object.extend(self::object([("SizeRw", json!(written)), ("SizeRootFs", json!(all))]));
     }
@@ -75,21 +81,32 @@ pub fn object<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value>
 
 fn log_path(container: &Container) -> String {
     match container.config.log.driver {
-        LogDriver::JsonFile => container.log_path().to_string_lossy().into_owned(),
-        LogDriver::None => String::new(),
+        LogDriver::JsonFile | LogDriver::K8sFile => {
+            container.log_path().unwrap_or_default().to_string_lossy().into_owned()
+        }
+        // docker names no file that is for its own use only.
+        _ => String::new(),
     }
+}
+
+/// How much of its log was lost, if there was any.
+fn lost(container: &Container) -> Option<Value> {
+    let lost: Lost = serde_json::from_slice(&std::fs::read(container.log_loss_path()).ok()?).ok()?;
+    Some(json!({"Messages": lost.messages, "Bytes": lost.bytes, "Reason": lost.reason}))
 }
 
 fn or_null<T: serde::Serialize>(list: &[T]) -> Value {
     if list.is_empty() { Value::Null } else { json!(list) }
 }
 
-fn state(state: &State) -> Value {
-    json!({
-        "Status": state.status.to_string(),
-        "Running": state.status == Status::Running,
-        "Paused": false,
-        "Restarting": false,
+fn state(container: &Container) -> Value {
+    let state = &container.state;
+    let mut value = json!({
+        "Status": state.word(),
+        // As docker has it: what is restarted is taken for running.
+        "Running": matches!(state.status, Status::Running | Status::Restarting),
+        "Paused": state.paused.is_some(),
+        "Restarting": state.status == Status::Restarting,
         "OOMKilled": state.oom_killed,
         "Dead": false,
         "Pid": state.pid,
@@ -97,7 +114,11 @@ fn state(state: &State) -> Value {
         "Error": state.error,
         "StartedAt": time(state.started_at),
         "FinishedAt": time(state.finished_at),
-    })
+    });
+    if let Some(health) = container.health() {
+        value["Health"] = json!({"Status": health.status, "FailingStreak": health.failing_streak, "Log": health.log});
+    }
+    value
 }
 
 /// A moment in RFC 3339, or docker's for never.
@@ -113,10 +134,13 @@ fn host_config(config: &ContainerConfig, network: &Facts) -> Value {
     let mut all = object([
         ("Binds", or_null(&binds)),
         ("ContainerIDFile", json!(config.cidfile.as_deref().map(|path| path.to_string_lossy()).unwrap_or_default())),
-        ("LogConfig", json!({"Type": config.log.driver.to_string(), "Config": config.log.options()})),
+        ("LogConfig", json!({"Type": config.log.driver.to_string(), "Config": config.log.shown()})),
         ("NetworkMode", json!(config.network.name())),
         ("PortBindings", endpoints::port_bindings(&config.ports)),
-        ("RestartPolicy", json!({"Name": "no", "MaximumRetryCount": 0})),
+        (
+            "RestartPolicy",
+            json!({"Name": config.restart.name(), "MaximumRetryCount": config.restart.maximum_retry_count()}),
+        ),
         ("AutoRemove", json!(config.auto_remove)),
         ("VolumeDriver", json!(config.storage.volume_driver.as_deref().unwrap_or_default())),
         ("VolumesFrom", or_null(&config.storage.volumes_from)),
@@ -159,7 +183,7 @@ fn isolation(config: &ContainerConfig, links: &[String]) -> Map<String, Value> {
     object([
         ("CapAdd", or_null(&config.capabilities.add)),
         ("CapDrop", or_null(&config.capabilities.drop)),
-        ("CgroupnsMode", json!("private")),
+        ("CgroupnsMode", json!(if config.limits.host_cgroupns { "host" } else { "private" })),
         ("Dns", json!(config.dns.servers)),
         ("DnsOptions", json!(config.dns.options)),
         ("DnsSearch", json!(config.dns.search)),
@@ -168,7 +192,7 @@ fn isolation(config: &ContainerConfig, links: &[String]) -> Map<String, Value> {
         ("IpcMode", json!(namespace(&config.ipc, "private"))),
         ("Cgroup", json!("")),
         ("Links", or_null(links)),
-        ("OomScoreAdj", json!(0)),
+        ("OomScoreAdj", json!(config.limits.oom_score_adj.unwrap_or(0))),
         ("PidMode", json!(namespace(&config.pid, ""))),
         ("Privileged", json!(config.privileged)),
         ("PublishAllPorts", json!(config.publish_all)),
@@ -199,39 +223,43 @@ fn id_mappings(maps: &Maps) -> Value {
     json!({"UidMap": lines(&maps.uids), "GidMap": lines(&maps.gids)})
 }
 
-/// Limits on resources: none can be asked for yet but ulimits.
+/// Limits on resources, as they are in force.
 fn resources(config: &ContainerConfig) -> Map<String, Value> {
     let ulimit =
         |limit: &crate::spec::ulimit::Ulimit| json!({"Name": limit.name, "Hard": limit.hard, "Soft": limit.soft});
     let ulimits: Vec<Value> = config.ulimits.iter().map(ulimit).collect();
+    let limits = &config.limits;
+    let rates = |key: &str, list: &[DeviceRate]| -> Value {
+        list.iter().map(|device| json!({"Path": device.path, key: device.rate})).collect()
+    };
     let mut all = Map::new();
     all.extend(object([
-        ("CpuShares", json!(0)),
-        ("Memory", json!(0)),
-        ("NanoCpus", json!(0)),
-        ("CgroupParent", json!("")),
-        ("BlkioWeight", json!(0)),
-        ("BlkioWeightDevice", json!([])),
-        ("BlkioDeviceReadBps", json!([])),
-        ("BlkioDeviceWriteBps", json!([])),
-        ("BlkioDeviceReadIOps", json!([])),
-        ("BlkioDeviceWriteIOps", json!([])),
-        ("CpuPeriod", json!(0)),
-        ("CpuQuota", json!(0)),
-        ("CpuRealtimePeriod", json!(0)),
-        ("CpuRealtimeRuntime", json!(0)),
-        ("CpusetCpus", json!("")),
-        ("CpusetMems", json!("")),
+        ("CpuShares", json!(limits.cpu_shares)),
+        ("Memory", json!(limits.memory)),
+        ("NanoCpus", json!(limits.nano_cpus)),
+        ("CgroupParent", json!(limits.cgroup_parent)),
+        ("BlkioWeight", json!(limits.blkio_weight)),
+        ("BlkioWeightDevice", rates("Weight", &limits.blkio_weight_device)),
+        ("BlkioDeviceReadBps", rates("Rate", &limits.device_read_bps)),
+        ("BlkioDeviceWriteBps", rates("Rate", &limits.device_write_bps)),
+        ("BlkioDeviceReadIOps", rates("Rate", &limits.device_read_iops)),
+        ("BlkioDeviceWriteIOps", rates("Rate", &limits.device_write_iops)),
+        ("CpuPeriod", json!(limits.cpu_period)),
+        ("CpuQuota", json!(limits.cpu_quota)),
+        ("CpuRealtimePeriod", json!(limits.cpu_rt_period)),
+        ("CpuRealtimeRuntime", json!(limits.cpu_rt_runtime)),
+        ("CpusetCpus", json!(limits.cpuset_cpus)),
+        ("CpusetMems", json!(limits.cpuset_mems)),
     ]));
     all.extend(object([
         ("Devices", devices(config)),
         ("DeviceCgroupRules", Value::Null),
         ("DeviceRequests", device_requests(config)),
-        ("MemoryReservation", json!(0)),
-        ("MemorySwap", json!(0)),
-        ("MemorySwappiness", Value::Null),
-        ("OomKillDisable", json!(false)),
-        ("PidsLimit", Value::Null),
+        ("MemoryReservation", json!(limits.memory_reservation)),
+        ("MemorySwap", json!(limits.memory_swap)),
+        ("MemorySwappiness", json!(limits.memory_swappiness)),
+        ("OomKillDisable", json!(limits.oom_kill_disable)),
+        ("PidsLimit", json!(limits.pids_limit)),
         ("Ulimits", or_null(&ulimits)),
         ("CpuCount", json!(0)),
         ("CpuPercent", json!(0)),
@@ -290,6 +318,26 @@ fn namespace(mode: &NamespaceMode, private: &str) -> String {
     }
 }
 
+/// What podman's checks have and docker's have not, where it was asked for.
+fn podmans_health(health: &HealthCheck) -> Map<String, Value> {
+    let (usual, results) = (HealthCheck::default(), &health.results);
+    let mut all = Map::new();
+    if let Some(startup) = &health.startup {
+        let mut value = json!(startup.probe);
+        value["Successes"] = json!(startup.successes);
+        all.insert("StartupHealthCheck".to_owned(), value);
+    }
+    if health.on_failure != usual.on_failure {
+        all.insert("HealthcheckOnFailureAction".to_owned(), json!(health.on_failure));
+    }
+    if *results != usual.results {
+        all.insert("HealthLogDestination".to_owned(), json!(results.destination.to_string()));
+        all.insert("HealthcheckMaxLogCount".to_owned(), json!(results.count));
+        all.insert("HealthcheckMaxLogSize".to_owned(), json!(results.size));
+    }
+    all
+}
+
 fn process_config(config: &ContainerConfig) -> Value {
     let keys = |names: &[String]| names.iter().map(|name| (name.clone(), json!({}))).collect::<Map<_, _>>();
     let [stdin, stdout, stderr] = config.attach;
@@ -317,6 +365,12 @@ fn process_config(config: &ContainerConfig) -> Value {
         ("StdinOnce", json!(config.open_stdin && stdin)),
         ("Env", json!(config.env)),
         ("Cmd", json!(config.cmd)),
+    ]));
+    if let Some(health) = &config.health {
+        all.extend(object([("Healthcheck", json!(health.probe))]));
+        all.extend(podmans_health(health));
+    }
+    all.extend(object([
         ("Image", json!(config.image)),
         ("Volumes", volumes),
         ("WorkingDir", json!(config.working_dir)),
@@ -328,6 +382,9 @@ fn process_config(config: &ContainerConfig) -> Value {
     let secrets = secrets(config);
     if !secrets.is_empty() {
         all.insert("Secrets".to_owned(), Value::Array(secrets));
+    }
+    if let Some(made) = &config.create_command {
+        all.insert("CreateCommand".to_owned(), json!(made.words().collect::<Vec<_>>()));
     }
     if let Some(zone) = &config.environment.timezone {
         all.insert("Timezone".to_owned(), json!(zone));

@@ -86,7 +86,7 @@ fn a_container_has_dockers_shape() {
         assert_eq!(object.pointer(pointer).unwrap().to_string(), expected, "{pointer}");
     }
     assert_eq!(object["Mounts"].as_array().unwrap().len(), 2, "docker leaves --tmpfs out");
-    assert_eq!(object["LogPath"], container.log_path().to_str().unwrap());
+    assert_eq!(object["LogPath"], container.log_path().unwrap().to_str().unwrap());
     let order = keys(&object["HostConfig"]);
     let place = |key: &str| order.iter().position(|known| *known == key).unwrap();
     for pair in [

@@ -1,94 +1,93 @@
-//! `logs --follow`: waits for the log to grow (inotify) and for the container to end.
+//! `logs --follow`: waits for logs to grow (inotify) and for containers to end.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use jiff::Timestamp;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::poll::PollTimeout;
+use nix::sys::inotify::AddWatchFlags;
 
-use super::Printer;
-use super::source::Source;
+use super::printer::Printer;
+use super::{Followed, Reading, print_new};
+use crate::cmd::changes::{Audience, Changes};
 use crate::store::containers::Container;
 
 /// Longest wait in milliseconds: what wakes nobody up is found by then.
 const LONGEST: i64 = 1000;
-/// Wait when the supervisor cannot be watched.
+/// Wait when a supervisor cannot be watched.
 const UNWATCHED: i64 = 100;
+/// How long the journal may take to show what was written to it.
+const JOURNAL: Duration = Duration::from_millis(500);
 
-/// Prints the log until the container has ended, `--until` is past or nobody reads any more.
+/// Prints the logs until no container runs any more, `--until` is past or nobody reads any more.
 pub fn follow<O: Write + AsFd, E: Write>(
-    container: &mut Container,
-    source: &mut Source,
+    all: &mut [Followed],
     until: Option<Timestamp>,
     printer: &mut Printer<O, E>,
 ) -> Result<()> {
-    let watch = Watch::new(source)?;
+    let changes = changes_of(all)?;
+    let mut ended = None;
     loop {
         // First the status, then the log: what was written before the end is there when it ended.
-        container.refresh()?;
-        let running = container.is_running();
-        source.read(|entry| printer.print(entry))?;
+        let mut running = false;
+        for one in all.iter_mut() {
+            one.container.refresh()?;
+            running |= goes_on(&one.container);
+        }
+        let now = Instant::now();
+        if print_new(all, printer)? > 0 && ended.is_some() {
+            ended = Some(now);
+        }
         printer.flush()?;
-        if !running || until.is_some_and(|until| until < Timestamp::now()) {
+        let journal = all.iter().any(|one| one.reading.descriptor().is_some());
+        let silent = now.duration_since(*ended.get_or_insert(now)) >= JOURNAL;
+        if running {
+            ended = None;
+        }
+        let over = !running && (silent || !journal);
+        if over || until.is_some_and(|until| until < Timestamp::now()) {
             return Ok(());
         }
-        let supervisor = container.state.supervisor().and_then(|process| process.open().ok().flatten());
-        if watch.wait(supervisor.as_ref(), printer.out.get_ref().as_fd(), until)? == Reader::Gone {
+        if wait(&changes, all, printer.out.get_ref().as_fd(), until)? == Audience::Gone {
             return Ok(());
         }
     }
 }
 
-/// Whether somebody still reads what is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reader {
-    There,
-    Gone,
+/// Whether more may be written: it runs, or is about to again.
+fn goes_on(container: &Container) -> bool {
+    container.is_running() || container.is_restarting()
 }
 
-/// Watches a log's directory, in which the file is written, created and replaced.
-struct Watch {
-    inotify: Inotify,
+/// Watches the directories of logs, in which files are written, created and replaced.
+fn changes_of(all: &[Followed]) -> io::Result<Changes> {
+    let changes = Changes::new()?;
+    for one in all {
+        let Reading::Files(source) = &one.reading else { continue };
+        let Some(directory) = source.path().parent() else { continue };
+        let events = AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_DELETE_SELF;
+        changes.watch(directory, events)?;
+    }
+    Ok(changes)
 }
 
-impl Watch {
-    fn new(source: &Source) -> io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        if let Some(directory) = source.path().parent() {
-            let events = AddWatchFlags::IN_MODIFY
-                | AddWatchFlags::IN_CREATE
-                | AddWatchFlags::IN_MOVED_TO
-                | AddWatchFlags::IN_DELETE_SELF;
-            inotify.add_watch(directory, events)?;
-        }
-        Ok(Self { inotify })
+/// Waits for something to happen, such as that nobody reads `out` any more.
+fn wait(changes: &Changes, all: &[Followed], out: BorrowedFd<'_>, until: Option<Timestamp>) -> io::Result<Audience> {
+    let process = |one: &Followed| one.container.state.supervisor()?.open().ok().flatten();
+    let running = all.iter().filter(|one| goes_on(&one.container));
+    let supervisors: Vec<Option<OwnedFd>> = running.map(process).collect();
+    let mut wait = if supervisors.iter().any(Option::is_none) || supervisors.is_empty() { UNWATCHED } else { LONGEST };
+    if let Some(until) = until {
+        let left = until.as_millisecond() - Timestamp::now().as_millisecond();
+        wait = wait.min(left.max(0) + 1);
     }
-
-    /// Waits for something to happen, such as that nobody reads `out` any more.
-    fn wait(&self, supervisor: Option<&OwnedFd>, out: BorrowedFd, until: Option<Timestamp>) -> io::Result<Reader> {
-        let mut wait = if supervisor.is_some() { LONGEST } else { UNWATCHED };
-        if let Some(until) = until {
-            let left = until.as_millisecond() - Timestamp::now().as_millisecond();
-            wait = wait.min(left.max(0) + 1);
-        }
-        let mut watched =
-            vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN), PollFd::new(out, PollFlags::empty())];
-        watched.extend(supervisor.map(|process| PollFd::new(process.as_fd(), PollFlags::POLLIN)));
-        match poll(&mut watched, PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX))) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let broken =
-            watched[1].revents().is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP));
-        // Only that there was something matters.
-        while let Ok(events) = self.inotify.read_events() {
-            if events.is_empty() {
-                break;
-            }
-        }
-        Ok(if broken { Reader::Gone } else { Reader::There })
-    }
+    let processes = supervisors.iter().flatten().map(AsFd::as_fd);
+    let journals = all.iter().filter_map(|one| one.reading.descriptor());
+    let timeout = PollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX));
+    changes.wait(out, processes.chain(journals), timeout)
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::store::containers::{State, Status, boot_id};
+use crate::store::logs::Form;
 use crate::store::testing::{self, TestStore};
 
 fn line(log: &str, stream: &str, second: u32) -> String {
@@ -15,15 +16,9 @@ fn line(log: &str, stream: &str, second: u32) -> String {
     format!("{}\n", serde_json::json!({"log": log, "stream": stream, "time": time}))
 }
 
-fn printer(args: &Args) -> Printer<Vec<u8>, Vec<u8>> {
-    Printer {
-        out: BufWriter::new(Vec::new()),
-        err: BufWriter::new(Vec::new()),
-        last: Stream::Stdout,
-        at_line_start: [true; 2],
-        timestamps: args.timestamps,
-        details: args.details,
-    }
+fn printer<O: Write>(out: O, args: &Args) -> Printer<O, Vec<u8>> {
+    let prefixes = Prefixes { timestamps: args.timestamps, details: args.details };
+    Printer::new(out, Vec::new(), vec![String::new()], prefixes)
 }
 
 /// What goes to stdout and stderr of a log with this text.
@@ -31,12 +26,24 @@ fn show(text: &str, args: &Args, query: LogQuery) -> (String, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     std::fs::write(&path, text).unwrap();
-    let mut printer = printer(args);
+    let mut printer = printer(Vec::new(), args);
     let query = LogQuery { tail: args.tail.parse().ok(), ..query };
-    Source::new(path, query).read(|entry| printer.print(entry)).unwrap();
+    let mut source = Source::new(path, Form::Json, query);
+    while let Some(entry) = source.next().unwrap() {
+        printer.print(0, &entry).unwrap();
+    }
     printer.flush().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(printer.out.get_ref()), text(printer.err.get_ref()))
+}
+
+/// All that there is for now.
+fn read(source: &mut Source) -> String {
+    let mut text = Vec::new();
+    while let Some(entry) = source.next().unwrap() {
+        text.extend_from_slice(&entry.text);
+    }
+    String::from_utf8(text).unwrap()
 }
 
 fn sample() -> String {
@@ -88,16 +95,8 @@ fn tails_windows_and_prefixes() {
 fn a_source_survives_growth_truncation_and_replacement() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
-    let mut source = Source::new(path.clone(), LogQuery { tail: Some(9), ..LogQuery::default() });
-    let mut read = || {
-        let mut text = String::new();
-        let add = |entry: &LogEntry| {
-            text.push_str(&entry.text);
-            Ok(())
-        };
-        source.read(add).unwrap();
-        text
-    };
+    let mut source = Source::new(path.clone(), Form::Json, LogQuery { tail: Some(9), ..LogQuery::default() });
+    let mut read = || read(&mut source);
     assert_eq!(read(), "");
     let whole = line("a\n", "stdout", 1);
     let (front, back) = whole.split_at(7);
@@ -143,16 +142,9 @@ fn a_tail_reaches_back_over_files() {
         std::fs::write(&path, text.concat()).unwrap();
     }
     let read = |query: LogQuery| {
-        let mut text = String::new();
-        let mut source = Source::new(path.clone(), query);
-        for _ in 0..2 {
-            let add = |entry: &LogEntry| {
-                text.push_str(&entry.text);
-                Ok(())
-            };
-            source.read(add).unwrap();
-        }
-        text
+        let mut source = Source::new(path.clone(), Form::Json, query);
+        let text = read(&mut source);
+        text + &read(&mut source)
     };
     for (tail, expected) in [
         (Some(0), ""),
@@ -175,31 +167,117 @@ fn a_tail_reaches_back_over_files() {
 
 #[test]
 fn a_log_is_read_whole_while_it_is_rotated() {
-    use crate::sandbox::logfile::{LogFile, Stream as Written};
-    use crate::sandbox::plan::LogPlan;
+    use crate::sandbox::log::{FileFormat, FilePlan, Log, LogPlan, Stream as Written};
     const LINES: usize = 3000;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
-    let plan = LogPlan { path: path.clone(), max_size: Some(2000), max_file: 900 };
+    let file = FilePlan {
+        path: path.clone(),
+        format: FileFormat::Json(Vec::new()),
+        max_size: Some(2000),
+        max_file: 900,
+        compress: false,
+    };
+    let plan = LogPlan { file: Some(file), remote: None, loss: directory.path().join("lost") };
     let writer = std::thread::spawn(move || {
-        let mut log = LogFile::open(&plan).unwrap();
+        let mut log = Log::open(&plan, 1).unwrap();
         for number in 0..LINES {
             log.write(Written::Stdout, format!("{number}\n").as_bytes());
         }
     });
-    let mut source = Source::new(path, LogQuery::default());
+    let mut source = Source::new(path, Form::Json, LogQuery::default());
     let mut next = 0;
     while next < LINES {
-        let check = |entry: &LogEntry| {
-            assert_eq!(entry.text, format!("{next}\n"), "in order, nothing twice, nothing left out");
-            next += 1;
-            Ok(())
-        };
         let over = writer.is_finished();
-        source.read(check).unwrap();
+        while let Some(entry) = source.next().unwrap() {
+            assert_eq!(entry.text, format!("{next}\n").as_bytes(), "in order, nothing twice, nothing left out");
+            next += 1;
+        }
         assert!(!over || next == LINES, "only {next} of {LINES} lines");
     }
     writer.join().unwrap();
+}
+
+/// As the writer does it with the file of a number.
+fn compress(path: &Path, number: u32) {
+    let from = PathBuf::from(format!("{}.{number}", path.display()));
+    let file = File::open(&from).unwrap();
+    let original = crate::store::logs::Original::of(&file).unwrap();
+    let to = File::create(format!("{}.gz", from.display())).unwrap();
+    let mut encoder = flate2::GzBuilder::new().comment(original.to_string()).write(to, flate2::Compression::fast());
+    std::io::copy(&mut &file, &mut encoder).unwrap();
+    encoder.finish().unwrap();
+}
+
+#[test]
+fn compressed_files_are_read_once_even_while_they_are_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let begin = |text: &str| std::fs::write(&path, line(text, "stdout", 1)).unwrap();
+    let shift = || {
+        for number in (1..8).rev() {
+            let of = |number| format!("{}.{number}.gz", path.display());
+            let _ = std::fs::rename(of(number), of(number + 1));
+        }
+        rotate(&path, 9);
+    };
+    begin("a");
+    let mut follower = Source::new(path.clone(), Form::Json, LogQuery::default());
+    assert_eq!(read(&mut follower), "a");
+    shift();
+    begin("b");
+    compress(&path, 1);
+    let all = || read(&mut Source::new(path.clone(), Form::Json, LogQuery::default()));
+    assert_eq!(all(), "ab", "both forms of a file are there for a moment");
+    std::fs::remove_file(directory.path().join("log.1")).unwrap();
+    assert_eq!((all().as_str(), read(&mut follower).as_str()), ("ab", "b"));
+    shift();
+    begin("c");
+    compress(&path, 1);
+    std::fs::remove_file(directory.path().join("log.1")).unwrap();
+    shift();
+    begin("d");
+    assert_eq!((all().as_str(), read(&mut follower).as_str()), ("abcd", "cd"));
+    let tail =
+        |lines| read(&mut Source::new(path.clone(), Form::Json, LogQuery { tail: Some(lines), ..LogQuery::default() }));
+    assert_eq!([1, 2, 3, 9].map(tail), ["d", "cd", "bcd", "abcd"]);
+}
+
+#[test]
+fn several_containers_are_told_apart_and_their_lines_are_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let texts = [
+        [line("one ", "stdout", 1), line("line\n", "stdout", 4), line("a\n", "stderr", 6)].concat(),
+        [line("two\n", "stdout", 2), line("open", "stdout", 5), line("x\n", "stdout", 7)].concat(),
+    ];
+    let store = TestStore::new();
+    let mut all = Vec::new();
+    for (number, text) in texts.iter().enumerate() {
+        let name = ["web", "db"][number];
+        let container = store.containers().create(testing::config(name, ["a", "b"][number])).unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let reading = Reading::Files(Box::new(Source::new(path, Form::Json, LogQuery::default())));
+        all.push(Followed { container, reading, next: None });
+    }
+    let mut printer = Printer::new(Vec::new(), Vec::new(), vec!["web ".into(), "db ".into()], Prefixes::default());
+    assert_eq!(print_new(&mut all, &mut printer).unwrap(), 6);
+    printer.flush().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert_eq!(text(printer.out.get_ref()), "web one line\ndb two\ndb openx\n");
+    assert_eq!(text(printer.err.get_ref()), "web a\n");
+    let containers: Vec<Container> = all.into_iter().map(|one| one.container).collect();
+    let args = Args { color: true, names: true, ..Args::default() };
+    assert_eq!(names(&containers, &args), ["\x1b[36mweb\x1b[0m ", "\x1b[33mdb\x1b[0m "]);
+    assert_eq!(names(&containers[..1], &Args::default()), [""]);
+    assert_eq!(names(&containers, &Args::default())[0].len(), 13);
+}
+
+#[test]
+fn attributes_are_shown_as_docker_shows_them() {
+    let entry = r#"{"log":"x\n","stream":"stdout","attrs":{"b":"2 3","a":"1,ä"},"time":"2026-11-22T00:58:01Z"}"#;
+    let args = Args { details: true, ..tail("all") };
+    assert_eq!(show(&format!("{entry}\n"), &args, LogQuery::default()).0, "a=1%2C%C3%A4,b=2+3 x\n");
 }
 
 /// A store with a container whose state says running, and the file it logs to.
@@ -208,7 +286,7 @@ fn running() -> (TestStore, Container, PathBuf) {
     let mut container = store.containers().create(testing::config("web", "a")).unwrap();
     let running = State { status: Status::Running, boot_id: boot_id().to_owned(), ..State::created() };
     container.update_state(|state| *state = running).unwrap();
-    let path = container.log_path();
+    let path = container.log_path().unwrap();
     std::fs::write(&path, line("first\n", "stdout", 1)).unwrap();
     (store, container, path)
 }
@@ -218,21 +296,14 @@ fn append(path: &PathBuf, text: &str) {
 }
 
 /// Follows into a pipe on a thread; the end comes through the channel.
-fn follow_in_thread(mut container: Container, until: Option<Timestamp>) -> (File, mpsc::Receiver<Result<()>>) {
+fn follow_in_thread(container: Container, until: Option<Timestamp>) -> (File, mpsc::Receiver<Result<()>>) {
     let (reading, writing): (OwnedFd, OwnedFd) = nix::unistd::pipe().unwrap();
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let plain = printer(&Args::default());
-        let mut printer = Printer {
-            out: BufWriter::new(File::from(writing)),
-            err: plain.err,
-            last: plain.last,
-            at_line_start: plain.at_line_start,
-            timestamps: false,
-            details: false,
-        };
+        let mut printer = printer(File::from(writing), &Args::default());
         let query = LogQuery { until, ..LogQuery::default() };
-        let result = print(&mut container, query, true, &mut printer);
+        let mut all = [Followed::new(container, query, true).unwrap()];
+        let result = print(&mut all, query, true, &mut printer);
         sender.send(result).unwrap();
     });
     (File::from(reading), receiver)

@@ -13,6 +13,7 @@ use crate::spec::config::{ContainerConfig, RootSource};
 use crate::spec::digest::Digest;
 use crate::spec::mount::MountKind;
 use crate::spec::port::Protocol;
+use crate::spec::restart::RestartPolicy;
 use crate::spec::time::parse_moment;
 use crate::store::Store;
 use crate::store::containers::Container;
@@ -33,6 +34,7 @@ const KEYS: &[&str] = &[
     "network",
     "publish",
     "restart-policy",
+    "should-start-on-boot",
     "since",
     "status",
     "until",
@@ -70,7 +72,7 @@ impl Selection {
                 check_word(filter, what, allowed)?;
             }
         }
-        for filter in filters.of("is-task") {
+        for filter in filters.of("is-task").chain(filters.of("should-start-on-boot")) {
             filter.boolean()?;
         }
         for filter in filters.of("expose").chain(filters.of("publish")) {
@@ -106,15 +108,16 @@ impl Selection {
     /// Whether a container passes all filters.
     pub fn matches(&self, container: &Container) -> bool {
         let config = &container.config;
-        let status = container.status().to_string();
+        let status = container.state.word();
         let with_slash = format!("/{}", config.name);
         self.filters.any("id", |prefix| config.id.as_str().starts_with(prefix))
             && (!self.filters.has("name")
                 || self.names.iter().any(|name| name.is_match(&config.name) || name.is_match(&with_slash)))
             && self.filters.any("status", |wanted| wanted == status)
-            && self.filters.any("health", |wanted| wanted == "none")
+            && self.filters.any("health", |wanted| wanted == health(container))
             && self.filters.any("isolation", |wanted| matches!(wanted, "" | "default"))
-            && self.filters.any("restart-policy", |wanted| matches!(wanted, "no" | "never"))
+            && self.filters.any("restart-policy", |wanted| has_policy(config.restart, wanted))
+            && self.filters.of("should-start-on-boot").all(|filter| filter.boolean() == Ok(starts_at_boot(container)))
             && self.filters.any("command", |wanted| config.argv().first().is_some_and(|program| program == wanted))
             && self.filters.of("is-task").all(|filter| filter.boolean() == Ok(false))
             && self.filters.labels(&config.labels)
@@ -128,6 +131,20 @@ impl Selection {
             && (!self.filters.has("ancestor") || self.ancestors.iter().any(|ancestor| descends(config, ancestor)))
             && self.before.iter().all(|moment| created(config) < *moment)
             && self.since.iter().all(|moment| created(config) > *moment)
+    }
+}
+
+/// podman has `never` for no.
+fn has_policy(policy: RestartPolicy, wanted: &str) -> bool {
+    policy.name() == if wanted == "never" { "no" } else { wanted }
+}
+
+/// podman's word: for which the boot is reason enough.
+fn starts_at_boot(container: &Container) -> bool {
+    match container.config.restart {
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => !container.state.stopped_by_user,
+        RestartPolicy::No | RestartPolicy::OnFailure { .. } => false,
     }
 }
 
@@ -150,6 +167,11 @@ fn find(store: &Store, containers: &[Container], text: &str) -> Result<Container
 
 fn created(config: &ContainerConfig) -> Timestamp {
     config.created.parse().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// docker's word.
+fn health(container: &Container) -> &'static str {
+    container.health_status().map_or("none", |status| status.as_str())
 }
 
 fn has_mount(config: &ContainerConfig, place: &str) -> bool {

@@ -14,6 +14,7 @@ use crate::cmd::format::quote::quote;
 use crate::cmd::inspect::endpoints;
 use crate::spec::config::{ContainerConfig, RootSource};
 use crate::spec::digest::Digest;
+use crate::spec::health::Status as Health;
 use crate::spec::mount::MountKind;
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
@@ -29,6 +30,7 @@ pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_tru
     let created: Option<Timestamp> = config.created.parse().ok();
     let id = if no_trunc { config.id.as_str() } else { config.id.short() };
     let labels: Vec<String> = config.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let health = container.health_status();
     Row::new([
         ("ID", id.to_owned()),
         ("Image", image.to_owned()),
@@ -36,8 +38,8 @@ pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_tru
         ("CreatedAt", created.map(human::local_time).unwrap_or_default()),
         ("RunningFor", created.map(|created| format!("{} ago", elapsed_since(created, now))).unwrap_or_default()),
         ("Ports", ports::column(container)),
-        ("State", container.status().to_string()),
-        ("Status", status(&container.state, now)),
+        ("State", container.state.word().to_owned()),
+        ("Status", status(&container.state, health, now)),
         ("Size", size(sizes.unwrap_or_default())),
         ("Names", config.name.clone()),
         ("Labels", labels.join(",")),
@@ -46,7 +48,7 @@ pub fn row(container: &Container, image: &str, sizes: Option<(u64, u64)>, no_tru
         ("Networks", endpoints::names(&config.network).join(",")),
         ("Platform", config.platform.clone()),
     ])
-    .hidden([("HealthStatus", String::new())])
+    .hidden([("HealthStatus", health.map(|health| health.to_string()).unwrap_or_default())])
     .labels(config.labels.clone())
 }
 
@@ -68,9 +70,27 @@ pub const EXTRA: &Extra<Container> = &[
     ("Pid", |container| container.state.pid.to_string()),
     ("Pod", |_| String::new()),
     ("PodName", |_| String::new()),
-    ("Restarts", |_| "0".to_owned()),
+    ("Restarts", |container| container.state.restarts.count.to_string()),
     ("StartedAt", |container| unix_time(container.state.started_at)),
+    ("CGROUPNS", |container| namespace(container, "cgroup")),
+    ("IPC", |container| namespace(container, "ipc")),
+    ("MNT", |container| namespace(container, "mnt")),
+    ("NET", |container| namespace(container, "net")),
+    ("PIDNS", |container| namespace(container, "pid")),
+    ("USERNS", |container| namespace(container, "user")),
+    ("UTS", |container| namespace(container, "uts")),
 ];
+
+/// The number of a namespace of its first process; empty when it does not run.
+fn namespace(container: &Container, kind: &str) -> String {
+    let init = container.state.init().filter(|_| container.is_running());
+    let link = init.and_then(|init| std::fs::read_link(format!("/proc/{}/ns/{kind}", init.pid.as_raw_nonzero())).ok());
+    let number = |link: std::path::PathBuf| {
+        let text = link.to_str()?.split_once('[')?.1.strip_suffix(']')?.to_owned();
+        Some(text)
+    };
+    link.and_then(number).unwrap_or_default()
+}
 
 fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -81,11 +101,23 @@ fn unix_time(moment: Option<Timestamp>) -> String {
 }
 
 /// docker's STATUS: `Up 5 minutes`, `Exited (0) 8 days ago`.
-pub fn status(state: &State, now: Timestamp) -> String {
+pub fn status(state: &State, health: Option<Health>, now: Timestamp) -> String {
+    let health = match health {
+        None => String::new(),
+        Some(Health::Starting) => " (health: starting)".to_owned(),
+        Some(health) => format!(" ({health})"),
+    };
     match (state.status, state.started_at, state.finished_at) {
         (Status::Created, _, _) => "Created".to_owned(),
-        (Status::Running, Some(started), _) => format!("Up {}", elapsed_since(started, now)),
-        (Status::Running, None, _) => "Up Less than a second".to_owned(),
+        (Status::Running, Some(started), _) if state.paused.is_some() => {
+            format!("Up {} (Paused)", elapsed_since(started, now))
+        }
+        (Status::Running, Some(started), _) => format!("Up {}{health}", elapsed_since(started, now)),
+        (Status::Running, None, _) => format!("Up Less than a second{health}"),
+        (Status::Restarting, _, finished) => {
+            let ago = elapsed_since(finished.unwrap_or(now), now);
+            format!("Restarting ({}) {ago} ago", state.exit_code)
+        }
         (Status::Exited, _, Some(finished)) => {
             format!("Exited ({}) {} ago", state.exit_code, elapsed_since(finished, now))
         }

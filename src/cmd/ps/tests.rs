@@ -137,7 +137,7 @@ fn states_read_as_in_docker() {
         (state(Status::Exited, 0, None, at("2025-12-25T03:09:05Z")), "Exited (0) 8 days ago"),
         (state(Status::Exited, 137, at("2026-01-02T03:04:05Z"), None), "Exited (137)"),
     ] {
-        assert_eq!(row::status(&state, now()), expected);
+        assert_eq!(row::status(&state, None, now()), expected);
     }
 }
 

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use jiff::Timestamp;
 
+use crate::build::cache;
+use crate::build::cache::prune::Entry;
 use crate::cmd::Context;
 use crate::cmd::format::document;
 use crate::cmd::format::human::decimal_size;
@@ -52,6 +54,7 @@ struct Facts {
     images: ImagesUsage,
     containers: Vec<Container>,
     users: Users,
+    build: Vec<Entry>,
 }
 
 /// Runs the command.
@@ -60,7 +63,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let usage = usage::measure(store, &mut |trees| measure::sizes(store, trees))?;
     let (containers, damaged) = store.containers().list()?;
     let users = Users::of(&containers, &damaged);
-    let facts = Facts { images: usage.by_image(store, &containers)?, usage, containers, users };
+    let build = cache::prune::list(store, &mut |trees| measure::sizes(store, trees))?;
+    let facts = Facts { images: usage.by_image(store, &containers)?, usage, containers, users, build };
     let mut out = Vec::new();
     let terminal = std::io::stdout().is_terminal();
     match args.format.as_deref().unwrap_or_default() {
@@ -94,11 +98,19 @@ impl Facts {
         let free: u64 = volumes.iter().filter(|(name, _)| self.users.is_free(name)).map(|(_, bytes)| bytes).sum();
         let mounted = volumes.keys().filter(|name| !self.users.of_volume(name).is_empty()).count();
         let active = self.containers.iter().filter(is_running).count();
+        let in_use = self.build.iter().filter(|entry| entry.in_use).count();
+        let sum =
+            |is: &dyn Fn(&Entry) -> bool| self.build.iter().filter(|entry| is(entry)).map(|entry| entry.size).sum();
         vec![
             row("Images", [self.images.images.len(), used], self.usage.images(), self.images.reclaimable),
             row("Containers", [self.usage.containers.len(), active], containers, containers - running),
             row("Local Volumes", [volumes.len(), mounted], volumes.values().sum(), free),
-            row("Build Cache", [0, 0], 0, 0),
+            row(
+                "Build Cache",
+                [self.build.len(), in_use],
+                sum(&|_| true),
+                sum(&|entry| !entry.in_use && !entry.shared),
+            ),
         ]
     }
 }

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::cmd::prune::{PruneOptions, Report, prune_containers, prune_images};
+use crate::build::cache::prune::{self as cache, PruneOptions};
+use crate::cmd::prune::{PruneOptions as Options, Report, prune_containers, prune_images};
 use crate::cmd::{Context, finish_cleanup, network, volume};
 use crate::sandbox::measure;
 use crate::store::gc;
+use crate::store::staging::Cleanup;
 
 /// Remove stopped containers, unused networks and unused images
 #[derive(clap::Args, Debug)]
@@ -16,7 +18,7 @@ pub struct Args {
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
-    options: PruneOptions,
+    options: Options,
     /// Remove anonymous volumes that no container uses, too
     #[arg(long)]
     volumes: bool,
@@ -38,10 +40,26 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         volume::prune::prune(context, false, &selection, &mut report)?;
     }
     prune_images(context, args.all, &selection, &mut report)?;
+    prune_build_cache(context, &args, &mut report)?;
     if args.options.filter.is_empty() {
         prune_shifted(context, &mut report)?;
     }
     report.finish()
+}
+
+/// What is asked for by labels is no build cache, which has none.
+fn prune_build_cache(context: &Context, args: &Args, report: &mut Report) -> Result<()> {
+    let store = context.store()?;
+    let mut options = PruneOptions { all: args.all, ..PruneOptions::default() };
+    for filter in &args.options.filter {
+        if filter.key != "until" || options.filter(&filter.key, &filter.value).is_err() {
+            return Ok(());
+        }
+    }
+    let pruned = cache::prune(store, &options, &mut |trees| measure::sizes(store, trees))?;
+    report.reclaimed += pruned.bytes;
+    let cleanup = if pruned.needs_user_namespace { Cleanup::NeedsUserNamespace } else { Cleanup::Complete };
+    finish_cleanup(context, cleanup)
 }
 
 /// Removes the layers for other ids that no container uses; they are made again when one does.
@@ -91,13 +109,13 @@ mod tests {
 
     #[test]
     fn the_warning_of_docker() {
-        let mut args = Args { all: false, options: PruneOptions::default(), volumes: false };
+        let mut args = Args { all: false, options: Options::default(), volumes: false };
         assert_eq!(
             args.warning(),
             "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
              - all dangling images\n  - unused build cache\n"
         );
-        let options = PruneOptions { filter: vec!["label=a=b".parse().unwrap()], force: false };
+        let options = Options { filter: vec!["label=a=b".parse().unwrap()], force: false };
         args = Args { all: true, options, volumes: true };
         assert_eq!(
             args.warning(),

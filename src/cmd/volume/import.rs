@@ -43,7 +43,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
             rustix::fs::open(&target, flags, Mode::empty()).with_context(|| format!("open {}", target.display()))?;
         // Without subordinate ids everything is the caller's.
         let owner = IdMaps::of_self()?.is_single().then_some((0, 0));
-        let addition = Addition { path: Vec::new(), owner, maps: None, replace_kinds: true };
+        let addition = Addition { path: Vec::new(), owner, maps: None, replace_kinds: true, single_id: false };
         let unpacked = unpack::add(input, directory, addition)?;
         if unpacked.skipped_devices > 0 {
             warn(&format!("left out {} devices, which take root to make", unpacked.skipped_devices));

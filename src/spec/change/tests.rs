@@ -103,7 +103,7 @@ fn refusals_are_dockers() {
     ] {
         assert_eq!(changed(&["USER first", change]).unwrap_err(), message, "{change}");
     }
-    for bad in ["ENV A=\"x", "ENV A='x", "USER ${A", "USER ${A:", "USER ${A%x}", "USER ${}", "USER ${NONE:?gone}"] {
+    for bad in ["ENV A=\"x", "ENV A='x", "USER ${A", "USER ${A:", "USER ${A^x}", "USER ${}", "USER ${NONE:?gone}"] {
         assert!(changed(&[bad]).unwrap_err().starts_with("failed to process"), "{bad}");
     }
 }

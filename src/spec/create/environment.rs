@@ -1,8 +1,8 @@
 //! The environment of a container: what every container has, the image's, and what flags say.
 
 use super::{CreateError, CreateRequest, DEFAULT_PATH};
-use crate::spec::change::expand_word;
 use crate::spec::config::Environment;
+use crate::spec::dockerfile::expand::{ExpandError, expand};
 use crate::spec::env::{self, EnvChange};
 use crate::spec::image::Defaults;
 use crate::spec::text::printable;
@@ -67,10 +67,10 @@ fn merge(words: &[String], environment: &[String]) -> Result<Vec<EnvChange>, Cre
         let mut values = environment.iter().filter_map(|entry| entry.split_once('='));
         values.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
     };
-    let expand = |word: &String| {
-        let refused = |reason| CreateError::EnvMerge { word: printable(word), reason };
+    let merged = |word: &String| {
+        let refused = |error: ExpandError| CreateError::EnvMerge { word: printable(word), reason: error.reason };
         let (name, text) = word.split_once('=').unwrap_or((word, ""));
-        Ok(EnvChange { name: name.to_owned(), value: Some(expand_word(text, &lookup).map_err(refused)?) })
+        Ok(EnvChange { name: name.to_owned(), value: Some(expand(text, '\\', &lookup).map_err(refused)?) })
     };
-    words.iter().map(expand).collect()
+    words.iter().map(merged).collect()
 }

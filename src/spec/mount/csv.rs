@@ -2,7 +2,7 @@
 
 /// Splits one line of comma-separated values by RFC 4180: a field in double quotes may hold commas,
 /// and a doubled quote stands for one.
-pub(super) fn split(line: &str) -> Option<Vec<String>> {
+pub(in crate::spec) fn split(line: &str) -> Option<Vec<String>> {
     let mut fields = Vec::new();
     let mut rest = line;
     loop {

@@ -55,7 +55,11 @@ fn system(config: &ContainerConfig) -> Vec<Mount> {
     mounts.push(mount("mqueue", "mqueue", "/dev/mqueue", words(INERT)));
     mounts.push(mount("sysfs", "sysfs", "/sys", words(&format!("{INERT},{access}"))));
     let access = if config.systemd.is_some() { "rw" } else { access };
-    mounts.push(mount("cgroup2", "cgroup", "/sys/fs/cgroup", words(&format!("{access},{INERT}"))));
+    mounts.push(match config.limits.host_cgroupns {
+        // The host's own cannot be mounted anew in another user namespace.
+        true => mount("bind", "/sys/fs/cgroup", "/sys/fs/cgroup", words(&format!("rbind,rro,{INERT}"))),
+        false => mount("cgroup2", "cgroup", "/sys/fs/cgroup", words(&format!("{access},{INERT}"))),
+    });
     mounts.extend(config.systemd.iter().flat_map(for_a_system));
     mounts
 }

@@ -81,7 +81,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "log-driver",
-        allowed: "\"json-file\" or \"none\"",
+        allowed: "one of json-file, k8s-file, local, journald, syslog, none, passthrough, passthrough-tty",
         assign: |all, given, origin| {
             let driver = given.text()?.parse().map_err(|_| Refusal::default())?;
             set(&mut all.log_driver, driver, origin)

@@ -169,8 +169,9 @@ fn what_is_wrong_is_told_with_its_place() {
 #[test]
 fn what_is_wrong_elsewhere_names_the_variable() {
     assert_eq!(
-        said("log-driver", "journald").unwrap_err(),
-        "RBOX_LOG_DRIVER: invalid value \"journald\" of log-driver: it must be \"json-file\" or \"none\""
+        said("log-driver", "gelf").unwrap_err(),
+        "RBOX_LOG_DRIVER: invalid value \"gelf\" of log-driver: it must be one of json-file, k8s-file, local, journald, \
+         syslog, none, passthrough, passthrough-tty"
     );
     let long = said("pull", &"x\u{1b}".repeat(200)).unwrap_err();
     assert!(long.len() < 500 && !long.contains('\u{1b}'), "{long}");

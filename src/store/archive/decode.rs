@@ -22,7 +22,7 @@ const XZ_MEMORY: u32 = 80 << 10;
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packing {
+pub enum Packing {
     Plain,
     Gzip,
     Bzip2,

@@ -16,7 +16,7 @@ mod tarball;
 mod tests;
 
 pub use contents::Contents;
-pub use decode::decoded;
+pub use decode::{Packing, decoded};
 pub use import::{Import, Imported, import};
 pub use load::{LoadOptions, Loaded, LoadedImage, load};
 pub use output::{NewFile, Output};

@@ -34,7 +34,7 @@ pub enum CreateError {
 
 /// Whether a container's records must survive a power loss.
 pub(super) fn durability(config: &ContainerConfig) -> Durability {
-    if config.auto_remove { Durability::Volatile } else { Durability::Durable }
+    if config.auto_remove || config.build { Durability::Volatile } else { Durability::Durable }
 }
 
 impl Containers<'_> {
@@ -76,6 +76,10 @@ impl Containers<'_> {
         let _layers = self.hold_layers(config).map_err(io_error)?;
         if let Some(missing) = config.used_layers().find(|layer| !self.store.layers().contains(**layer)) {
             return Err(CreateError::LayerMissing(*missing));
+        }
+        if config.build {
+            // Nobody asks for it by name.
+            return rename_new(staged.path(), &self.directory(&config.id)).map_err(io_error);
         }
         let names = names::lock(self.store).map_err(io_error)?;
         // The name first: without its container it is free, a container without its name is not.

@@ -4,10 +4,12 @@
 //!
 //! A container is made in `staging` and renamed into place, so a half one is never visible.
 //! Liveness is the `alive` lock, never a remembered number. The records of a `--rm` container are
-//! not synced: after a power loss there is no container to return to, at worst a damaged directory
-//! that `system check` names.
+//! not synced: after a power loss there is no container to return to, at worst a directory with empty
+//! records, which counts as nothing and is removed by the next tidying up.
 
 mod create;
+mod health;
+mod keeping;
 mod lookup;
 pub(super) mod names;
 mod peek;
@@ -21,17 +23,19 @@ mod tests;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 use serde::de::DeserializeOwned;
 
 pub use create::CreateError;
+pub use keeping::Affairs;
 pub use lookup::LookupError;
 pub use process::{ProcessIdentity, boot_id};
 pub use remove::RemoveError;
 pub use rename::RenameError;
-pub use state::{State, Status};
+pub use state::{Paused, State, Status};
 
 use super::fs::Durability;
 use super::lock::{AliveLock, FileLock};
@@ -40,6 +44,7 @@ use super::{Store, fs};
 use crate::spec::config::{ContainerConfig, ContainerId, RootSource};
 use crate::spec::digest::Digest;
 use crate::spec::env::EnvChange;
+use crate::spec::log::LogDriver;
 use crate::spec::port::PublishedPort;
 use crate::spec::secret::SecretForm;
 
@@ -69,8 +74,16 @@ impl Store {
 }
 
 impl Containers<'_> {
-    /// All containers, newest first, and those whose records cannot be read. Takes no lock.
+    /// All containers but those of builds, newest first, and those whose records cannot be read; but not what a
+    /// power loss left of `--rm` ones. Takes no lock.
     pub fn list(&self) -> Result<(Vec<Container>, Vec<Quarantined>)> {
+        let (mut containers, damaged) = self.list_all()?;
+        containers.retain(|container| !container.config.build);
+        Ok((containers, damaged))
+    }
+
+    /// All containers, those of builds too.
+    pub fn list_all(&self) -> Result<(Vec<Container>, Vec<Quarantined>)> {
         let (mut containers, mut damaged) = (Vec::new(), Vec::new());
         let mut quick = QuickReader::open(&self.store.path("containers"));
         for id in self.ids()? {
@@ -85,11 +98,33 @@ impl Containers<'_> {
                 Err(RecordError::Read { file, error }) => {
                     return Err(error).with_context(|| format!("read {file} of container {id}"));
                 }
+                Err(_) if self.was_lost(&id).unwrap_or(false) => {}
                 Err(error) => damaged.push(Quarantined { id: id.to_string(), why: error.to_string() }),
             }
         }
         containers.sort_by(|a, b| (&b.config.created, &b.config.id).cmp(&(&a.config.created, &a.config.id)));
         Ok((containers, damaged))
+    }
+
+    /// Containers that were to be removed at their end, and whose records a power loss took: these
+    /// records are never synced.
+    pub fn lost_in_power_loss(&self) -> Result<Vec<ContainerId>> {
+        Ok(self.ids()?.into_iter().filter(|id| self.was_lost(id).unwrap_or(false)).collect())
+    }
+
+    fn was_lost(&self, id: &ContainerId) -> io::Result<bool> {
+        let directory = self.directory(id);
+        // A file whose content never came to the disk is empty, and older than this boot.
+        let lost = |name: &str| -> io::Result<bool> {
+            let file = std::fs::metadata(directory.join(name))?;
+            if file.len() != 0 {
+                return Ok(false);
+            }
+            let uptime = Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime));
+            Ok(file.modified()? < SystemTime::now() - uptime.map_err(io::Error::other)?)
+        };
+        let any = lost("config.json")? || lost("state.json")?;
+        Ok(any && read_config(&directory, id).map_or(true, |config| config.auto_remove))
     }
 
     /// The processes of all live supervisors.
@@ -139,6 +174,10 @@ impl Containers<'_> {
         let directory = self.directory(id);
         let config = read_config(&directory, id)?;
         let state = read_state(&directory)?;
+        if state.status == Status::Exited && state.finished_at.is_none() && !config.is_kept() {
+            // On a full disk the next reader says so.
+            let _ = self.tell_death(&config);
+        }
         Ok(Container { config, state, directory })
     }
 }
@@ -162,7 +201,7 @@ impl QuickReader {
     /// None when it runs, or when anything at all is unusual.
     fn load(&mut self, id: &ContainerId) -> Option<(ContainerConfig, State)> {
         let state: State = self.read(&format!("{id}/state.json"))?;
-        if state.status == Status::Running {
+        if matches!(state.status, Status::Running | Status::Restarting) {
             return None;
         }
         let config: ContainerConfig = self.read(&format!("{id}/config.json"))?;
@@ -189,9 +228,29 @@ impl Container {
         self.directory.join(name)
     }
 
-    /// Its log in docker's json-file format.
-    pub fn log_path(&self) -> PathBuf {
-        self.path(format!("{}-json.log", self.config.id))
+    /// The file that its log is written to, if it is in files: as asked for, or in its directory.
+    pub fn log_path(&self) -> Option<PathBuf> {
+        let log = &self.config.log;
+        let given = log.given.get("path").filter(|path| !path.is_empty());
+        let named = |form: &str| Some(self.path(format!("{}-{form}.log", self.config.id)));
+        match log.driver {
+            LogDriver::JsonFile | LogDriver::K8sFile if given.is_some() => given.map(PathBuf::from),
+            LogDriver::JsonFile => named("json"),
+            LogDriver::K8sFile => named("k8s"),
+            LogDriver::Local => named("local"),
+            // What is kept for those who ask: the server cannot be asked.
+            LogDriver::Syslog if !log.options().is_ok_and(|options| options.cache_disabled) => named("local"),
+            LogDriver::Syslog
+            | LogDriver::Journald
+            | LogDriver::None
+            | LogDriver::Passthrough
+            | LogDriver::PassthroughTty => None,
+        }
+    }
+
+    /// Says how much of its log was lost; there only if there was any.
+    pub fn log_loss_path(&self) -> PathBuf {
+        self.path("log-lost.json")
     }
 
     pub fn status(&self) -> Status {
@@ -317,15 +376,22 @@ fn read_state(directory: &Path) -> Result<State, RecordError> {
     let path = directory.join("state.json");
     let read_error = |error| RecordError::Read { file: "alive".to_owned(), error };
     let state: State = record::read(&path)?;
-    if state.status != Status::Running {
-        return Ok(state);
-    }
-    if is_alive(directory).map_err(read_error)? && state.is_of_this_boot() {
+    let lives =
+        || -> Result<bool, RecordError> { Ok(is_alive(directory).map_err(read_error)? && state.is_of_this_boot()) };
+    if !matches!(state.status, Status::Running | Status::Restarting) || state.status == Status::Running && lives()? {
         return Ok(state);
     }
     // It may have recorded its exit and let go of the lock since we read.
     let state: State = record::read(&path)?;
-    Ok(if state.status == Status::Running { state.crashed() } else { state })
+    let state = if state.status == Status::Running { state.crashed() } else { state };
+    let is_kept = || AliveLock::is_held(&directory.join(keeping::LOCK)).map_err(read_error);
+    let status = match state.status {
+        Status::Restarting if !is_kept()? => Status::Exited,
+        // Its keeper is about to say so.
+        Status::Exited if state.finished_at.is_none() && !state.stopped_by_user && is_kept()? => Status::Restarting,
+        status => status,
+    };
+    Ok(State { status, ..state })
 }
 
 fn write_state(directory: &Path, state: &State, durability: Durability) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::sys::process::start_time;
@@ -24,10 +25,9 @@ impl ProcessIdentity {
 
     /// A descriptor of this very process; None when it is gone.
     pub fn open(&self) -> io::Result<Option<OwnedFd>> {
-        let gone = |error: &io::Error| {
-            matches!(error.kind(), io::ErrorKind::NotFound)
-                || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
-        };
+        // EINVAL: it is being reaped this moment (kernel/pid.c, pid_has_task).
+        let gone =
+            |error: &io::Error| matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH | Errno::INVAL));
         // The descriptor first: once it is open, the pid read below cannot be a later process's.
         let found = pidfd_open(self.pid, PidfdFlags::empty())
             .map_err(io::Error::from)
@@ -62,6 +62,17 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(identity.open().unwrap().is_none());
+    }
+
+    #[test]
+    fn one_that_is_being_reaped_is_gone() {
+        for _ in 0..200 {
+            let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+            let identity = ProcessIdentity::of(Pid::from_child(&child)).unwrap();
+            let looking = std::thread::spawn(move || while identity.open().unwrap().is_some() {});
+            child.wait().unwrap();
+            looking.join().unwrap();
+        }
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub enum RemoveError {
         "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
     )]
     Running { name: String },
+    #[error(
+        "cannot remove container \"/{name}\": container is restarting: stop the container before removing or force \
+         remove"
+    )]
+    Restarting { name: String },
     #[error("remove container {id}: {error}")]
     Io { id: ContainerId, error: io::Error },
 }
@@ -47,6 +52,11 @@ impl Containers<'_> {
             let config = read_config(&self.directory(id), id);
             return Err(RemoveError::Running { name: config.map_or_else(|_| id.to_string(), |config| config.name) });
         };
+        let directory = self.directory(id);
+        if read_state(&directory).is_ok_and(|state| state.status == Status::Restarting) {
+            let config = read_config(&directory, id);
+            return Err(RemoveError::Restarting { name: config.map_or_else(|_| id.to_string(), |config| config.name) });
+        }
         if volumes {
             Parting::wish(&self.directory(id)).map_err(|error| self.remove_error(id, error))?;
         }
@@ -65,11 +75,12 @@ impl Containers<'_> {
         let trash = Trash::take(self.store, &directory).map_err(io_error)?;
         drop(lock);
         // What survives of a --rm container after a power loss is no loss.
-        if !config.as_ref().is_ok_and(|config| config.auto_remove) {
+        if !config.as_ref().is_ok_and(|config| config.auto_remove || config.build) {
             fs::sync_dir(&self.store.path("containers")).map_err(io_error)?;
         }
         let gone = config.ok();
         let freed = match &gone {
+            Some(config) if config.build => Ok(()),
             Some(config) => names::lock(self.store).and_then(|names| names.release(&config.name, id)),
             None => names::remove_all_dangling(self.store),
         };

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use super::{Containers, names, read_config};
 use crate::spec::config::{ContainerId, NetworkMode};
 use crate::spec::event::Happening;
+use crate::spec::limits::Limits;
 use crate::spec::names::{InvalidName, container_name};
 use crate::store::fs;
 use crate::store::record::RecordError;
@@ -49,6 +50,24 @@ impl Containers<'_> {
             fs::write_atomic(&directory.join("config.json"), &serde_json::to_vec(&config)?).with_context(context)?;
         }
         Ok(result)
+    }
+
+    /// Changes what a container may use, running or not. Nothing is written when `change` fails.
+    pub fn update_limits(
+        &self,
+        id: &ContainerId,
+        change: impl FnOnce(&Limits) -> anyhow::Result<Limits>,
+    ) -> anyhow::Result<()> {
+        let context = || format!("change the limits of container {id}");
+        let _lock = self.lock(id).with_context(context)?;
+        let directory = self.directory(id);
+        let mut config = read_config(&directory, id).with_context(context)?;
+        let limits = change(&config.limits)?;
+        if limits != config.limits {
+            config.limits = limits;
+            fs::write_atomic(&directory.join("config.json"), &serde_json::to_vec(&config)?).with_context(context)?;
+        }
+        Ok(())
     }
 
     /// Gives a container another name, running or not.

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::process::{ProcessIdentity, boot_id};
 use crate::spec::port::PublishedPort;
+use crate::spec::restart::Restarts;
 
 /// Records are padded to a multiple of this, so that an update needs no new block on a full disk.
 const RECORD_BLOCK: usize = 4096;
 
 /// The exit code of a container whose supervisor died: its init was killed with SIGKILL.
-const KILLED: i32 = 137;
+pub(super) const KILLED: i32 = 137;
 
 /// Where a container is in its life, in docker's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,19 @@ pub enum Status {
     /// Never ran, or is being started.
     Created,
     Running,
+    /// Ended, and about to be started again by its keeper.
+    Restarting,
     Exited,
+}
+
+/// How a container was paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Paused {
+    /// Its cgroup is frozen.
+    Frozen,
+    /// Each of its processes was stopped by SIGSTOP.
+    Stopped,
 }
 
 impl fmt::Display for Status {
@@ -31,6 +44,7 @@ impl fmt::Display for Status {
         f.pad(match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
         })
     }
@@ -59,9 +73,15 @@ pub struct State {
     pub init_pid_ns: Option<u64>,
     /// `stop` or `kill` ended it.
     pub stopped_by_user: bool,
+    /// Its processes stand still, by this means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
     /// Ports of the host that lead to it now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PublishedPort>,
+    /// Since its user started it.
+    #[serde(default)]
+    pub restarts: Restarts,
 }
 
 impl State {
@@ -81,7 +101,20 @@ impl State {
             boot_id: String::new(),
             init_pid_ns: None,
             stopped_by_user: false,
+            paused: None,
             ports: Vec::new(),
+            restarts: Restarts::default(),
+        }
+    }
+
+    /// docker's word for where it is in its life.
+    pub fn word(&self) -> &'static str {
+        match self.status {
+            Status::Running if self.paused.is_some() => "paused",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Restarting => "restarting",
+            Status::Exited => "exited",
         }
     }
 
@@ -117,6 +150,7 @@ impl State {
             finished_at: None,
             exit_code: KILLED,
             init_pid_ns: None,
+            paused: None,
             ports: Vec::new(),
             ..self
         }

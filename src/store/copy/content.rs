@@ -27,6 +27,22 @@ pub(super) struct Content {
     copies: bool,
 }
 
+/// Copies the contents of single files, and remembers what the file systems can do.
+#[derive(Default)]
+pub struct Files(Content);
+
+impl Files {
+    /// Copies all of the source, which `stat` is of, into the empty target.
+    pub fn copy(&mut self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> Result<(), Errno> {
+        let mut job = Job { source, target, stat, progress: &mut |_| {}, stop: None };
+        match self.0.copy(&mut job) {
+            Ok(_) => Ok(()),
+            Err(ContentError::Read(error) | ContentError::Write(error)) => Err(error),
+            Err(ContentError::Stopped) => Err(Errno::CANCELED),
+        }
+    }
+}
+
 /// A file to copy and whom to tell.
 pub(super) struct Job<'a> {
     pub source: &'a OwnedFd,
@@ -47,11 +63,13 @@ impl Job<'_> {
     }
 }
 
-impl Content {
-    pub fn new() -> Self {
+impl Default for Content {
+    fn default() -> Self {
         Self { buffer: Vec::new(), shares: true, copies: true }
     }
+}
 
+impl Content {
     /// Copies all into the empty target; returns how many bytes that were. Of a file that grows
     /// meanwhile the rest is left.
     pub fn copy(&mut self, job: &mut Job<'_>) -> Result<u64, ContentError> {

@@ -14,7 +14,7 @@ const PATH: usize = 3000;
 
 /// The first names of files that have more.
 #[derive(Default)]
-pub(super) struct Links {
+pub struct Links {
     first: HashMap<Identity, First>,
 }
 

@@ -17,10 +17,10 @@ const XATTR_MAX: usize = 64 << 10;
 const SET_ID: u32 = 0o6000;
 
 /// An id that has no counterpart.
-pub(super) struct Unmapped(pub u32);
+pub struct Unmapped(pub u32);
 
 /// Names and values.
-pub(super) type Attributes = Vec<(CString, Vec<u8>)>;
+pub type Attributes = Vec<(CString, Vec<u8>)>;
 
 impl Owners<'_> {
     /// The copy's owner; None when it is whose it is.
@@ -45,12 +45,7 @@ impl Owners<'_> {
 
 /// Sets attributes, permissions and times of an open file or directory that has its owner; returns how
 /// many attributes were not taken.
-pub(super) fn settle(
-    file: BorrowedFd<'_>,
-    stat: &Stat,
-    owners: &Owners<'_>,
-    attributes: &Attributes,
-) -> Result<u64, Errno> {
+pub fn settle(file: BorrowedFd<'_>, stat: &Stat, owners: &Owners<'_>, attributes: &Attributes) -> Result<u64, Errno> {
     let mut lost = 0;
     for (name, value) in attributes {
         match rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()) {
@@ -72,7 +67,7 @@ pub(super) fn is_opaque(directory: BorrowedFd<'_>) -> bool {
 }
 
 /// Gives a symbolic link behind a handle its owner and times.
-pub(super) fn settle_link(link: BorrowedFd<'_>, stat: &Stat, owner: Option<(Uid, Gid)>) -> Result<(), Errno> {
+pub fn settle_link(link: BorrowedFd<'_>, stat: &Stat, owner: Option<(Uid, Gid)>) -> Result<(), Errno> {
     if let Some((uid, gid)) = owner {
         rustix::fs::chownat(link, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
     }
@@ -88,7 +83,7 @@ fn times(stat: &Stat) -> Timestamps {
 }
 
 /// The attributes of an open file or directory that a copy has too.
-pub(super) fn attributes(file: BorrowedFd<'_>, marks: OverlayMarks, owners: &Owners<'_>) -> Result<Attributes, Errno> {
+pub fn attributes(file: BorrowedFd<'_>, marks: OverlayMarks, owners: &Owners<'_>) -> Result<Attributes, Errno> {
     let mut names = [0u8; 1024];
     let listed = match rustix::fs::flistxattr(file, &mut names[..]) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),

@@ -25,6 +25,12 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
+pub use content::Files;
+pub use links::Links;
+pub use metadata::{Attributes, attributes, settle, settle_link};
+
+use crate::explain::reason;
+
 /// How a tree is copied. The default is an exact copy into places where nothing is yet.
 #[derive(Clone, Copy, Default)]
 pub struct CopyOptions<'a> {
@@ -120,7 +126,7 @@ pub struct Copied {
 /// Why a copy ended early. Paths are relative to the top of the tree.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    #[error("{doing} {}: {}", show(path), text(error))]
+    #[error("{doing} {}: {}", show(path), reason(&io::Error::from(*error)))]
     Io { doing: &'static str, side: Side, path: PathBuf, error: Errno },
     /// [`Existing::ReplaceSameKind`]; docker's words.
     #[error("cannot overwrite directory {} with non-directory", show(.0))]
@@ -191,14 +197,6 @@ fn show(path: &std::path::Path) -> String {
         length if length > SHOWN => format!("...{}", text.escape_debug()),
         _ => text.escape_debug().to_string(),
     }
-}
-
-/// The system's text without its number.
-fn text(error: &Errno) -> String {
-    let text = io::Error::from(*error).to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// Copies what the directory `from` holds into the existing directory `to`. `progress` hears of bytes

@@ -71,7 +71,7 @@ impl<'a> Copier<'a> {
             side: None,
             path: Vec::new(),
             copied: Copied::default(),
-            content: Content::new(),
+            content: Content::default(),
             drafts: Drafts::new(),
             links: Links::default(),
         }

@@ -38,7 +38,9 @@ impl Store {
 
     /// Records what happened. Nothing fails for want of a line here: on a full disk there is none.
     pub fn happened(&self, what: Happening) {
-        let _ = self.events().append(what);
+        if !what.hidden {
+            let _ = self.events().append(what);
+        }
     }
 }
 

@@ -26,6 +26,11 @@ impl NewBlob {
         Ok(Self { path, file: Digested::new(file), _staging: staging })
     }
 
+    /// Where it lies as long as it has no name.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// The digest of what was written so far.
     pub fn digest(&self) -> Digest {
         self.file.digest()

@@ -4,6 +4,7 @@
 //!
 //! Unlike a pull this blocks and uses threads: the unpacking process must have been forked before.
 
+mod adopt;
 mod blob;
 mod error;
 mod feed;
@@ -13,6 +14,7 @@ mod tests;
 
 use std::io::{self, Read, Write};
 
+pub use adopt::{Adoption, adopt};
 pub use error::IntakeError;
 
 use blob::NewBlob;

@@ -3,20 +3,17 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
-use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, ioctl_ficlone,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::{Way, acl};
 use crate::spec::digest::Digest;
 use crate::spec::identity::{Maps, look_up};
+use crate::store::copy::Files;
 use crate::store::pack::level::{Dialect, Found, Layer, Level};
 
 /// Mark a stub, and say where its content is (overlayfs with `userxattr`).
@@ -50,8 +47,15 @@ pub fn shift(job: &Job, progress: &mut dyn FnMut()) -> Result<()> {
     rustix::fs::mkdirat(CWD, &job.to, Mode::RWXU).with_context(|| format!("make {}", job.to.display()))?;
     let to = rustix::fs::openat(CWD, &job.to, directory_flags(), Mode::empty())
         .with_context(|| format!("open {}", job.to.display()))?;
-    let mut walk =
-        Walk { job, top: to.as_fd(), path: Vec::new(), links: HashMap::new(), buffer: Buffer::new(), progress };
+    let mut walk = Walk {
+        job,
+        top: to.as_fd(),
+        path: Vec::new(),
+        links: HashMap::new(),
+        buffer: Buffer::new(),
+        files: Files::default(),
+        progress,
+    };
     walk.directory(&level, to.as_fd())
 }
 
@@ -63,6 +67,7 @@ struct Walk<'a> {
     /// The first path of each file that has several.
     links: HashMap<(u64, u64), CString>,
     buffer: Buffer,
+    files: Files,
     progress: &'a mut dyn FnMut(),
 }
 
@@ -135,7 +140,7 @@ impl Walk<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let target = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
         if stat.st_size > 0 && !self.stub(layer, &target, stat)? {
-            copy(&source, &target)?;
+            self.files.copy(&source, &target, stat)?;
         }
         self.settle(source.as_fd(), target.as_fd(), stat)
     }
@@ -211,15 +216,6 @@ impl Walk<'_> {
         }
         Ok(())
     }
-}
-
-/// Shares the blocks where the file system can.
-fn copy(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
-    if ioctl_ficlone(target, source).is_ok() {
-        return Ok(());
-    }
-    let (mut source, mut target) = (File::from(source.try_clone()?), File::from(target.try_clone()?));
-    io::copy(&mut source, &mut target).map(drop)
 }
 
 fn times(stat: &Stat) -> Timestamps {

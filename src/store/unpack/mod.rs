@@ -63,17 +63,19 @@ pub struct Addition {
     pub maps: Option<Maps>,
     /// A directory may take the place of another kind of file, and the other way round.
     pub replace_kinds: bool,
+    /// The user namespace maps one id only; see [`UnpackJob::single_id`].
+    pub single_id: bool,
 }
 
 /// Adds the files of the archive that `input` holds to those of a container, which may change them
 /// meanwhile: every name is resolved within `root`. Reads ahead on a second thread.
 pub fn add(input: impl Read + Send + 'static, root: OwnedFd, addition: Addition) -> Result<Unpacked> {
-    let Addition { path, owner, maps, replace_kinds } = addition;
+    let Addition { path, owner, maps, replace_kinds, single_id } = addition;
     // What somebody hands in is nothing to be guarded against; the bounds of names stay.
     let UnpackLimits { path: longest, extensions, .. } = UnpackLimits::default();
     let limits = UnpackLimits { path: longest, extensions, ..UnpackLimits::NONE };
     let reader = Reader::new(Stream::start(input, Compression::None, limits)?, limits);
-    let owners = Owners { single_id: false, one: owner, maps: maps.map(Rc::new) };
+    let owners = Owners { single_id, one: owner, maps: maps.map(Rc::new) };
     Applier::within(reader, root, owners, Place { path, replace_kinds })?.run()
 }
 

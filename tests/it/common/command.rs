@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use super::patient;
+
 /// A command being put together.
 pub struct Cmd {
     command: Command,
@@ -190,7 +192,7 @@ impl Running {
     /// Waits until standard output contains `text`.
     #[track_caller]
     pub fn expect(&mut self, text: &str) {
-        let limit = Duration::from_secs(30);
+        let limit = patient(Duration::from_secs(30));
         let found = self.out.wait(limit, |captured| contains(&captured.bytes, text) || captured.closed);
         if found && contains(&self.out.bytes(), text) {
             return;
@@ -217,7 +219,7 @@ impl Running {
     #[track_caller]
     pub fn wait(mut self) -> Output {
         self.stdin = None;
-        let deadline = self.started + self.limit;
+        let deadline = self.started + patient(self.limit);
         while !self.has_ended() {
             if Instant::now() > deadline {
                 let _ = self.child.kill();
@@ -229,7 +231,7 @@ impl Running {
         }
         let took = self.started.elapsed();
         for (name, capture) in [("output", &self.out), ("error output", &self.err)] {
-            let closed = capture.wait(Duration::from_secs(10), |captured| captured.closed);
+            let closed = capture.wait(patient(Duration::from_secs(10)), |captured| captured.closed);
             assert!(
                 closed,
                 "standard {name} is still held open 10 s after the end of {}\n{}",

@@ -112,7 +112,8 @@ impl Layer {
         self
     }
 
-    fn bytes(self) -> Vec<u8> {
+    /// The tar.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.tar.into_inner().expect("memory")
     }
 }
@@ -129,7 +130,7 @@ impl Image {
     /// An image of gzip layers, lowest first, whose command is a shell.
     pub fn new(layers: Vec<Layer>) -> Self {
         Self {
-            layers: layers.into_iter().map(|layer| (layer.bytes(), Compression::Gzip)).collect(),
+            layers: layers.into_iter().map(|layer| (layer.into_bytes(), Compression::Gzip)).collect(),
             config: json!({"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
                            "Cmd": ["/bin/sh"]}),
             architecture: "amd64".to_owned(),
@@ -227,7 +228,7 @@ fn write_image(blobs: &Path, image: &Image) -> Value {
     let config = json!({
         "created": "2024-01-02T03:04:05Z", "architecture": image.architecture, "os": "linux",
         "config": image.config, "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        "history": [{"created": "2024-01-02T03:04:05Z", "created_by": "made by the tests"}],
+        "history": vec![json!({"created": "2024-01-02T03:04:05Z", "created_by": "made by the tests"}); image.layers.len()],
     });
     let layers: Vec<Value> = image.layers.iter().map(|(tar, how)| compressed_blob(blobs, tar, *how)).collect();
     let manifest = json!({

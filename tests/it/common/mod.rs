@@ -20,6 +20,7 @@ pub use bench::Bench;
 pub use command::{Cmd, Output, Running, program};
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Ends the test when it runs as root: everything here is about an ordinary user, and root would
@@ -46,9 +47,17 @@ pub fn rbox_program() -> PathBuf {
     std::env::var_os("RBOX_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_rbox")), PathBuf::from)
 }
 
+/// A time limit that suits this machine: `RBOX_TEST_PATIENCE` is how many times slower it may be than
+/// a real one, as an emulated one is.
+pub fn patient(limit: Duration) -> Duration {
+    static FACTOR: OnceLock<u32> = OnceLock::new();
+    let factor = || std::env::var("RBOX_TEST_PATIENCE").map_or(1, |text| text.parse().expect("a whole number"));
+    limit * *FACTOR.get_or_init(factor)
+}
+
 /// Whether `condition` comes true before the time is up; looks every few milliseconds.
 pub fn comes_true(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + patient(limit);
     loop {
         if condition() {
             return true;

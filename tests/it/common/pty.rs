@@ -139,7 +139,11 @@ impl Terminal {
             Some(start + position + text.len())
         };
         let guard = self.seen.0.lock().expect("no panic while held");
-        let (guard, _) = self.seen.1.wait_timeout_while(guard, limit, |seen| find(seen).is_none()).expect("no panic");
+        let (guard, _) = self
+            .seen
+            .1
+            .wait_timeout_while(guard, super::patient(limit), |seen| find(seen).is_none())
+            .expect("no panic");
         let found = find(&guard);
         let screen = String::from_utf8_lossy(&guard).into_owned();
         drop(guard);
@@ -187,7 +191,7 @@ impl Terminal {
     #[track_caller]
     pub fn wait(mut self) -> i32 {
         use std::os::unix::process::ExitStatusExt as _;
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + super::patient(Duration::from_secs(30));
         loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 return status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));

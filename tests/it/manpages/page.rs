@@ -11,6 +11,19 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("RBOX_ROOT", "The directory of images, layers and containers, as --root."),
     ("RBOX_RUNROOT", "The directory of run-time files, as --runroot."),
     ("RBOX_KEY", "Any other key of the configuration, in capitals and with _ for -: RBOX_LOG_DRIVER=none."),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
+        "Set by systemd, which is told what containers have to say; see --sdnotify.",
+    ),
+    (
+        "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
+        "Set by systemd for sockets that it passes; run, start and exec pass them on.",
+    ),
+    ("CREDENTIALS_DIRECTORY", "Set by systemd: where --load-credential finds credentials of the service."),
+    (
+        "QUADLET_UNIT_DIRS",
+        "Directories, separated by colons, that Quadlet files are looked for in, in place of all others.",
+    ),
     ("DOCKER_DEFAULT_PLATFORM", "The platform to choose where an image has several, as --platform."),
     ("XDG_DATA_HOME", "Where the store is without RBOX_ROOT: in rbox below it. Without it, ~/.local/share."),
     ("XDG_RUNTIME_DIR", "Where run-time files are without RBOX_RUNROOT. Without it, /tmp/rbox-UID."),
@@ -18,19 +31,29 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
         "Proxies for registries, in small letters too; never for loopback.",
     ),
-    ("SOURCE_DATE_EPOCH", "The time, in seconds since 1970, that committed layers and images carry, as --timestamp."),
+    (
+        "SOURCE_DATE_EPOCH",
+        "The time, in seconds since 1970, that committed layers and images carry, as --timestamp, and built images.",
+    ),
+    ("BUILDKIT_PROGRESS", "How builds show their progress, as --progress."),
+    ("BUILDAH_FORMAT", "The kind of manifest that builds make, as --format: oci or docker."),
     (
         "DOCKER_CONFIG",
         "The directory of docker's config.json, for credentials of registries and proxies of containers.",
     ),
     ("REGISTRY_AUTH_FILE", "The auth file in place of all others, as --authfile."),
     ("CONTAINERS_REGISTRIES_CONF", "The registries.conf in place of the user's and the system's."),
+    ("RBOX_JOURNAL_SOCKET", "The journal's socket for --log-driver journald, in place of /run/systemd/journal/socket."),
     ("SSL_CERT_FILE", "Certificates to verify registries with, in place of the system's."),
 ];
 
 const FILES: &[(&str, &str)] = &[
     ("~/.local/share/rbox", "Images, layers and containers of a user; /var/lib/rbox for root."),
     ("/etc/rbox/config.toml, ~/.config/rbox/config.toml", "The configuration of the machine and of the user."),
+    (
+        "~/.config/rbox/systemd, /etc/rbox/systemd",
+        "Quadlet files that were installed; docs/systemd.md names all places where they are looked for.",
+    ),
     ("/etc/subuid, /etc/subgid", "The ids that containers of a user may use."),
     (
         "/etc/containers/certs.d, /etc/docker/certs.d, ~/.config/containers/certs.d",

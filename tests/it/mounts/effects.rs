@@ -350,6 +350,6 @@ fn a_read_only_server_gets_the_places_it_writes() {
     for line in ["A /run/apache2/pid", "A /tmp/spool"] {
         assert!(diff.lines().any(|changed| changed == line), "{line} in {diff}");
     }
-    let flags = ["--tmpfs", "/run/apache2", "--tmpfs", "/tmp", "--read-only"];
+    let flags = ["-v", "/run/apache2/", "--tmpfs", "/tmp", "--read-only"];
     assert_eq!(sh(&bench, &flags, &image, server).ok().out(), "serving");
 }

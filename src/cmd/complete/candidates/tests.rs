@@ -47,6 +47,15 @@ fn names_come_from_the_store() {
 }
 
 #[test]
+fn copies_name_containers_or_files() {
+    let store = filled();
+    check(&store, "rbox cp al", &["album:…", "alpha:…"]);
+    check(&store, "rbox cp album:/etc/hosts ", &["<Files>"]);
+    check(&store, "rbox cp album:/etc/hosts ./al", &["<Files>"]);
+    check(&store, "rbox cp album:", &[]);
+}
+
+#[test]
 fn images_are_offered_by_tag() {
     let store = filled();
     check(&store, "rbox run -it --rm al", &["alpine:3.20", "alpine:latest"]);
@@ -125,7 +134,7 @@ fn values_of_flags() {
     check(&store, "rbox run --security-opt seccomp=./", &["seccomp=<Files>"]);
     check(&store, "rbox run -a stdi", &["stdin"]);
     check(&store, "rbox start --attach=t", &["--attach=true"]);
-    check(&store, "rbox run --log-driver j", &["json-file"]);
+    check(&store, "rbox run --log-driver js", &["json-file"]);
     check(&store, "rbox run --log-opt max-s", &["max-size=…"]);
     check(&store, "rbox --set detach", &["detach-keys=…"]);
     check(&store, "rbox run --ulimit no", &["nofile=…"]);
@@ -139,10 +148,10 @@ fn values_of_flags() {
 #[test]
 fn commands_and_flags_come_from_the_tree() {
     let store = filled();
-    check(&store, "rbox sta", &["start"]);
+    check(&store, "rbox sta", &["start", "stats"]);
     check(&store, "rbox system ch", &["check"]);
     check(&store, "rbox help im", &["image", "images", "import"]);
-    check(&store, "rbox help container st", &["start", "stop"]);
+    check(&store, "rbox help container st", &["start", "stats", "stop"]);
     check(&store, "rbox container rm we", &["web"]);
     check(&store, "rbox image rm alpine:3", &["alpine:3.20"]);
     check(&store, "rbox image inspect al", &["alpine:3.20", "alpine:latest"]);

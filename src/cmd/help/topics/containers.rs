@@ -126,6 +126,37 @@ tree, without what is in volumes and bind mounts. It may run meanwhile. A file o
         see: &["commit", "diff"],
     },
     Topic {
+        command: "healthcheck",
+        text: "Health checks run by themselves: the container's supervisor does it, at the times that the image's \
+HEALTHCHECK or --health-interval names. What they found is shown by rbox ps and rbox inspect.",
+        examples: &[("What the last checks found", "rbox inspect -f '{{json .State.Health}}' web")],
+        exit: EXIT,
+        see: &["run", "ps", "inspect"],
+    },
+    Topic {
+        command: "healthcheck run",
+        text: "Runs the health check of a container now, and records what it finds as that of any other check. Prints \
+the container's status where the check fails: starting, or unhealthy.",
+        examples: &[
+            ("Run the check", "rbox healthcheck run web"),
+            ("Record what it finds, and succeed whatever that is", "rbox healthcheck run --ignore-result web"),
+        ],
+        exit: &[
+            ("0", "The check has succeeded, or --ignore-result was given."),
+            ("1", "It has failed."),
+            ("125", "There is no check, or the container does not run."),
+        ],
+        see: &["healthcheck", "run", "inspect"],
+    },
+    Topic {
+        command: "init",
+        text: "Does for containers what can be done before they are started: makes and fills their volumes, and layers \
+for other ids. The start is then the quicker for it; it is not needed.",
+        examples: &[("Now the work, later the start", "rbox init db && rbox start db")],
+        exit: EXIT,
+        see: &["create", "start"],
+    },
+    Topic {
         command: "kill",
         text: "Sends a signal, SIGKILL unless told, to the first process of running containers. A container that was \
 sent SIGKILL has ended when this command returns.",
@@ -139,13 +170,31 @@ sent SIGKILL has ended when this command returns.",
     Topic {
         command: "logs",
         text: "Shows what a container wrote since it was made: its standard output on standard output, its standard \
-error on standard error. It can run or not.",
+error on standard error. It can run or not. The lines of several containers come in the order of time, each after \
+its container's ID, or name with --names.
+
+What the driver journald keeps is read by journalctl; none and passthrough keep nothing to show.",
         examples: &[
             ("The last lines, and what is added", "rbox logs -f --tail 20 web"),
             ("Ten minutes, with times", "rbox logs -t --since 10m web"),
+            ("Two containers side by side", "rbox logs -f --names --color web db"),
         ],
         exit: EXIT,
-        see: &["attach", "ps"],
+        see: &["attach", "ps", "run"],
+    },
+    Topic {
+        command: "pause",
+        text: "Has all processes of containers that run stand still, as they are, until rbox unpause. What they keep \
+stays: memory, files, connections. A container with a cgroup of its own is frozen by the kernel and cannot notice; \
+where none can be made its processes are stopped by SIGSTOP, and a line says so.
+
+No command can be executed in a paused container. Stopping one lets it go on to end.",
+        examples: &[
+            ("Hold a container for a while", "rbox pause web"),
+            ("All that run", "rbox pause --all"),
+        ],
+        exit: EXIT,
+        see: &["unpause", "stop"],
     },
     Topic {
         command: "port",
@@ -181,7 +230,7 @@ port is.",
     Topic {
         command: "restart",
         text: "Stops containers as rbox stop does, and starts them again in the background. One that does not run is \
-started.",
+started. What becomes of a container that ends by itself is the affair of rbox run --restart.",
         examples: &[
             ("As gently as the container asks for", "rbox restart web"),
             ("With no more than two seconds to stop", "rbox restart -t 2 web db"),
@@ -255,6 +304,22 @@ its own, for which the one rbox is started in must be handed to the user, tmpfs 
         see: &["stop", "run", "create"],
     },
     Topic {
+        command: "stats",
+        text: "Shows what containers use of processors, memory, network and disks, anew each second. Figures are those of \
+the container's cgroup; for one that has none they are summed over its processes, and memory is what they do not \
+share with files.
+
+CPU % is of one processor, since the last look. The first look, and with it --no-stream, shows the average since \
+the container was started, as podman does; docker takes two seconds to tell.",
+        examples: &[
+            ("Watch all that run", "rbox stats"),
+            ("One look, for a script", "rbox stats --no-stream --format '{{.Name}} {{.MemUsage}}' web"),
+            ("Everything as JSON", "rbox stats -a --no-stream --format json"),
+        ],
+        exit: EXIT,
+        see: &["top", "update", "ps"],
+    },
+    Topic {
         command: "stop",
         text: "Sends the stop signal (SIGTERM, or what the container or its image asks for) to the first process of \
 containers, waits, and after the time-out sends SIGKILL. One that does not run is stopped already.",
@@ -284,10 +349,38 @@ Anything else is handed to ps(1), if this machine has it, and of its lines those
         see: &["ps", "exec", "inspect"],
     },
     Topic {
+        command: "unpause",
+        text: "Lets the processes of paused containers go on.",
+        examples: &[
+            ("Let a container go on", "rbox unpause web"),
+            ("All that are paused", "rbox unpause --all"),
+        ],
+        exit: EXIT,
+        see: &["pause"],
+    },
+    Topic {
+        command: "update",
+        text: "Changes what containers may use of the machine, and their restart policy. In a container that runs it \
+takes effect at once; what the kernel refuses leaves the container as it was. What is not named stays.
+
+--memory and --memory-swap belong together: raising the one above the other takes both.",
+        examples: &[
+            ("More memory", "rbox update -m 512m --memory-swap 1g web"),
+            ("Half a processor, at most 100 processes", "rbox update --cpus 0.5 --pids-limit 100 web"),
+            ("Start it again whenever it ends", "rbox update --restart always web"),
+        ],
+        exit: EXIT,
+        see: &["run", "stats", "inspect"],
+    },
+    Topic {
         command: "wait",
         text: "Waits until containers have ended and prints the exit code of each on a line. Of one that does not run \
-the code is printed at once.",
+the code is printed at once; one that is restarted is waited for until its next end.
+
+With --condition another state is waited for, and -1 printed: configured, created, exited, healthy, initialized, paused, \
+removing, restarting, running, stopped, stopping, unhealthy.",
         examples: &[
+            ("Until it is up", "rbox wait --condition running web"),
             ("The outcome of a job in the background", "rbox wait job"),
             ("Clean up after it", "rbox wait job && rbox rm job"),
         ],

@@ -149,6 +149,18 @@ written for docker.",
         see: &["info"],
     },
     Topic {
+        command: "system restart-all",
+        text: "Starts the containers that do not run but should by their restart policies, and prints their ids: always; \
+unless-stopped, if they were not stopped; on-failure, if they failed or were cut off. Those that never ran are left \
+alone. Meant for the time after a boot or a login: contrib/systemd/rbox-restart.service is a unit that does it.",
+        examples: &[
+            ("What a power failure took down", "rbox system restart-all"),
+            ("Without systemd, a line for crontab -e", "@reboot rbox system restart-all"),
+        ],
+        exit: EXIT,
+        see: &["run", "start"],
+    },
+    Topic {
         command: "system reset",
         text: "Removes everything of this store: containers, those that run too, images, networks, volumes and secrets. \
 What they held is lost. The configuration and credentials for registries stay.",

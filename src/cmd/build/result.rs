@@ -1,0 +1,154 @@
+//! What a finished build becomes: an image of the store under its names, files, archives.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value, json};
+
+use super::output::{Form, Target};
+use super::source;
+use crate::build::solve::Outcome;
+use crate::cmd::commit::Format;
+use crate::cmd::export;
+use crate::cmd::packing::Packing;
+use crate::cmd::{Context, missing};
+use crate::sandbox::userns;
+use crate::spec::digest::Digest;
+use crate::spec::image::{Descriptor, Manifest};
+use crate::spec::reference::ImageRef;
+use crate::store::Store;
+use crate::store::archive::{self, NewFile, Output, SaveOptions, Selected};
+use crate::store::pack::{self, PackOptions, Tree};
+
+/// An image that was built, not named yet.
+pub struct Built {
+    pub outcome: Outcome,
+    pub manifest: Digest,
+    /// The digest of its configuration.
+    pub id: Digest,
+}
+
+impl Built {
+    /// Puts the image's documents into the store. The outcome's lease keeps them.
+    pub fn new(
+        store: &Store,
+        outcome: Outcome,
+        format: Format,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let put = |bytes: &[u8]| -> Result<Digest> {
+            outcome.lease.add(&[Digest::of(bytes)])?;
+            store.blobs().put(bytes)
+        };
+        let id = put(&outcome.config_bytes)?;
+        let (kind, config_kind) = format.media_types();
+        let mut rest = Map::new();
+        if !annotations.is_empty() {
+            rest.insert("annotations".to_owned(), json!(annotations));
+        }
+        let layers = outcome.layers.iter().cloned();
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(kind.to_owned()),
+            config: Descriptor {
+                media_type: config_kind.to_owned(),
+                digest: id,
+                size: outcome.config_bytes.len() as u64,
+                platform: None,
+                annotations: BTreeMap::new(),
+                rest: Map::new(),
+            },
+            layers: layers
+                .map(|layer| Descriptor { media_type: format.layer_kind(&layer.media_type), ..layer })
+                .collect(),
+            rest,
+        };
+        let manifest = put(&serde_json::to_vec(&manifest)?)?;
+        Ok(Self { outcome, manifest, id })
+    }
+
+    /// The tree of its files.
+    fn tree(&self, store: &Store) -> Tree {
+        let lowers = self.outcome.chains.iter().map(|chain| store.layers().diff_path(*chain)).collect();
+        Tree { upper: None, lowers, form: pack::Form::Overlay, ids: None }
+    }
+
+    /// Writes the files as an archive.
+    pub fn write_tar(&self, store: &Store, target: &Target, timestamp: Option<i64>) -> Result<()> {
+        let output = open(target)?;
+        let mut out = output.file().try_clone()?;
+        let tree = self.tree(store);
+        let options = PackOptions { timestamp, plain: true };
+        userns::run_inside(store, move || pack::whole(&tree, options, &mut out).map(drop))
+            .with_context(|| output.doing())?;
+        output.finish()
+    }
+
+    /// Writes the files into a directory; all become the caller's.
+    pub fn write_directory(&self, store: &Store, target: &Path, timestamp: Option<i64>) -> Result<()> {
+        std::fs::create_dir_all(target).with_context(|| format!("create {}", target.display()))?;
+        let tree = self.tree(store);
+        let options = PackOptions { timestamp, plain: true };
+        let doing = format!("write to {}", target.display());
+        source::apart(&doing, || {
+            let packing = Packing::start(store, move |out| pack::whole(&tree, options, out))?;
+            source::unpack_into(packing, target).with_context(|| doing.clone())
+        })
+    }
+
+    /// Writes the image as an archive or a directory.
+    pub fn write_archive(&self, context: &Context, form: Form, target: &Target, names: Vec<ImageRef>) -> Result<()> {
+        missing::fetch(context, self.manifest, |from| missing::usual(context, from), true)?;
+        let selected = Selected { manifest: self.manifest, config: self.id, names };
+        let format = match form {
+            Form::Oci => archive::Format::OciArchive,
+            Form::OciDirectory => archive::Format::OciDir,
+            Form::Docker => archive::Format::Docker,
+        };
+        let options = SaveOptions { format, compress: false };
+        archive::save(context.store()?, &[selected], &options, output(target)?)
+    }
+
+    /// What `--metadata-file` says.
+    pub fn metadata(&self, names: &[ImageRef]) -> Value {
+        let mut metadata = Map::new();
+        metadata.insert("containerimage.config.digest".to_owned(), json!(self.id));
+        metadata.insert(
+            "containerimage.descriptor".to_owned(),
+            json!({"digest": self.manifest, "platform": {
+                "architecture": self.outcome.platform.architecture, "os": self.outcome.platform.os }}),
+        );
+        metadata.insert("containerimage.digest".to_owned(), json!(self.manifest));
+        if !names.is_empty() {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            metadata.insert("image.name".to_owned(), json!(names.join(",")));
+        }
+        Value::Object(metadata)
+    }
+}
+
+fn output(target: &Target) -> Result<Output> {
+    Ok(match target {
+        Target::File(path) => Output::File(path.clone()),
+        Target::Stdout => Output::Stream(File::from(std::io::stdout().as_fd().try_clone_to_owned()?)),
+    })
+}
+
+fn open(target: &Target) -> Result<NewFile> {
+    match target {
+        Target::File(path) => export::output(Some(path.clone())),
+        Target::Stdout => export::output(None),
+    }
+}
+
+/// Refuses to write an archive to a terminal, before anything is built.
+pub fn check_stdout(target: &Target) -> Result<()> {
+    use std::io::IsTerminal;
+    if *target == Target::Stdout && std::io::stdout().is_terminal() {
+        bail!("dest file is required for exporter. refusing to write to console");
+    }
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! What the values of flags say: lists of `key=value`, secrets, caches, contexts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::source;
+use crate::build::solve::{Allowed, CachePlace, CacheTarget, NamedContext};
+use crate::build::step::{SecretSource, Secrets};
+
+/// Splits `a=b,c="d,e"` as docker does: fields in double quotes may hold commas.
+pub fn fields(text: &str) -> Result<Vec<(String, String)>> {
+    let mut fields = Vec::new();
+    for field in split(text)? {
+        let (key, value) = field.split_once('=').unwrap_or((&field, ""));
+        fields.push((key.trim().to_lowercase(), value.to_owned()));
+    }
+    Ok(fields)
+}
+
+fn split(text: &str) -> Result<Vec<String>> {
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let last = fields.len() - 1;
+        match c {
+            '"' if quoted && rest.peek() == Some(&'"') => {
+                rest.next();
+                fields[last].push('"');
+            }
+            '"' if quoted || fields[last].is_empty() => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            c => fields[last].push(c),
+        }
+    }
+    if quoted {
+        bail!("invalid value {text:?}: a quote is not closed");
+    }
+    Ok(fields)
+}
+
+/// `--build-arg` and `--build-arg-file`; one without a value is the environment's, or left out.
+pub fn build_args(texts: &[String], files: &[PathBuf]) -> Result<BTreeMap<String, String>> {
+    let mut args = BTreeMap::new();
+    for file in files {
+        let text = source::read_text(file)?;
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            take_arg(&mut args, line);
+        }
+    }
+    texts.iter().for_each(|text| take_arg(&mut args, text));
+    Ok(args)
+}
+
+fn take_arg(args: &mut BTreeMap<String, String>, text: &str) {
+    match text.split_once('=') {
+        Some((name, value)) => drop(args.insert(name.to_owned(), value.to_owned())),
+        None => match std::env::var(text) {
+            Ok(value) => drop(args.insert(text.to_owned(), value)),
+            Err(_) => drop(args.remove(text)),
+        },
+    }
+}
+
+/// `--secret`.
+pub fn secrets(texts: &[String]) -> Result<Secrets> {
+    texts.iter().map(|text| secret(text)).collect()
+}
+
+fn secret(text: &str) -> Result<(String, SecretSource)> {
+    let (mut id, mut kind, mut path, mut variable) = (None, None, None, None);
+    for (key, value) in fields(text)? {
+        match key.as_str() {
+            "id" => id = Some(value),
+            "type" if value == "file" || value == "env" => kind = Some(value),
+            "type" => bail!("unsupported secret type {value:?}"),
+            "src" | "source" => path = Some(value),
+            "env" => variable = Some(value),
+            _ => bail!("unexpected key '{key}' in '{text}'"),
+        }
+    }
+    let Some(id) = id.or_else(|| path.clone()).or_else(|| variable.clone()) else { bail!("secret missing 'id'") };
+    if kind.as_deref() == Some("env") && variable.is_none() {
+        variable = path.take();
+    }
+    if path.is_none() && variable.is_none() {
+        let is_set = std::env::var_os(&id).is_some();
+        if kind.as_deref() == Some("env") || (kind.is_none() && is_set) {
+            variable = Some(id.clone());
+        } else {
+            path = Some(id.clone());
+        }
+    }
+    if let Some(variable) = variable {
+        use std::os::unix::ffi::OsStringExt;
+        let Some(value) = std::env::var_os(&variable) else {
+            bail!("secret {id}: the environment variable {variable} is not set");
+        };
+        return Ok((id, SecretSource::Value(value.into_vec())));
+    }
+    let path = std::path::absolute(path.unwrap_or_default())?;
+    if let Err(error) = std::fs::metadata(&path) {
+        bail!("failed to stat {}: {}", path.display(), source::reason(&error));
+    }
+    Ok((id, SecretSource::File(path)))
+}
+
+/// `--ssh`: the sockets of agents by id.
+pub fn ssh(texts: &[String]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut agents = BTreeMap::new();
+    for text in texts {
+        let (id, path) = text.split_once('=').unwrap_or((text, ""));
+        let path = match path {
+            "" => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+            path => Some(PathBuf::from(path)),
+        };
+        let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
+            bail!("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set");
+        };
+        if !is_socket(&path) {
+            bail!(
+                "--ssh {id}={}: only sockets of agents can be forwarded, no keys: add the key to an agent",
+                path.display()
+            );
+        }
+        agents.insert(if id.is_empty() { "default" } else { id }.to_owned(), std::path::absolute(path)?);
+    }
+    Ok(agents)
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|known| known.file_type().is_socket())
+}
+
+/// `--build-context`.
+pub fn contexts(texts: &[String]) -> Result<BTreeMap<String, NamedContext>> {
+    let mut contexts = BTreeMap::new();
+    for text in texts {
+        let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            bail!("invalid context value: {text}, expected key=value");
+        };
+        let context =
+            if let Some(image) = value.strip_prefix("docker-image://").or(value.strip_prefix("container-image://")) {
+                NamedContext::Image(image.to_owned())
+            } else if let Some(stage) = value.strip_prefix("target:") {
+                NamedContext::Target(stage.to_owned())
+            } else if value.contains("://") {
+                bail!("build context {name}: {value} cannot be read: name a directory, docker-image:// or target:");
+            } else {
+                NamedContext::Directory(source::directory(Path::new(value), None)?)
+            };
+        contexts.insert(name.to_lowercase(), context);
+    }
+    Ok(contexts)
+}
+
+/// `--cache-from`.
+pub fn cache_sources(texts: &[String]) -> Result<Vec<CachePlace>> {
+    texts.iter().filter(|text| !text.is_empty()).map(|text| Ok(cache(text, "src")?.0)).collect()
+}
+
+/// `--cache-to`.
+pub fn cache_targets(texts: &[String]) -> Result<Vec<CacheTarget>> {
+    let read = |text: &String| cache(text, "dest").map(|(place, whole)| CacheTarget { place, whole });
+    texts.iter().filter(|text| !text.is_empty()).map(read).collect()
+}
+
+/// A place, by a name alone or in fields, and whether everything is meant.
+fn cache(text: &str, path_key: &str) -> Result<(CachePlace, bool)> {
+    if !text.contains('=') {
+        return Ok((CachePlace::Registry(text.to_owned()), false));
+    }
+    let fields: BTreeMap<String, String> = fields(text)?.into_iter().collect();
+    let Some(kind) = fields.get("type") else { bail!("type required form> {text:?}") };
+    let needed = |key: &str| match fields.get(key) {
+        Some(value) => Ok(value.clone()),
+        None => bail!("{key} is required for {kind} cache"),
+    };
+    let place = match kind.as_str() {
+        "local" => CachePlace::Local(std::path::absolute(needed(path_key)?)?),
+        "registry" => CachePlace::Registry(needed("ref")?),
+        "inline" => CachePlace::Inline,
+        other => bail!("unknown cache type {other:?}: must be one of inline, local, registry"),
+    };
+    let whole = match fields.get("mode").map(String::as_str) {
+        None | Some("min") => false,
+        Some("max") => true,
+        Some(other) => bail!("invalid cache mode {other:?}: must be min or max"),
+    };
+    Ok((place, whole))
+}
+
+/// `--allow`.
+pub fn allowed(texts: &[String]) -> Result<Allowed> {
+    let mut allowed = Allowed::default();
+    for text in texts.iter().flat_map(|text| text.split(',')) {
+        match text {
+            "network.host" => allowed.network_host = true,
+            "security.insecure" => allowed.insecure = true,
+            // What files a build may read and write is up to the caller here.
+            "device" => {}
+            text if text.starts_with("fs") || text.starts_with("device=") => {}
+            other => bail!("invalid entitlement: unknown entitlement {other}"),
+        }
+    }
+    Ok(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_may_be_quoted() {
+        let read =
+            |text: &str| fields(text).map(|fields| fields.into_iter().map(|(k, v)| format!("{k}:{v}")).collect());
+        let list: Vec<String> = read("type=local,dest=a").unwrap();
+        assert_eq!(list, ["type:local", "dest:a"]);
+        let list: Vec<String> = read("id=a,\"src=b,c\"").unwrap();
+        assert_eq!(list, ["id:a", "src:b,c"]);
+        let list: Vec<String> = read("type=image,\"name=a,\"\"b\"\"\"").unwrap();
+        assert_eq!(list, ["type:image", "name:a,\"b\""]);
+        assert!(fields("\"a").is_err());
+    }
+
+    #[test]
+    fn caches_have_a_place() {
+        assert_eq!(cache("example.com/a", "src").unwrap(), (CachePlace::Registry("example.com/a".to_owned()), false));
+        assert_eq!(
+            cache("type=registry,ref=a,mode=max", "dest").unwrap(),
+            (CachePlace::Registry("a".to_owned()), true)
+        );
+        assert_eq!(cache("type=local,dest=/a", "dest").unwrap(), (CachePlace::Local("/a".into()), false));
+        for bad in ["type=local,dest=/a,mode=x", "type=local", "type=gha", "ref=a"] {
+            assert!(cache(bad, "dest").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn entitlements_are_known() {
+        assert_eq!(allowed(&["network.host".to_owned()]).unwrap(), Allowed { insecure: false, network_host: true });
+        assert!(allowed(&["everything".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn secrets_say_what_is_wrong() {
+        for (text, part) in [
+            ("type=x,id=a", "unsupported secret type"),
+            ("id=a,foo=b", "unexpected key 'foo' in 'id=a,foo=b'"),
+            ("id=a,src=/nowhere/at/all", "failed to stat /nowhere/at/all"),
+            ("id=a,env=NO_SUCH_VARIABLE_HERE", "is not set"),
+            ("type=file", "secret missing 'id'"),
+        ] {
+            let error = secret(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The health of a container that is watched.
+
+use super::Session;
+use crate::sandbox::health::{Checks, Finished};
+use crate::sandbox::message::Kind;
+use crate::spec::health::OnFailure;
+use rustix::process::Signal;
+
+impl Session {
+    /// Looks after the container's health.
+    pub fn check(&mut self, checks: Checks) {
+        self.checks = Some(checks);
+    }
+
+    /// Runs a check for a viewer, who hears nothing but an empty answer where there is none.
+    pub(super) fn check_for(&mut self, index: usize) {
+        let Some(viewer) = self.viewers.get_mut(index) else { return };
+        match &mut self.checks {
+            Some(checks) => checks.ask(viewer.id),
+            None => viewer.tell(Kind::Checked, &[]),
+        }
+    }
+
+    /// Does what is due for the container's health, and what follows from it.
+    pub(super) fn tend_health(&mut self) {
+        // The end of the container is that of its checks.
+        if self.exit.is_some() {
+            return;
+        }
+        let Some(finished) = self.checks.as_mut().and_then(|checks| checks.tend(&self.pidfd)) else { return };
+        self.tell_checked(&finished);
+        if self.checks.as_ref().is_some_and(Checks::is_healthy) {
+            self.notifier.healthy(&mut self.viewers);
+        }
+        match finished.action() {
+            OnFailure::None => {}
+            OnFailure::Kill => self.send_signal(Signal::KILL),
+            OnFailure::Stop => self.stop(),
+            OnFailure::Restart => {
+                self.restart_wanted = true;
+                self.stop();
+            }
+        }
+    }
+
+    fn tell_checked(&mut self, finished: &Finished) {
+        let Ok(report) = serde_json::to_vec(&finished.report) else { return };
+        for viewer in self.viewers.iter_mut().filter(|viewer| finished.viewers.contains(&viewer.id)) {
+            viewer.tell(Kind::Checked, &report);
+        }
+    }
+
+    /// Whether the container was stopped to be started again.
+    pub fn wants_restart(&self) -> bool {
+        self.restart_wanted
+    }
+}

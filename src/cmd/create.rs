@@ -35,6 +35,7 @@ use crate::spec::secret;
 use crate::spec::volume;
 use crate::store::containers::{Container, CreateError};
 use crate::store::images::Image;
+use crate::store::lock::AliveLock;
 use crate::store::{self, Store};
 
 /// A directory of the host as image.
@@ -56,7 +57,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let made = create(context, &args.options, &args.image, &args.command, Purpose::Keep)?;
+    let (made, _) = create(context, &args.options, &args.image, &args.command, Purpose::Keep)?;
     super::print_line(made.id().as_str())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -72,14 +73,15 @@ pub enum Purpose {
     Detach,
 }
 
-/// Makes the container, pulling its image if need be, and writes the cidfile.
+/// Makes the container, pulling its image if need be, and writes the cidfile. Until the lock is let go nobody
+/// else starts or removes it.
 pub fn create(
     context: &Context,
     options: &CreateOptions,
     image: &str,
     command: &[String],
     purpose: Purpose,
-) -> Result<Container> {
+) -> Result<(Container, AliveLock)> {
     let policy = options.pull_policy(context).or_exit(125)?;
     options.platform.wanted().or_exit(125)?;
     let directory = options.rootfs.then(|| format!("{ROOTFS_PREFIX}{image}"));
@@ -108,7 +110,7 @@ pub fn create(
         context.prepare_user_namespace().or_exit(125)?;
     }
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let make = |name: String| -> Result<Result<Container, CreateError>> {
+    let make = |name: String| -> Result<Made> {
         let id = new_id()?;
         let base = Base {
             root: root.clone(),
@@ -117,6 +119,7 @@ pub fn create(
             donor_name: donor_name.as_deref(),
         };
         let mut resolved = create::resolve(request.clone(), base, id, name, Timestamp::now())?;
+        resolved.ephemeral = resolved.auto_remove && purpose != Purpose::Keep;
         resolved.name_volumes(|| store::fs::random_bytes().map(volume::anonymous_name))?;
         // Not before everything else is known to be right.
         if options.replace {
@@ -128,11 +131,12 @@ pub fn create(
             Some(options) => Some(leasing::lease(store, options, &mut resolved)?),
             None => None,
         };
-        Ok(store.containers().create_with(resolved, &payloads))
+        Ok(store.containers().create_held(resolved, &payloads))
     };
-    let container = with_name(options.name.as_deref(), make).or_exit(125)?;
+    let (container, alive) = with_name(options.name.as_deref(), make).or_exit(125)?;
     let mut made = Vec::new();
     if let Err(error) = launching::volumes::prepare(context, &container, Moment::Creation, &mut made) {
+        drop(alive);
         // The first error is the one to report.
         let _ = store.containers().remove_with_volumes(container.id());
         made.iter().for_each(|name| drop(store.volumes().remove(name)));
@@ -146,8 +150,11 @@ pub fn create(
     if let Some(cidfile) = cidfile {
         cidfile.write(container.id()).or_exit(125)?;
     }
-    Ok(container)
+    Ok((container, alive))
 }
+
+/// A container and its lock, or why there is none under this name.
+type Made = Result<(Container, AliveLock), CreateError>;
 
 /// Whether a start needs no work in the user namespace of its own before it.
 fn has_layers(store: &Store, root: &RootSource, request: &CreateRequest) -> bool {
@@ -178,10 +185,7 @@ fn check_secret_targets(secrets: &[SecretUse], mounts: &[Mount]) -> Result<()> {
 }
 
 /// The asked-for name, or a generated one that is free.
-fn with_name(
-    asked: Option<&str>,
-    make: impl Fn(String) -> Result<Result<Container, CreateError>>,
-) -> Result<Container> {
+fn with_name(asked: Option<&str>, make: impl Fn(String) -> Result<Made>) -> Result<(Container, AliveLock)> {
     if let Some(name) = asked {
         return Ok(make(names::container_name(name)?.to_owned())??);
     }

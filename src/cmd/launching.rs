@@ -46,6 +46,7 @@ use crate::spec::restart::Restarts;
 use crate::spec::seccomp as rules;
 use crate::store::Store;
 use crate::store::containers::{Container, ProcessIdentity};
+use crate::store::lock::AliveLock;
 
 /// The keys that leave a terminal: as asked for, or as configured.
 pub fn detach_keys(context: &Context, asked: Option<DetachKeys>) -> Result<DetachKeys> {
@@ -78,26 +79,34 @@ impl InUse {
 /// Starts a container that does not run; the client has not heard yet how it went.
 pub fn launch(context: &Context, container: &Container, foreground: bool) -> Result<Client> {
     requirements::start(context, container)?;
-    begin(context, container, foreground, false)
+    begin(context, container, take_alive(container)?, foreground, false)
+}
+
+/// Starts a container that was made just now, with the lock it was made with.
+pub fn launch_new(context: &Context, container: &Container, alive: AliveLock, foreground: bool) -> Result<Client> {
+    requirements::start(context, container)?;
+    begin(context, container, alive, foreground, false)
 }
 
 /// Starts a container again for its keeper, unless it was stopped meanwhile, and waits for the start.
 pub fn launch_again(context: &Context, container: &Container) -> Result<()> {
     requirements::start(context, container)?;
-    let mut client = begin(context, container, false, true)?;
+    let mut client = begin(context, container, take_alive(container)?, false, true)?;
     let pid = hear(&mut client)?;
     requirements::write_pid(container, pid);
     Ok(())
 }
 
-fn begin(context: &Context, container: &Container, foreground: bool, again: bool) -> Result<Client> {
+fn take_alive(container: &Container) -> Result<AliveLock> {
+    match container.take_alive().context("lock the container")? {
+        Some(alive) => Ok(alive),
+        None if container.is_running() => bail!("container {} is already running", container.config.name),
+        None => Err(InUse::of(container).into()),
+    }
+}
+
+fn begin(context: &Context, container: &Container, alive: AliveLock, foreground: bool, again: bool) -> Result<Client> {
     let store = context.store()?;
-    let Some(alive) = container.take_alive().context("lock the container")? else {
-        if container.is_running() {
-            bail!("container {} is already running", container.config.name);
-        }
-        return Err(InUse::of(container).into());
-    };
     if !again && container.state.restarts != Restarts::default() {
         container.clone().update_state(|state| state.restarts = Restarts::default())?;
     }

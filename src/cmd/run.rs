@@ -13,6 +13,7 @@ use super::{Context, create, rmi, stop, suggest};
 use crate::sandbox::client::Attach;
 use crate::spec::detach_keys::DetachKeys;
 use crate::store::containers::Container;
+use crate::store::lock::AliveLock;
 
 /// Create and run a new container from an image
 #[derive(clap::Args, Debug)]
@@ -52,9 +53,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     launching::check_tty(options.interactive && !args.detach, options.tty)?;
     let detach_keys = launching::detach_keys(context, args.detach_keys.clone()).or_exit(125)?;
     let purpose = if args.detach { Purpose::Detach } else { Purpose::Foreground };
-    let mut container = create::create(context, options, &args.image, &args.command, purpose)?;
+    let (mut container, alive) = create::create(context, options, &args.image, &args.command, purpose)?;
     let image = container.image_id().filter(|_| args.rmi);
-    let ended = start(context, &container, &args, detach_keys).or_exit(125);
+    let ended = start(context, &container, alive, &args, detach_keys).or_exit(125);
     if let Some(image) = image {
         stop::wait_recorded(&mut container)?;
         rmi::remove_unless_used(context, &image.to_string());
@@ -62,7 +63,13 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     ended
 }
 
-fn start(context: &Context, container: &Container, args: &Args, detach_keys: DetachKeys) -> Result<ExitCode> {
+fn start(
+    context: &Context,
+    container: &Container,
+    alive: AliveLock,
+    args: &Args,
+    detach_keys: DetachKeys,
+) -> Result<ExitCode> {
     let [stdin, stdout, stderr] = container.config.attach;
     let attach = Attach {
         stdin: stdin && container.config.open_stdin && !container.config.log.driver.passes_through(),
@@ -73,7 +80,8 @@ fn start(context: &Context, container: &Container, args: &Args, detach_keys: Det
         detach_keys,
     };
     let stays = attach.stdin || attach.stdout || attach.stderr;
-    let mut client = launching::launch(context, container, stays).inspect_err(|_| discard(context, container))?;
+    let mut client =
+        launching::launch_new(context, container, alive, stays).inspect_err(|_| discard(context, container))?;
     launching::wait_started(context, container, &mut client)
         .map_err(|error| suggest::misplaced_flag(error, &args.command, "image"))?;
     if !attach.stdout && !attach.stderr {

@@ -57,13 +57,21 @@ pub struct CheckArgs {
     repair: bool,
 }
 
-/// A --rm container whose supervisor was killed, or lost its power, has nobody else to remove it.
+/// A --rm container whose supervisor was killed, or lost its power, has nobody else to remove it; nor has one
+/// whose `run` ended before there was a supervisor.
 fn remove_orphans(context: &Context) -> Result<()> {
     let containers = context.store()?.containers();
     let lost = containers.lost_in_power_loss()?;
     let (all, _) = containers.list()?;
-    let left = all.iter().filter(|one| one.config.auto_remove && one.status() == Status::Exited);
-    for id in left.map(Container::id).chain(&lost) {
+    let mut left = Vec::new();
+    for one in all.iter().filter(|one| one.config.auto_remove) {
+        if one.status() == Status::Exited
+            || one.config.ephemeral && one.status() == Status::Created && !one.is_supervised()?
+        {
+            left.push(one);
+        }
+    }
+    for id in left.into_iter().map(Container::id).chain(&lost) {
         match containers.remove(id) {
             // It was only about to remove itself.
             Err(RemoveError::NotFound(_)) => {}

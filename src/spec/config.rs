@@ -178,6 +178,9 @@ pub struct ContainerConfig {
     #[serde(default)]
     pub systemd: Option<FullSystem>,
     pub auto_remove: bool,
+    /// Made by `run --rm`: what never came to its start is nobody's.
+    #[serde(default)]
+    pub ephemeral: bool,
     /// Size of /dev/shm in bytes.
     pub shm_size: u64,
     pub ulimits: Vec<Ulimit>,

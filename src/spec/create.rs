@@ -237,6 +237,7 @@ pub fn resolve(
         init: request.init || request.configured_init && systemd.is_none(),
         systemd,
         auto_remove: request.auto_remove,
+        ephemeral: false,
         shm_size: request.shm_size.filter(|size| *size != 0).unwrap_or(DEFAULT_SHM_SIZE),
         ulimits: last_of_each_name(request.ulimits),
         pid: request.pid,

@@ -92,6 +92,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         init: false,
         systemd: None,
         auto_remove: false,
+        ephemeral: false,
         build: false,
         shm_size: 64 << 20,
         ulimits: Vec::new(),

@@ -10,7 +10,7 @@ use crate::spec::digest::Digest;
 use crate::spec::event::Happening;
 use crate::spec::names::{InvalidName, container_name};
 use crate::store::fs::Durability;
-use crate::store::lock::FileLock;
+use crate::store::lock::{AliveLock, FileLock};
 use crate::store::secrets::Payload;
 use crate::store::staging::Staging;
 use crate::store::{fs, gc};
@@ -46,6 +46,15 @@ impl Containers<'_> {
 
     /// The same with the bytes of the secrets that `config` names, in their order.
     pub fn create_with(&self, config: ContainerConfig, secrets: &[Payload]) -> Result<Container, CreateError> {
+        self.create_held(config, secrets).map(|(container, _)| container)
+    }
+
+    /// The same for who starts it now, with its alive lock: nobody ever sees it without.
+    pub fn create_held(
+        &self,
+        config: ContainerConfig,
+        secrets: &[Payload],
+    ) -> Result<(Container, AliveLock), CreateError> {
         container_name(&config.name)?;
         let (id, durability) = (config.id.clone(), durability(&config));
         let io_error = |error| CreateError::Io { id: id.clone(), error };
@@ -53,16 +62,19 @@ impl Containers<'_> {
         let staged = Staging::create(self.store).map_err(io_error)?;
         write_records(staged.path(), &config, &state, durability).map_err(io_error)?;
         write_secrets(staged.path(), secrets, durability).map_err(io_error)?;
+        let alive = AliveLock::try_acquire(&staged.path().join("alive")).map_err(io_error)?;
+        let alive = alive.ok_or_else(|| io_error(io::ErrorKind::ResourceBusy.into()))?;
         self.publish(&staged, &config)?;
         drop(staged);
         if durability == Durability::Durable
             && let Err(error) = self.sync_names()
         {
+            drop(alive);
             let _ = self.remove(&id);
             return Err(io_error(error));
         }
         self.store.happened(Happening::of_container(&config, "create"));
-        Ok(Container { directory: self.directory(&id), config, state })
+        Ok((Container { directory: self.directory(&id), config, state }, alive))
     }
 
     fn sync_names(&self) -> io::Result<()> {

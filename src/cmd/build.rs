@@ -1,6 +1,8 @@
 //! `build`: an image from a Dockerfile.
 
+mod cache;
 mod call;
+mod carry;
 mod deliver;
 mod failure;
 mod options;
@@ -54,6 +56,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let mode = args.mode()?;
     let method = Method::of(&args.way)?;
     let delivery = Delivery::of(&args, context)?;
+    let targets = cache::targets(&args.way.cache_to)?;
     let wanted = Wanted::of(&args, context)?;
     let file = args.source.file.as_deref().filter(|file| !file.is_empty());
     let source = Source::read(context, &args.context, file, args.source.ignorefile.as_deref())?;
@@ -72,11 +75,6 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
             bail!("ERROR: failed to solve: {violation}");
         }
     }
-    for (values, flag) in [(&args.way.cache_from, "--cache-from"), (&args.way.cache_to, "--cache-to")] {
-        if !values.is_empty() {
-            super::warn(&format!("{flag} is left out: this version keeps the build cache in its store alone"));
-        }
-    }
     let mut built = Vec::new();
     for platform in wanted.platforms() {
         let mut host = LocalHost::new(context, args.way.registry.clone(), args.way.retry);
@@ -92,6 +90,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         }
     }
     delivery.run(context, &args, &built, &mut watch)?;
+    carry::export(context, &args, &targets, &built, &mut watch)?;
     let warnings = watch.end();
     if !matches!(mode, Mode::Quiet | Mode::RawJson) {
         failure::warnings(&warnings);

@@ -22,7 +22,8 @@ pub use super::unpack::{Compression, UnpackJob, UnpackLimits, UnpackStream, Unpa
 pub use error::PullError;
 use layer::{LayerJob, Pipeline};
 
-use super::registry::resolve::{self, Layer, Resolved};
+use super::registry::resolve;
+pub use super::registry::resolve::{Layer, Resolved};
 use super::registry::{self, Demands, Keyring, Patience, RegistryError, Source, Sources};
 use super::{Store, gc};
 use crate::spec::digest::Digest;
@@ -166,6 +167,36 @@ pub fn fetch_blobs(
         resolved.layers.retain(|layer| wanted.contains(&layer.blob.digest));
         let _lease = lease(store, &resolved)?;
         fetch(store, &reference, &sources, &resolved.layers, &options, &mut Idle, progress).await.map(drop)
+    };
+    registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
+}
+
+/// What `reference` means at its registry; nothing but the documents is fetched, and nothing is stored.
+pub fn look_up(
+    store: &Store,
+    reference: &ImageRef,
+    options: &PullOptions,
+    progress: &mut dyn Progress,
+) -> Result<Resolved, PullError> {
+    let work = async {
+        let sources = options.sources(reference)?;
+        Ok(resolve(store, &sources, options, progress).await?)
+    };
+    registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
+}
+
+/// Fetches a layer, blob and tree, from the repository of `from`. Nothing is named.
+pub fn fetch_layer(
+    store: &Store,
+    from: &ImageRef,
+    layer: Layer,
+    options: &PullOptions,
+    unpacker: &mut dyn Unpacker,
+    progress: &mut dyn Progress,
+) -> Result<(), PullError> {
+    let work = async {
+        let sources = options.sources(from)?;
+        fetch(store, from, &sources, &[layer], options, unpacker, progress).await.map(drop)
     };
     registry::block_on(work).map_err(PullError::file(store, "start the network runtime"))?
 }

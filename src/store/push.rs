@@ -148,6 +148,20 @@ pub fn push(
     options: &PushOptions,
     progress: &mut dyn Progress,
 ) -> Result<Pushed, PushError> {
+    let pushed = send(store, image, to, options, progress)?;
+    let config = store.images().manifest(image).map_err(PushError::store(store))?.config.digest;
+    store.images().tag(&to.at_digest(pushed.digest), image, config).map_err(PushError::store(store))?;
+    Ok(pushed)
+}
+
+/// The same, and nothing is noted: what is pushed need be no image that anybody runs.
+pub fn send(
+    store: &Store,
+    image: Digest,
+    to: &ImageRef,
+    options: &PushOptions,
+    progress: &mut dyn Progress,
+) -> Result<Pushed, PushError> {
     let work = async {
         let mounts = Mounts::at(store, to, image).map_err(PushError::store(store))?;
         let plan = Plan::new(store, image, mounts.is_known(), options)?;
@@ -157,9 +171,7 @@ pub fn push(
         let ready = plan.manifest(&sent)?;
         let mut notify = |pause, reason: &str| progress.retrying(pause, reason);
         send_documents(store, &repository, plan.config, &ready, &to.manifest_key(), &mut notify).await?;
-        let pushed = Pushed { digest: Digest::of(&ready.body), size: ready.body.len() as u64 };
-        store.images().tag(&to.at_digest(pushed.digest), image, plan.config.digest).map_err(PushError::store(store))?;
-        Ok(pushed)
+        Ok(Pushed { digest: Digest::of(&ready.body), size: ready.body.len() as u64 })
     };
     registry::block_on(work).map_err(PushError::file(store, "start the network runtime"))?
 }

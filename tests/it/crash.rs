@@ -86,9 +86,12 @@ fn the_first_process_killed_from_outside_is_an_exit_like_any() {
 
 /// Starts a run, waits a little, kills one of its processes.
 fn killed_run(bench: &Bench, image: &str, round: u64) {
-    let flags: &[&str] = [&["--rm"][..], &["--rm", "--init"], &["--rm", "-i"], &[]][round as usize % 4];
+    let temporary = ["--rm", "--label", "temporary"];
+    let (common, own): (&[&str], &[&str]) =
+        [(&temporary[..], &[][..]), (&temporary, &["--init"]), (&temporary, &["-i"]), (&[], &[])][round as usize % 4];
     let script = "echo $$; sleep 0.03 & wait; sleep 0.2";
-    let running = bench.rbox(&["run", "--stop-timeout", "0"]).args(flags).args([image, "sh", "-c", script]).spawn();
+    let running =
+        bench.rbox(&["run", "--stop-timeout", "0"]).args(common).args(own).args([image, "sh", "-c", script]).spawn();
     // Spread over the time a run takes, denser at its start.
     std::thread::sleep(Duration::from_micros((round * 7919 % 61) * (round % 5 + 1) * 700));
     let tree = proc::tree(running.pid());
@@ -110,10 +113,12 @@ fn sixty_runs_killed_at_random_moments_leave_nothing() {
     bench.no_processes();
     let left = bench.ok(&["ps", "-a", "--format", "{{.ID}} {{.State}}"]);
     assert!(!left.contains("running"), "{left}");
-    for line in left.lines() {
-        bench.ok(&["rm", "-f", line.split(' ').next().unwrap()]);
-    }
     bench.rbox(&["system", "check"]).run().ok();
+    assert_eq!(bench.ok(&["ps", "-a", "--filter", "label=temporary"]).lines().count(), 1, "a --rm container is left");
+    let left = bench.ok(&["ps", "-a", "--format", "{{.ID}}"]);
+    for line in left.lines() {
+        bench.ok(&["rm", "-f", line]);
+    }
     bench.no_containers();
     bench.no_staging();
     assert_eq!(names_in(bench.root().join("leases")), [""; 0]);

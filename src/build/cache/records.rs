@@ -1,5 +1,6 @@
 //! The records of steps that were done.
 
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;
@@ -10,8 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DIRECTORY, Key};
+use crate::build::step::Below;
 use crate::build::step::worker::{Layer, Report};
 use crate::spec::digest::Digest;
+use crate::store::layers::chain_ids;
 use crate::store::lock::FileLock;
 use crate::store::{Store, fs};
 
@@ -41,7 +44,16 @@ impl StepRecord {
 
     /// What the step has come to.
     pub fn report(self, cached: bool) -> Report {
-        Report { layer: self.layer, cached, created: Some(self.created), image: None }
+        Report { layer: self.layer, cached, created: Some(self.created), key: Some(self.key), ..Report::default() }
+    }
+
+    /// The same on top of these layers. Only a linked step has been done on others.
+    pub fn on(mut self, below: &Below) -> Self {
+        if let Some(layer) = &mut self.layer {
+            let diff_ids: Vec<Digest> = below.diff_ids.iter().copied().chain([layer.diff_id]).collect();
+            layer.chain_id = chain_ids(&diff_ids).pop().unwrap_or(layer.diff_id);
+        }
+        self
     }
 }
 
@@ -57,12 +69,9 @@ impl<'a> Records<'a> {
         Self { store }
     }
 
-    /// What a step with this key made, if that is all still there. It counts as used.
+    /// What a step with this key made, wherever that is now. It counts as used.
     pub fn find(&self, key: Key) -> Option<StepRecord> {
         let record = self.read(key)?;
-        if record.layer.is_some_and(|layer| !self.store.layers().contains(layer.chain_id)) {
-            return None;
-        }
         // When it was used last decides what is pruned first, no more.
         if let Ok(file) = OpenOptions::new().write(true).open(self.path(key)) {
             let _ = file.set_modified(SystemTime::now());
@@ -128,6 +137,12 @@ impl<'a> Records<'a> {
         }
         records.sort_by(|(a, _), (b, _)| (&a.created, a.key).cmp(&(&b.created, b.key)));
         Ok(records)
+    }
+
+    /// Those of the keys that are there, each once.
+    pub fn of_keys(&self, keys: &[Digest]) -> Vec<StepRecord> {
+        let mut seen = HashSet::new();
+        keys.iter().filter(|key| seen.insert(**key)).filter_map(|key| self.read(Key(*key))).collect()
     }
 
     /// Forgets a step.

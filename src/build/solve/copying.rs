@@ -144,14 +144,15 @@ impl Engine<'_> {
             platform: self.stages[stage].platform.as_ref().unwrap_or(&self.platform).to_string(),
             youngest: self.youngest(),
             description: self.description(stage),
-            anew: self.is_anew(stage),
+            known: self.known(stage),
         };
         self.stages[stage].history = history;
+        // A cache that travels has it under both of its keys.
+        self.stages[stage].keys.extend(job.quick_key()?.map(|key| key.0));
         if let Some(key) = job.quick_key()?
-            && let Some(report) = self.recorded(key, job.anew)?
+            && self.is_recorded(stage, key, &job.known, lines)?
         {
-            self.take_step(stage, &report)?;
-            return Ok(true);
+            return Ok(!self.stages[stage].working);
         }
         if !self.has_room() {
             return Ok(false);

@@ -2,6 +2,7 @@
 //! what they say.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
@@ -14,15 +15,16 @@ use std::os::fd::AsFd;
 use super::base::BaseImage;
 use super::stage::StageState;
 use super::tasks::{Purpose, Task};
-use super::{BuildError, Host, Outcome, Request};
+use super::{BuildError, Host, Outcome, Request, Steps};
 use crate::build::args::{self, Given};
+use crate::build::cache::Records;
+use crate::build::cache::elsewhere::{self, Entry, descriptor};
 use crate::build::event::{Ended, Event, VertexId};
 use crate::build::step::squash;
 use crate::build::step::worker::{Place, Report, Worker};
 use crate::spec::digest::Digest;
 use crate::spec::dockerfile::ast::{Dockerfile, Lines};
 use crate::spec::dockerfile::stages;
-use crate::spec::image::Descriptor;
 use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::gc::Lease;
@@ -56,6 +58,8 @@ pub(super) struct Engine<'a> {
     pub images: BTreeMap<(String, String), BaseImage>,
     pub tasks: Vec<Task>,
     pub vertices: Vec<Vertex>,
+    /// What caches elsewhere know, by the steps' keys.
+    pub elsewhere: Rc<BTreeMap<Digest, Entry>>,
     /// Keeps the user namespace.
     pub keeper: Option<Worker>,
     jobs: usize,
@@ -112,6 +116,7 @@ impl<'a> Engine<'a> {
             images: BTreeMap::new(),
             tasks: Vec::new(),
             vertices: Vec::new(),
+            elsewhere: Rc::default(),
             keeper: None,
             jobs,
         };
@@ -151,6 +156,8 @@ impl<'a> Engine<'a> {
     }
 
     fn work(&mut self, signals: &Signals) -> Result<(), BuildError> {
+        self.ask_caches()?;
+        self.finish_tasks(signals)?;
         self.activate(self.target)?;
         loop {
             let mut moved = true;
@@ -188,6 +195,10 @@ impl<'a> Engine<'a> {
             Ok(Report { layer, ..Report::default() })
         })?;
         self.tasks.push(Task::new(worker, vertex, Lines::default(), Purpose::Squash(target)));
+        self.finish_tasks(signals)
+    }
+
+    fn finish_tasks(&mut self, signals: &Signals) -> Result<(), BuildError> {
         while !self.tasks.is_empty() {
             self.listen(signals)?;
         }
@@ -206,7 +217,7 @@ impl<'a> Engine<'a> {
         }
         if let Some(layer) = &report.layer {
             state.below.push(layer);
-            state.layers.push(descriptor(layer.blob, layer.size));
+            state.layers.push(descriptor(layer));
         }
     }
 
@@ -274,6 +285,11 @@ impl<'a> Engine<'a> {
         let image = stage.image.ok_or_else(|| anyhow!("the target was not built"))?;
         let mut config = image.finish(&Timestamp::now().to_string());
         config.config.labels.extend(std::mem::take(&mut self.request.labels));
+        let all = self.stages.iter().flat_map(|stage| &stage.keys).chain(&stage.keys).copied();
+        let steps = Steps { result: stage.keys.clone(), all: all.collect() };
+        if self.request.inline_cache {
+            elsewhere::embed(&mut config, &Records::of(self.store).of_keys(&steps.result))?;
+        }
         let config_bytes = serde_json::to_vec(&config).map_err(anyhow::Error::from)?;
         Ok(Outcome {
             config,
@@ -282,20 +298,9 @@ impl<'a> Engine<'a> {
             chains: stage.below.chains,
             platform: self.platform,
             stage: self.dockerfile.stages[self.target].from.value.name.clone(),
+            steps,
             lease: self.lease,
         })
-    }
-}
-
-/// A layer as a manifest names it.
-pub(super) fn descriptor(digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: BTreeMap::new(),
-        rest: serde_json::Map::new(),
     }
 }
 

@@ -68,15 +68,12 @@ impl Engine<'_> {
             template: self.request.template.clone(),
             youngest: self.youngest(),
             description: self.description(stage),
-            anew: self.is_anew(stage),
+            known: self.known(stage),
             argv,
         };
         self.stages[stage].history = image.run_history(&job.argv);
-        if job.is_known()
-            && let Some(report) = self.recorded(job.key()?, job.anew)?
-        {
-            self.take_step(stage, &report)?;
-            return Ok(true);
+        if job.is_known() && self.is_recorded(stage, job.key()?, &job.known, lines)? {
+            return Ok(!self.stages[stage].working);
         }
         if !self.has_room() {
             return Ok(false);

@@ -5,15 +5,18 @@ mod base;
 mod copying;
 mod engine;
 mod evaluate;
+mod known;
 pub mod names;
 mod stage;
 mod tasks;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::cache::elsewhere::Entry;
 use super::event::Event;
 use super::step::{Runner, Secrets};
 use crate::spec::create::{CreateRequest, PullPolicy};
@@ -67,18 +70,19 @@ pub struct Allowed {
 /// A place for the cache outside of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CachePlace {
-    Local(PathBuf),
+    /// An OCI layout: what has this tag in it, or this digest.
+    Local { directory: PathBuf, tag: String, digest: Option<Digest> },
+    /// An image's name.
     Registry(String),
-    /// In the image itself.
-    Inline,
 }
 
-/// `--cache-to`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheTarget {
-    pub place: CachePlace,
-    /// `mode=max`: every step, not only those of the result.
-    pub whole: bool,
+impl fmt::Display for CachePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { directory, .. } => write!(f, "local:{}", directory.display()),
+            Self::Registry(name) => f.write_str(name),
+        }
+    }
 }
 
 /// What is to be built.
@@ -111,7 +115,8 @@ pub struct Request {
     pub rewrite_timestamp: bool,
     pub squash: bool,
     pub cache_from: Vec<CachePlace>,
-    pub cache_to: Vec<CacheTarget>,
+    /// The image tells of its own steps.
+    pub inline_cache: bool,
     /// How many steps at once; 0 is the number of processors.
     pub jobs: usize,
     pub pull: PullPolicy,
@@ -131,6 +136,27 @@ pub trait Host: Runner {
         policy: PullPolicy,
         progress: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Digest>;
+
+    /// What a cache elsewhere knows. Called in a worker process, as all that may have threads.
+    fn read_cache(&mut self, place: &CachePlace) -> Result<Vec<Entry>>;
+
+    /// Brings the layer of a step into the store, on top of the layers of the diff ids `below`, with progress as of
+    /// `fetch`. Called in a worker process.
+    fn bring_layer(
+        &mut self,
+        entry: &Entry,
+        below: &[Digest],
+        lease: &Lease,
+        progress: &mut dyn FnMut(&str, u64, Option<u64>),
+    ) -> Result<()>;
+}
+
+/// What the build cache knows the steps of a build by.
+#[derive(Clone, Debug, Default)]
+pub struct Steps {
+    /// Those of the result, with the stages below it.
+    pub result: Vec<Digest>,
+    pub all: Vec<Digest>,
 }
 
 /// A finished build.
@@ -146,6 +172,7 @@ pub struct Outcome {
     pub platform: Platform,
     /// The stage's name, if it has one.
     pub stage: Option<String>,
+    pub steps: Steps,
     /// Keeps all that from collection until the image has a name.
     pub lease: Lease,
 }

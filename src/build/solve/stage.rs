@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 
 use anyhow::anyhow;
 
-use super::engine::{Engine, descriptor};
+use super::engine::Engine;
 use super::{BuildError, NamedContext, NoCache, names};
 use crate::build::args;
-use crate::build::cache::Records;
+use crate::build::cache::elsewhere::descriptor;
 use crate::build::event::{Ended, Event, VertexId};
 use crate::build::image::StageImage;
 use crate::build::step::Below;
 use crate::build::step::worker::{Layer, Place, Report};
+use crate::spec::digest::Digest;
 use crate::spec::dockerfile::ast::{Instruction, Lines, Located, Stage};
 use crate::spec::dockerfile::stages;
 use crate::spec::image::Descriptor;
@@ -28,6 +29,8 @@ pub(super) struct StageState {
     pub working: bool,
     /// None until its base is there.
     pub image: Option<StageImage>,
+    /// What that is once the next step is done, if the step changes it.
+    pub next_image: Option<StageImage>,
     pub below: Below,
     pub layers: Vec<Descriptor>,
     pub todo: VecDeque<Located<Instruction>>,
@@ -40,6 +43,8 @@ pub(super) struct StageState {
     /// What the history will say of the step that is being done.
     pub history: String,
     pub platform: Option<Platform>,
+    /// What the build cache knows its steps by, and those of the stages below it.
+    pub keys: Vec<Digest>,
 }
 
 impl StageState {
@@ -204,13 +209,13 @@ impl Engine<'_> {
             todo.push_back(super::evaluate::trigger(&trigger, lines)?);
         }
         todo.extend(self.from(stage).instructions.iter().cloned());
-        let base_layers = match &base {
-            Base::Stage(from) => self.stages[*from].base_layers,
-            _ => layers.len(),
+        let (base_layers, keys) = match &base {
+            Base::Stage(from) => (self.stages[*from].base_layers, self.stages[*from].keys.clone()),
+            _ => (layers.len(), Vec::new()),
         };
         let state = &mut self.stages[stage];
         (state.image, state.below, state.layers, state.todo) = (Some(image), below, layers, todo);
-        state.base_layers = base_layers;
+        (state.base_layers, state.keys) = (base_layers, keys);
         self.declare_steps(stage, &base);
         Ok(true)
     }
@@ -308,7 +313,7 @@ impl Engine<'_> {
     }
 
     fn workdir(&mut self, stage: usize, word: &str, lines: Lines) -> Result<bool, BuildError> {
-        let anew = self.is_anew(stage);
+        let known = self.known(stage);
         let mut image = self.stages[stage].image.clone().ok_or_else(|| anyhow!("a stage without a base"))?;
         let path = image.workdir(word).map_err(at(lines))?;
         let job = crate::build::step::files::WorkdirJob {
@@ -318,39 +323,26 @@ impl Engine<'_> {
             platform: self.stage_platform(stage)?.to_string(),
             youngest: self.youngest(),
             description: self.description(stage),
-            anew,
+            known,
         };
         let set = |engine: &mut Self, image| {
             let state = &mut engine.stages[stage];
-            (state.image, state.history) = (Some(image), format!("WORKDIR {path}"));
+            (state.next_image, state.history) = (Some(image), format!("WORKDIR {path}"));
         };
         if path == "/" {
             set(self, image);
             return self.take_step(stage, &Report { cached: true, ..Report::default() }).map(|()| true);
         }
-        if let Some(report) = self.recorded(job.key()?, anew)? {
-            set(self, image);
-            return self.take_step(stage, &report).map(|()| true);
-        }
         if !self.has_room() {
             return Ok(false);
         }
         set(self, image);
+        if self.is_recorded(stage, job.key()?, &job.known, lines)? {
+            return Ok(!self.stages[stage].working);
+        }
         let store = self.store;
         self.employ(stage, lines, Place::Inside, move |_, lease, _| job.perform(store, lease))?;
         Ok(false)
-    }
-
-    /// What the cache has for a key.
-    pub fn recorded(&mut self, key: crate::build::cache::Key, anew: bool) -> Result<Option<Report>, BuildError> {
-        let record = if anew { None } else { Records::of(self.store).find(key) };
-        let Some(record) = record else { return Ok(None) };
-        self.lease.add(&record.digests())?;
-        // It may have been collected before that.
-        if record.layer.is_some_and(|layer| !self.store.layers().contains(layer.chain_id)) {
-            return Ok(None);
-        }
-        Ok(Some(record.report(true)))
     }
 
     /// The next step as the display shows it.
@@ -370,6 +362,8 @@ impl Engine<'_> {
         state.working = false;
         state.todo.pop_front();
         state.last = vertex.or(state.last);
+        state.keys.extend(report.key);
+        state.image = state.next_image.take().or(state.image.take());
         let history = std::mem::take(&mut state.history);
         if let Some(image) = &mut state.image {
             image.record_step(history, report);
@@ -387,7 +381,7 @@ impl Engine<'_> {
     fn add_layer(&mut self, stage: usize, layer: &Layer, vertex: Option<VertexId>) {
         let state = &mut self.stages[stage];
         state.below.push(layer);
-        state.layers.push(descriptor(layer.blob, layer.size));
+        state.layers.push(descriptor(layer));
         if let Some(image) = &mut state.image {
             image.add_layer(layer.diff_id);
         }

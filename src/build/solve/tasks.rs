@@ -18,6 +18,8 @@ pub(super) enum Purpose {
     Squash(usize),
     /// The image of this name and platform.
     Image((String, String)),
+    /// What a cache elsewhere knows.
+    Cache,
 }
 
 /// A worker with what it is for.
@@ -98,7 +100,7 @@ impl Engine<'_> {
 
     fn take(&mut self, task: Task, done: Result<Report, Failure>) -> Result<(), BuildError> {
         let Task { vertex, lines, purpose, mut output, .. } = task;
-        let report = match done {
+        let mut report = match done {
             Ok(report) => report,
             Err(failure) => {
                 self.end(vertex, Ended::Failed(failure.message.clone()));
@@ -114,7 +116,12 @@ impl Engine<'_> {
             }
         };
         match purpose {
-            Purpose::Step(stage) => self.take_step(stage, &report)?,
+            Purpose::Step(stage) => match (report.away.take(), report.missed) {
+                (Some(entry), _) => self.bring(stage, entry, lines)?,
+                (None, Some(key)) => self.forget(stage, key)?,
+                (None, None) => self.take_step(stage, &report)?,
+            },
+            Purpose::Cache => self.end_cache(vertex, report.entries),
             Purpose::Squash(stage) => {
                 self.take_squashed(stage, &report);
                 self.end(vertex, Ended::Made);

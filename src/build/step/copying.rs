@@ -10,7 +10,7 @@ use super::Below;
 use super::files::{cached_or, in_root, mount_read_only, own_mounts};
 use super::remote::{Brought, Found, Remote};
 use super::worker::{Failure, Layer, Report, Teller, die_with};
-use crate::build::cache::{self, Key, Records, StepRecord};
+use crate::build::cache::{self, Key, Known, Records, StepRecord};
 use crate::build::context::{Ignore, StatCache, Tree};
 use crate::build::copy::{self, Chmod, Destination, PlaceOptions, Selected, Selection, chown};
 use crate::build::solve::Directory;
@@ -43,7 +43,7 @@ pub struct CopyJob {
     pub platform: String,
     pub youngest: Option<i64>,
     pub description: String,
-    pub anew: bool,
+    pub known: Known,
 }
 
 /// Where files come from.
@@ -103,8 +103,10 @@ impl CopyJob {
         }
     }
 
+    /// What is linked is the same on top of anything.
     fn key_of(&self, step: &impl Serialize) -> Result<Key> {
-        Key::of(self.kind(), self.below.top(), &self.platform, self.youngest, step)
+        let parent = self.below.top().filter(|_| !self.link);
+        Key::of(self.kind(), parent, &self.platform, self.youngest, step)
     }
 
     /// A key that can be made without looking at files: those of layers never change.
@@ -132,8 +134,8 @@ impl CopyJob {
         let remotes: Vec<Digest> = found.iter().map(Found::digest).collect();
         let key = self.key_of(&self.step(files, selected.as_ref().map_or(0, Selected::sources), &remotes))?;
         let mut changed = false;
-        let below = self.below.top();
-        let report = cached_or(store, lease, key, self.anew, (self.kind(), &self.description), below, || {
+        let what = (self.kind(), self.description.as_str());
+        let report = cached_or(store, lease, key, &self.known, what, &self.below, || {
             let brought = found.iter().map(|found| found.bring(store)).collect::<Result<Vec<Brought>>>()?;
             inside.enter()?;
             let layer = self.place(store, lease, (selected.as_ref(), &brought), &mut changed, teller);
@@ -142,9 +144,9 @@ impl CopyJob {
         if changed {
             // It is not what its key says.
             Records::of(store).remove(key)?;
-        } else if let Some(quick) = self.quick_key()?.filter(|quick| *quick != key) {
+        } else if let Some(quick) = self.quick_key()?.filter(|quick| *quick != key && report.away.is_none()) {
             let records = Records::of(store);
-            let record = Records::new_record(quick, self.kind(), &self.description, below, report.layer);
+            let record = Records::new_record(quick, self.kind(), &self.description, self.below.top(), report.layer);
             // The same result, so the same time.
             let created = report.created.clone().unwrap_or(record.created);
             records.write(&StepRecord { created, ..record })?;

@@ -14,7 +14,7 @@ use rustix::process::{Gid, Uid};
 use super::Below;
 use super::layer::{self, Taking};
 use super::worker::{Failure, Layer, Report};
-use crate::build::cache::{Key, Records};
+use crate::build::cache::{Key, Known, Lookup, Records};
 use crate::sandbox::rootfs::{self, Layout};
 use crate::spec::digest::Digest;
 use crate::store::Store;
@@ -35,7 +35,7 @@ pub struct WorkdirJob {
     pub platform: String,
     pub youngest: Option<i64>,
     pub description: String,
-    pub anew: bool,
+    pub known: Known,
 }
 
 impl WorkdirJob {
@@ -47,7 +47,7 @@ impl WorkdirJob {
     /// Does it. Runs in a worker in the user namespace.
     pub fn perform(&self, store: &Store, lease: &Lease) -> Result<Report, Failure> {
         let key = self.key()?;
-        cached_or(store, lease, key, self.anew, ("workdir", &self.description), self.below.top(), || {
+        cached_or(store, lease, key, &self.known, ("workdir", &self.description), &self.below, || {
             let make = |root: &OwnedFd| make_directory(root, &self.path, &self.user);
             Ok(in_root(store, lease, &self.below, false, self.youngest, make)?)
         })
@@ -59,21 +59,32 @@ pub fn cached_or(
     store: &Store,
     lease: &Lease,
     key: Key,
-    anew: bool,
+    known: &Known,
     (kind, description): (&str, &str),
-    parent: Option<Digest>,
+    below: &Below,
     make: impl FnOnce() -> Result<Option<Layer>, Failure>,
 ) -> Result<Report, Failure> {
     let records = Records::of(store);
     let _lock = records.lock(key)?;
-    if !anew && let Some(record) = records.find(key) {
-        lease.add(&record.digests())?;
-        return Ok(record.report(true));
+    if let Some(report) = known_report(store, lease, key, known, below)? {
+        return Ok(report);
     }
     let layer = make()?;
-    let record = Records::new_record(key, kind, description, parent, layer);
+    let record = Records::new_record(key, kind, description, below.top(), layer);
     records.write(&record)?;
     Ok(record.report(false))
+}
+
+/// What is known of a step; None if it has to be done. The caller holds the step's lock.
+pub fn known_report(store: &Store, lease: &Lease, key: Key, known: &Known, below: &Below) -> Result<Option<Report>> {
+    Ok(match known.find(store, key, below)? {
+        Lookup::Here(record) => {
+            lease.add(&record.digests())?;
+            Some(record.report(true))
+        }
+        Lookup::Away(entry) => Some(Report { away: Some(entry), ..Report::default() }),
+        Lookup::Nothing => None,
+    })
 }
 
 /// Has `work` write to a root on top of the layers, or to an empty one if `apart`, and makes a layer of what it

@@ -65,6 +65,7 @@ pub fn take(store: &Store, lease: &Lease, taking: &Taking<'_>) -> Result<Option<
         chain_id: taken.chain_id,
         blob: taken.blob,
         size: taken.size,
+        compression: taken.compression,
     }))
 }
 

@@ -5,11 +5,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::files::known_report;
 use super::layer::{self, Taking};
 use super::mounts::{self, MountKey, RunMount};
 use super::worker::{Failure, Layer, Report, Teller, die_with};
 use super::{Below, Process, Ran, Runner};
-use crate::build::cache::{Key, Records};
+use crate::build::cache::{Key, Known, Records};
 use crate::sandbox::userns;
 use crate::spec::create::CreateRequest;
 use crate::spec::dockerfile::ast::RunNetwork;
@@ -37,8 +38,7 @@ pub struct RunJob {
     pub youngest: Option<i64>,
     /// As the display shows it.
     pub description: String,
-    /// Nothing is taken from the cache.
-    pub anew: bool,
+    pub known: Known,
 }
 
 #[derive(Serialize)]
@@ -87,11 +87,8 @@ impl RunJob {
         let key = self.key()?;
         let records = Records::of(store);
         let _lock = records.lock(key)?;
-        if !self.anew
-            && let Some(record) = records.find(key)
-        {
-            lease.add(&record.digests())?;
-            return Ok(record.report(true));
+        if let Some(report) = known_report(store, lease, key, &self.known, &self.below)? {
+            return Ok(report);
         }
         let ran = self.execute(store, runner, teller)?;
         let layer = self.finish(store, lease, ran)?;

@@ -10,9 +10,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
 use serde::{Deserialize, Serialize};
 
+use crate::build::cache::elsewhere::Entry;
 use crate::sandbox::userns;
 use crate::spec::digest::Digest;
 use crate::store::Store;
+use crate::store::unpack::Compression;
 use crate::sys::process::{self, Fork};
 
 const OUTPUT: u8 = 0;
@@ -50,6 +52,14 @@ pub struct Layer {
     pub blob: Digest,
     /// Bytes of the blob.
     pub size: u64,
+    /// Of the blob.
+    #[serde(default = "uncompressed")]
+    pub compression: Compression,
+}
+
+/// As all were before some came from elsewhere.
+fn uncompressed() -> Compression {
+    Compression::None
 }
 
 /// What came of a step.
@@ -63,6 +73,14 @@ pub struct Report {
     pub created: Option<String>,
     /// Of a fetched image: its id.
     pub image: Option<Digest>,
+    /// What the build cache knows it by.
+    pub key: Option<Digest>,
+    /// What a cache elsewhere knows.
+    pub entries: Vec<Entry>,
+    /// It was done, but its layer is not here yet.
+    pub away: Option<Entry>,
+    /// The layer of the step with this key could not be brought here.
+    pub missed: Option<Digest>,
 }
 
 /// Why a step failed.

@@ -240,7 +240,7 @@ fn send(
     let store = context.store()?;
     let from = |from: &ImageRef| source(&args.way.registry, &args.way.retry, context, from, name);
     if let [one] = built {
-        let mut layers = Layers { digests: Vec::new(), tell };
+        let mut layers = Pushing::new(tell);
         return missing::push_whole(context, from, true, || {
             push::push(store, one.manifest, name, options, &mut layers)
         });
@@ -253,12 +253,19 @@ fn send(
 }
 
 /// A push's layers for the display.
-struct Layers<'a> {
+pub struct Pushing<'a> {
     digests: Vec<Digest>,
     tell: Tell<'a>,
 }
 
-impl Progress for Layers<'_> {
+impl<'a> Pushing<'a> {
+    /// Tells `tell`.
+    pub fn new(tell: Tell<'a>) -> Self {
+        Self { digests: Vec::new(), tell }
+    }
+}
+
+impl Progress for Pushing<'_> {
     fn layers(&mut self, layers: &[Digest]) {
         self.digests = layers.to_vec();
     }

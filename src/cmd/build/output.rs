@@ -165,8 +165,12 @@ fn archive(keys: &mut Keys<'_>, form: Form, path: Option<String>) -> Result<Outp
 }
 
 fn compression(keys: &mut Keys<'_>) -> Result<Option<Codec>> {
-    let level = keys.take("compression-level");
-    let codec = match keys.take("compression").as_deref() {
+    codec(keys.take("compression").as_deref(), keys.take("compression-level"))
+}
+
+/// `compression` and `compression-level`; None is as the layers are.
+pub fn codec(name: Option<&str>, level: Option<String>) -> Result<Option<Codec>> {
+    let codec = match name {
         None | Some("uncompressed") => None,
         Some("gzip") => Some(Codec::GZIP),
         Some("zstd") => Some(Codec::ZSTD),

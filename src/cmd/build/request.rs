@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::Args;
+use super::cache;
 use super::options::RunOptions;
 use super::source::{self, Source};
 use super::values;
@@ -63,8 +64,8 @@ impl Wanted {
             timestamp,
             rewrite_timestamp: result.timestamp.is_some() || (result.rewrite_timestamp && timestamp.is_some()),
             squash: result.squash,
-            cache_from: values::cache_sources(&way.cache_from)?,
-            cache_to: values::cache_targets(&way.cache_to)?,
+            cache_from: cache::sources(&way.cache_from)?,
+            inline_cache: cache::targets(&way.cache_to)?.contains(&cache::Target::Inline),
             jobs: way.jobs,
             pull: pull(from.pull.as_deref(), context)?,
         };

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
-use crate::build::solve::Host;
+use super::carry::Reach;
+use crate::build::cache::elsewhere::Entry;
+use crate::build::solve::{CachePlace, Host};
 use crate::build::step::owner::Owner;
 use crate::build::step::{Process, Ran, Runner};
 use crate::cmd::registry_options::{RegistryOptions, RetryOptions};
@@ -22,6 +24,7 @@ use crate::spec::log::{LogConfig, LogDriver};
 use crate::spec::network::NetworkMode;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
+use crate::store::gc::Lease;
 use crate::store::pull::{self as pulling, LayerState, Progress, PullOptions};
 use crate::store::secrets::Payload;
 
@@ -39,6 +42,10 @@ impl<'a> LocalHost<'a> {
     /// Registries are reached as these options say.
     pub fn new(context: &'a Context, registry: RegistryOptions, retry: RetryOptions) -> Self {
         Self { context, registry, retry }
+    }
+
+    fn reach(&self) -> Reach<'_> {
+        Reach { context: self.context, registry: &self.registry, retry: &self.retry }
     }
 }
 
@@ -175,6 +182,20 @@ impl Host for LocalHost<'_> {
             },
             Err(error) => Err(error),
         }
+    }
+
+    fn read_cache(&mut self, place: &CachePlace) -> Result<Vec<Entry>> {
+        self.reach().read(place, &mut Layers { names: Vec::new(), tell: &mut |_, _, _| () })
+    }
+
+    fn bring_layer(
+        &mut self,
+        entry: &Entry,
+        below: &[Digest],
+        lease: &Lease,
+        progress: &mut dyn FnMut(&str, u64, Option<u64>),
+    ) -> Result<()> {
+        self.reach().bring(entry, below, lease, &mut Layers { names: Vec::new(), tell: progress })
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::source;
-use crate::build::solve::{Allowed, CachePlace, CacheTarget, NamedContext};
+use crate::build::solve::{Allowed, NamedContext};
 use crate::build::step::{SecretSource, Secrets};
 
 /// Splits `a=b,c="d,e"` as docker does: fields in double quotes may hold commas.
@@ -157,42 +157,6 @@ pub fn contexts(texts: &[String]) -> Result<BTreeMap<String, NamedContext>> {
     Ok(contexts)
 }
 
-/// `--cache-from`.
-pub fn cache_sources(texts: &[String]) -> Result<Vec<CachePlace>> {
-    texts.iter().filter(|text| !text.is_empty()).map(|text| Ok(cache(text, "src")?.0)).collect()
-}
-
-/// `--cache-to`.
-pub fn cache_targets(texts: &[String]) -> Result<Vec<CacheTarget>> {
-    let read = |text: &String| cache(text, "dest").map(|(place, whole)| CacheTarget { place, whole });
-    texts.iter().filter(|text| !text.is_empty()).map(read).collect()
-}
-
-/// A place, by a name alone or in fields, and whether everything is meant.
-fn cache(text: &str, path_key: &str) -> Result<(CachePlace, bool)> {
-    if !text.contains('=') {
-        return Ok((CachePlace::Registry(text.to_owned()), false));
-    }
-    let fields: BTreeMap<String, String> = fields(text)?.into_iter().collect();
-    let Some(kind) = fields.get("type") else { bail!("type required form> {text:?}") };
-    let needed = |key: &str| match fields.get(key) {
-        Some(value) => Ok(value.clone()),
-        None => bail!("{key} is required for {kind} cache"),
-    };
-    let place = match kind.as_str() {
-        "local" => CachePlace::Local(std::path::absolute(needed(path_key)?)?),
-        "registry" => CachePlace::Registry(needed("ref")?),
-        "inline" => CachePlace::Inline,
-        other => bail!("unknown cache type {other:?}: must be one of inline, local, registry"),
-    };
-    let whole = match fields.get("mode").map(String::as_str) {
-        None | Some("min") => false,
-        Some("max") => true,
-        Some(other) => bail!("invalid cache mode {other:?}: must be min or max"),
-    };
-    Ok((place, whole))
-}
-
 /// `--allow`.
 pub fn allowed(texts: &[String]) -> Result<Allowed> {
     let mut allowed = Allowed::default();
@@ -224,19 +188,6 @@ mod tests {
         let list: Vec<String> = read("type=image,\"name=a,\"\"b\"\"\"").unwrap();
         assert_eq!(list, ["type:image", "name:a,\"b\""]);
         assert!(fields("\"a").is_err());
-    }
-
-    #[test]
-    fn caches_have_a_place() {
-        assert_eq!(cache("example.com/a", "src").unwrap(), (CachePlace::Registry("example.com/a".to_owned()), false));
-        assert_eq!(
-            cache("type=registry,ref=a,mode=max", "dest").unwrap(),
-            (CachePlace::Registry("a".to_owned()), true)
-        );
-        assert_eq!(cache("type=local,dest=/a", "dest").unwrap(), (CachePlace::Local("/a".into()), false));
-        for bad in ["type=local,dest=/a,mode=x", "type=local", "type=gha", "ref=a"] {
-            assert!(cache(bad, "dest").is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod contents;
 mod decode;
 mod import;
+mod layout;
 mod load;
 mod members;
 mod output;
@@ -18,6 +19,7 @@ mod tests;
 pub use contents::Contents;
 pub use decode::{Packing, decoded};
 pub use import::{Import, Imported, import};
+pub use layout::{Changing, Layout};
 pub use load::{LoadOptions, Loaded, LoadedImage, load};
 pub use output::{NewFile, Output};
 pub use save::{Format, SaveOptions, Selected, save};
@@ -31,6 +33,7 @@ const MANIFEST: &str = "manifest.json";
 const REPOSITORIES: &str = "repositories";
 /// OCI image-layout: the version, and what is in it.
 const LAYOUT: &str = "oci-layout";
+const LAYOUT_VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX: &str = "index.json";
 
 /// The whole name of an image, as containerd and docker write and read it.

@@ -48,6 +48,14 @@ impl Codec {
     /// zstd at its own default level.
     pub const ZSTD: Self = Self::Zstd { level: 3 };
 
+    /// How hard it compresses.
+    pub fn level(self) -> i32 {
+        match self {
+            Self::Gzip { level } => level.cast_signed(),
+            Self::Zstd { level } => level,
+        }
+    }
+
     /// The same format at another level.
     pub fn with_level(self, level: i64) -> Result<Self, LevelError> {
         let (format, max) = match self {

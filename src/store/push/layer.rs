@@ -68,7 +68,7 @@ impl LayerJob<'_> {
         let blob = Descriptor { digest: squeezed.digest, size: squeezed.size };
         let variants = self.pipeline.store.variants();
         let variant =
-            Variant { blob: blob.digest, size: blob.size, media_type: media_type(codec), level: level(codec) };
+            Variant { blob: blob.digest, size: blob.size, media_type: media_type(codec), level: codec.level() };
         // Only a later push would be quicker for it.
         let _ = variants.remember(self.layer.diff_id, variant);
         self.upload_file(blob, &squeezed.path()).await?;
@@ -79,7 +79,7 @@ impl LayerJob<'_> {
     /// sent.
     async fn find_variant(&self, codec: Codec) -> Result<Option<Descriptor>, PushError> {
         let store = self.pipeline.store;
-        let is_it = |known: &Variant| (known.media_type == media_type(codec)) && known.level == level(codec);
+        let is_it = |known: &Variant| (known.media_type == media_type(codec)) && known.level == codec.level();
         let Some(known) = store.variants().of(self.layer.diff_id).into_iter().find(is_it) else { return Ok(None) };
         let blob = Descriptor { digest: known.blob, size: known.size };
         if store.blobs().contains(blob.digest) {
@@ -165,11 +165,4 @@ impl LayerJob<'_> {
 
 fn media_type(codec: Codec) -> String {
     Format::Oci.layer(codec.compression()).to_owned()
-}
-
-fn level(codec: Codec) -> i32 {
-    match codec {
-        Codec::Gzip { level } => level.cast_signed(),
-        Codec::Zstd { level } => level,
-    }
 }

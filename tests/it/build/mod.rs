@@ -6,6 +6,7 @@ mod cache;
 mod corpus;
 mod crash;
 mod front;
+mod travel;
 
 use std::path::PathBuf;
 

@@ -14,13 +14,12 @@ use crate::spec::image::Manifest;
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
 use crate::store::archive::{
-    DOCUMENT_MAX, INDEX, LAYOUT, MANIFEST, NAME_ANNOTATION, REF_ANNOTATION, blob_name, decode,
+    DOCUMENT_MAX, INDEX, LAYOUT, LAYOUT_VERSION, MANIFEST, NAME_ANNOTATION, REF_ANNOTATION, blob_name, decode,
 };
 use crate::store::compress::{Codec, Compressor};
 use crate::store::metered::Digested;
 use oci_distribution::manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
 
-const LAYOUT_VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// The first line of skopeo's directories.
 const DIRECTORY_VERSION: &str = "Directory Transport Version: 1.1\n";
 

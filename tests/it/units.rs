@@ -128,6 +128,38 @@ fn a_quadlet_file_runs_as_a_service() {
 }
 
 #[test]
+fn an_image_is_built_before_the_service_that_runs_it() {
+    let Some(units) = Units::new("b") else { return };
+    let (name, global) = (&units.name, format!("GlobalArgs={}", units.store()));
+    let context = units.bench.mkdir("context");
+    std::fs::copy("/bin/busybox", context.join("busybox")).unwrap();
+    write(
+        context.join("Containerfile"),
+        "FROM scratch\nARG SAYS\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"touch\", \"/ran\"]\n\
+         ENV SAYS=$SAYS\nCMD [\"/bin/busybox\", \"sleep\", \"1000\"]\n",
+    );
+    let directory = context.display();
+    units.translate(&[
+        (
+            ".build",
+            &format!(
+                "[Build]\n{global}\nImageTag=localhost/{name}\nSetWorkingDirectory={directory}\nBuildArg=SAYS=hello\n"
+            ),
+        ),
+        (".container", &format!("[Container]\n{global}\nImage={name}.build\nStopSignal=SIGKILL\n")),
+    ]);
+    let service = format!("{name}.service");
+    systemctl(&["start", &service]).limit(100).ok();
+    assert_eq!(show(&format!("{name}-build.service"), "ActiveState"), "active");
+    let called = format!("systemd-{name}");
+    assert_eq!(units.bench.inspect(&called, "{{.Config.Image}}"), format!("localhost/{name}"));
+    let said = units.bench.ok(&["exec", &called, "/bin/busybox", "sh", "-c", "/bin/busybox ls /ran; echo $SAYS"]);
+    assert_eq!(said, "/ran\nhello");
+    systemctl(&["stop", &service]).limit(60).ok();
+    units.bench.no_containers();
+}
+
+#[test]
 fn a_socket_and_a_credential_get_into_the_container() {
     let Some(units) = Units::new("s") else { return };
     let (name, socket) = (&units.name, units.bench.text("socket"));

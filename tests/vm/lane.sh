@@ -94,7 +94,7 @@ scripts/vm.sh start --dir "$DIRECTORY"
 if (($#)); then
     suite "$@"
 else
-    suite vm::
+    suite vm:: units::
     limits
     power || failed=$((failed + 1))
     [[ -n ${CI:-} ]] || suite "${CORE[@]}"

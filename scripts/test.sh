@@ -64,18 +64,29 @@ say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'test: %s\n' "$*" >&2; exit 1; }
 
 prepare() {
-    local missing=() package
-    for package in "${PACKAGES[@]}"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
-    done
+    local missing
+    mapfile -t missing < <(missing_packages)
     if ((${#missing[@]})); then
         ((UID == 0)) || fail "missing packages: sudo apt-get install ${missing[*]}"
-        say "Installing ${missing[*]}"
         apt-get update -q
-        without_starting_services env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -q -y --no-install-recommends "${missing[@]}"
+        install_packages "${missing[@]}"
+        # Where packages of several suites are installed, one may have had to go for another.
+        mapfile -t missing < <(missing_packages)
+        ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
     fi
     ((UID != 0)) || prepare_user
+}
+
+missing_packages() {
+    local package
+    for package in "${PACKAGES[@]}"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || echo "$package"
+    done
+}
+
+install_packages() {
+    say "Installing $*"
+    without_starting_services env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
 }
 
 # Runs a command under which packages do not start what they install: the tests start their own.

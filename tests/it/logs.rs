@@ -294,7 +294,7 @@ fn the_journal_gets_dockers_fields() {
 fn a_supervisor_that_is_killed_leaves_a_log_that_goes_on() {
     let (bench, image) = Bench::with_image();
     let script = "i=0; while :; do i=$((i + 1)); echo $i 0123456789012345678901234567890123456789; done";
-    let flags = ["--log-opt=max-size=20m", "--log-opt=max-file=3"];
+    let flags = ["--log-opt=max-size=20m", "--log-opt=max-file=40"];
     bench.rbox(&["run", "-d", "--name", "k"]).args(flags).args([&image, "sh", "-c", script]).ok();
     for round in 1..=number("RBOX_TEST_KILLS", 4).min(20) {
         std::thread::sleep(Duration::from_millis(100 + 37 * round as u64 % 100));

@@ -110,6 +110,17 @@ impl Compressor {
     }
 }
 
+/// The next life of the container begins anew with what was not finished.
+impl Drop for Compressor {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            let _ = rustix::process::kill_process(child.pid, Signal::KILL);
+            let _ = waitpid(Some(child.pid), WaitOptions::empty());
+            let _ = remove_if_present(&self.temporary());
+        }
+    }
+}
+
 /// The child keeps nothing of its parent's: no lock, no stream of the container, no client.
 fn alone(input: &File, output: &File) -> io::Result<()> {
     process::close_all_but(&[input.as_raw_fd(), output.as_raw_fd()])?;

@@ -51,6 +51,28 @@ fn states_follow_the_checks_and_are_seen_everywhere() {
 }
 
 #[test]
+fn states_can_be_waited_for() {
+    let (bench, image) = Bench::with_image();
+    let flags = ["--name", "web", "--health-cmd", "test -e /ok", "--health-interval", "100ms", "--health-retries", "1"];
+    let wait = |condition: &str| bench.rbox(&["wait", "-i", "10ms", "--condition", condition, "web"]).spawn();
+    bench.start(&flags, &image, &["sleep", "100"]);
+    let healthy = wait("healthy");
+    assert_eq!(wait("unhealthy").wait().ok().out(), "-1");
+    let mut paused = wait("paused");
+    assert!(!paused.has_ended());
+    bench.ok(&["exec", "web", "touch", "/ok"]);
+    assert_eq!(healthy.wait().ok().out(), "-1");
+    assert!(!paused.has_ended());
+    bench.ok(&["pause", "web"]);
+    assert_eq!(paused.wait().ok().out(), "-1");
+    // Any of several.
+    let flags = ["wait", "-i", "10ms", "--condition", "unhealthy", "--condition", "removed", "web"];
+    let waiting = bench.rbox(&flags).spawn();
+    bench.ok(&["rm", "-f", "web"]);
+    assert_eq!(waiting.wait().ok().out(), "-1");
+}
+
+#[test]
 fn a_check_sees_what_the_container_sees() {
     let (bench, image) = Bench::with_image();
     let flags = ["--name", "web", "--user", "7:8", "-e", "A=b", "-w", "/tmp", "--health-interval", "100ms"];

@@ -36,6 +36,7 @@ pub mod info;
 mod inherited_options;
 pub mod init;
 pub mod inspect;
+mod interruptions;
 mod keeper;
 pub mod kill;
 mod launching;

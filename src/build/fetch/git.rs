@@ -10,9 +10,18 @@ use rustix::fs::Mode;
 
 use crate::build::context::resolve::{Last, resolve};
 use crate::store::remove::remove_tree;
+use crate::sys::net_helper::die_with_parent;
 
 /// Shown of what git says.
 const ERROR_MAX: usize = 2000;
+
+/// Nobody is asked for a password, and servers that are slower than so many bytes for so many seconds, or do not
+/// answer, are given up.
+const PATIENCE: [(&str, &str); 3] = [
+    ("GIT_HTTP_LOW_SPEED_LIMIT", "100"),
+    ("GIT_HTTP_LOW_SPEED_TIME", "60"),
+    ("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=60 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"),
+];
 
 /// A repository, what of it is meant, and where in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,9 +118,8 @@ impl GitRef {
         Ok((*commit).to_owned())
     }
 
-    /// Brings the files of a commit into the empty directory `to`, submodules included; returns where the
-    /// wanted ones are.
-    pub fn check_out(&self, commit: &str, to: &Path, keep_git_directory: bool) -> Result<PathBuf> {
+    /// Brings the files of a commit into the empty directory `to`, submodules included.
+    pub fn check_out(&self, commit: &str, to: &Path, keep_git_directory: bool) -> Result<()> {
         // What git makes is as open as what others make: the files go into images.
         let old = rustix::process::umask(Mode::from_raw_mode(0o022));
         let done = self.fill(commit, to);
@@ -120,8 +128,13 @@ impl GitRef {
         if !keep_git_directory {
             remove_tree(&to.join(".git")).context("remove .git")?;
         }
+        Ok(())
+    }
+
+    /// Where the wanted ones are of the files that lie in `to`.
+    pub fn wanted(&self, to: &Path) -> Result<PathBuf> {
         let Some(subdirectory) = &self.subdirectory else { return Ok(to.to_owned()) };
-        let missing = || anyhow!("{}: no directory {subdirectory} in commit {commit}", self.remote);
+        let missing = || anyhow!("{}: no directory {subdirectory} in the commit", self.remote);
         let root = std::fs::File::open(to)?;
         let found = resolve(std::os::fd::AsFd::as_fd(&root), subdirectory.as_bytes(), Last::Follow, None);
         let found = found.ok().filter(|found| found.stat.is_some()).ok_or_else(missing)?;
@@ -164,9 +177,12 @@ fn git(directory: Option<&Path>) -> Command {
         command.env_remove(variable);
     }
     command.env("GIT_TERMINAL_PROMPT", "0").stdin(Stdio::null());
-    if std::env::var_os("GIT_SSH_COMMAND").is_none() {
-        command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+    for (variable, value) in PATIENCE {
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, value);
+        }
     }
+    die_with_parent(&mut command);
     command
 }
 

@@ -22,10 +22,12 @@ struct Expanded {
     chown: Option<String>,
     chmod: Option<String>,
     exclude: Vec<String>,
+    /// Of ADD.
+    checksum: Option<String>,
 }
 
 impl Expanded {
-    fn of(files: &Files, image: &StageImage) -> Result<Self, String> {
+    fn of(files: &Files, checksum: &Option<String>, image: &StageImage) -> Result<Self, String> {
         let (mut paths, mut inline) = (Vec::new(), Vec::new());
         for source in &files.sources {
             match source {
@@ -50,6 +52,7 @@ impl Expanded {
             chown: optional(&files.chown)?,
             chmod: optional(&files.chmod)?,
             exclude: files.exclude.iter().map(|text| image.expand(text)).collect::<Result<_, _>>()?,
+            checksum: optional(checksum)?,
         })
     }
 
@@ -58,7 +61,7 @@ impl Expanded {
         let remotes = self.paths.extract_if(.., |path| Remote::is(path));
         let remote = |address| Remote {
             address,
-            checksum: add.checksum.clone(),
+            checksum: self.checksum.clone(),
             keep_git_directory: add.keep_git_dir.unwrap_or(false),
         };
         remotes.map(remote).collect()
@@ -90,15 +93,15 @@ impl Engine<'_> {
             },
             None => self.context_source(),
         };
-        let expanded = Expanded::of(&copy.files, &image).map_err(at(lines))?;
+        let expanded = Expanded::of(&copy.files, &None, &image).map_err(at(lines))?;
         self.files_step(stage, (&copy.files, expanded), source, None, lines)
     }
 
     /// ADD; false when it has to wait.
     pub fn add_step(&mut self, stage: usize, add: &Add, lines: Lines) -> Result<bool, BuildError> {
         let image = self.current(stage)?;
-        let expanded = Expanded::of(&add.files, &image).map_err(at(lines))?;
-        remote::check(add.checksum.as_deref(), &expanded.paths).map_err(|error| at(lines)(error.to_string()))?;
+        let expanded = Expanded::of(&add.files, &add.checksum, &image).map_err(at(lines))?;
+        remote::check(expanded.checksum.as_deref(), &expanded.paths).map_err(|error| at(lines)(error.to_string()))?;
         let source = self.context_source();
         self.files_step(stage, (&add.files, expanded), source, Some(add), lines)
     }

@@ -44,7 +44,9 @@ impl Engine<'_> {
     pub fn run_step(&mut self, stage: usize, run: &Run, lines: Lines) -> Result<bool, BuildError> {
         let image = self.current(stage)?;
         let mut mounts = Vec::new();
-        for (number, written) in run.mounts.iter().enumerate() {
+        let is_agent = |mount: &&Written| matches!(mount.kind, RunMountKind::Ssh { .. });
+        for (index, written) in run.mounts.iter().enumerate() {
+            let number = run.mounts[..index].iter().filter(is_agent).count();
             match self.mount(stage, &image, written, number, lines)? {
                 Awaited::Here(mount) => mounts.extend(mount),
                 Awaited::Later => return Ok(false),

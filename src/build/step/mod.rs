@@ -1,5 +1,6 @@
 //! Steps that do work, each in a worker process.
 
+pub mod agent;
 pub mod copying;
 pub mod files;
 pub mod layer;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::worker::Failure;
-use super::{SecretSource, copying, files};
+use super::worker::{Failure, Worker};
+use super::{SecretSource, agent, copying, files};
 use crate::build::cache::mounts::{self as cache_mounts, CacheMount};
 use crate::build::solve::Directory;
 use crate::sandbox::userns;
@@ -171,6 +171,7 @@ pub struct Prepared {
     pub secrets: Vec<(SecretUse, Payload)>,
     pub env: Vec<String>,
     _caches: Vec<CacheMount>,
+    _agents: Vec<Worker>,
     _staging: Option<Staging>,
 }
 
@@ -218,9 +219,14 @@ impl Prepared {
                 self.mounts.push(bind(target, path, !writable, *writable && !is_file));
             }
             RunMount::Tmpfs { target, size } => self.mounts.push(tmpfs(target, *size)),
-            RunMount::Ssh { target, socket, .. } => {
-                self.env.push(format!("SSH_AUTH_SOCK={target}"));
-                self.mounts.push(bind(target, socket.clone(), false, false));
+            RunMount::Ssh { target, socket, owner } => {
+                if self._agents.is_empty() {
+                    self.env.push(format!("SSH_AUTH_SOCK={target}"));
+                }
+                let name = format!("agent{}", self._agents.len());
+                let directory = self.staging(store)?;
+                self._agents.push(agent::forward(store, socket, &directory, &name, *owner)?);
+                self.mounts.push(bind(target, directory.join(name), false, false));
             }
             RunMount::Script { target, content } => {
                 let path = self.staging(store)?.join("script");

@@ -79,7 +79,8 @@ impl Found {
             }
             Self::Commit { reference, commit, keep_git_directory } => {
                 let staging = Staging::create(store).context("create a staging directory")?;
-                let files = reference.check_out(commit, staging.path(), *keep_git_directory)?;
+                reference.check_out(commit, staging.path(), *keep_git_directory)?;
+                let files = reference.wanted(staging.path())?;
                 Ok(Brought { selected: select_all(&files)?, _staging: Some(staging) })
             }
         }

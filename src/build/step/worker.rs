@@ -229,6 +229,8 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if !self.reaped {
+            // With the programs that it started; the number is its own as long as nobody has waited for it.
+            let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
             let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
             let _ = rustix::io::retry_on_intr(|| waitpid(Some(self.pid), WaitOptions::empty()));
         }

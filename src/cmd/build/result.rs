@@ -93,7 +93,7 @@ impl Built {
         let tree = self.tree(store);
         let options = PackOptions { timestamp, plain: true };
         let doing = format!("write to {}", target.display());
-        source::apart(&doing, || {
+        source::apart(store, || {
             let packing = Packing::start(store, move |out| pack::whole(&tree, options, out))?;
             source::unpack_into(packing, target).with_context(|| doing.clone())
         })

@@ -5,16 +5,19 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use rustix::process::{WaitOptions, waitpid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::build::fetch::git::GitRef;
 use crate::build::solve::Directory;
-use crate::cmd::{Context, error};
+use crate::build::step::worker::{Frame, Place, Report, Worker};
+use crate::cmd::Context;
+use crate::cmd::interruptions::Interruptions;
+use crate::store::Store;
 use crate::store::archive::{self, Packing};
 use crate::store::registry::{Patience, download};
 use crate::store::staging::Staging;
 use crate::store::unpack::{self, Addition};
-use crate::sys::process::{self, Fork};
 
 /// Dockerfiles are not longer than this.
 const FILE_LIMIT: u64 = 16 << 20;
@@ -184,7 +187,8 @@ fn clone(context: &Context, repository: &GitRef) -> Result<(Staging, PathBuf)> {
     let staging = Staging::create(context.store()?).context("create a staging directory")?;
     let files = staging.path().join(FILES);
     std::fs::create_dir(&files)?;
-    let root = repository.check_out(&repository.resolve()?, &files, false)?;
+    apart(context.store()?, || repository.check_out(&repository.resolve()?, &files, false))?;
+    let root = repository.wanted(&files)?;
     Ok((staging, root))
 }
 
@@ -194,28 +198,30 @@ fn fetch(context: &Context, place: &str) -> Result<Staging> {
         bail!("ambiguous Dockerfile source: standard input is a terminal: redirect a Dockerfile or an archive to it");
     }
     let staging = Staging::create(context.store()?).context("create a staging directory")?;
-    apart(&format!("take files from {place}"), || take(context, place, staging.path()))?;
+    apart(context.store()?, || take(context, place, staging.path()))?;
     Ok(staging)
 }
 
-/// Does `work` in a process of its own, as it needs threads and we fork more. It reports its error itself.
-pub fn apart(doing: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    match process::fork().context("fork")? {
-        Fork::Child => {
-            let code = match work() {
-                Ok(()) => 0,
-                Err(error) => {
-                    error::print(&error);
-                    1
-                }
-            };
-            process::exit_now(code)
+/// Does `work` in a process of its own, as it may need threads and we fork more, and an interrupt ends it.
+pub fn apart(store: &Store, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let interruptions = Interruptions::watch()?;
+    let mut worker = Worker::start(store, Place::Here, |_| Ok(work().map(|()| Report::default())?))?;
+    loop {
+        {
+            let [said, ended] = worker.descriptors();
+            let watched = [said, ended, interruptions.descriptor()];
+            let mut watched = watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            match poll(&mut watched, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Fork::Parent(child) => match waitpid(Some(child), WaitOptions::empty()).context(doing.to_owned())? {
-            Some((_, status)) if status.exit_status() == Some(0) => Ok(()),
-            Some((_, status)) if status.exit_status() == Some(1) => Err(error::AlreadyReported(1).into()),
-            _ => bail!("{doing}: the process that does it was killed"),
-        },
+        interruptions.check()?;
+        for frame in worker.hear()? {
+            if let Frame::Done(done) = frame {
+                return done.map(drop).map_err(|failure| anyhow!(failure.message));
+            }
+        }
     }
 }
 

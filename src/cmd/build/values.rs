@@ -120,10 +120,7 @@ pub fn ssh(texts: &[String]) -> Result<BTreeMap<String, PathBuf>> {
             bail!("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set");
         };
         if !is_socket(&path) {
-            bail!(
-                "--ssh {id}={}: only sockets of agents can be forwarded, no keys: add the key to an agent",
-                path.display()
-            );
+            bail!("--ssh {id}={}: keys are not read: start an ssh-agent and add it with ssh-add", path.display());
         }
         agents.insert(if id.is_empty() { "default" } else { id }.to_owned(), std::path::absolute(path)?);
     }

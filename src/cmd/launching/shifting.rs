@@ -3,14 +3,12 @@
 
 use std::io::IsTerminal;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::cmd::error::with_code;
+use crate::cmd::interruptions::Interruptions;
 use crate::cmd::progress::is_watched;
 use crate::sandbox::plan::RootPlan;
 use crate::sandbox::shifting::{self, Shifting};
@@ -113,19 +111,15 @@ fn follow(mut shifting: Shifting, interruptions: &Interruptions, entries: u64) -
     let outcome = loop {
         let mut ready = [
             PollFd::from_borrowed_fd(shifting.descriptor(), PollFlags::IN),
-            PollFd::new(&interruptions.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(interruptions.descriptor(), PollFlags::IN),
         ];
         match poll(&mut ready, None) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(error) => break Err(error.into()),
         }
-        if !ready[1].revents().is_empty()
-            && let Some(signal) = interruptions.signals.read_signal()?
-        {
-            // The number of a signal fits.
-            let code = u8::try_from(128 + signal.ssi_signo).unwrap_or(u8::MAX);
-            break Err(with_code(anyhow!("interrupted"), code));
+        if let Err(error) = interruptions.check() {
+            break Err(error);
         }
         if !ready[0].revents().is_empty() {
             match shifting.take()? {
@@ -147,25 +141,4 @@ fn watched_bar(template: &str, length: u64) -> ProgressBar {
     // A template of ours that cannot be read would show the default.
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
-}
-
-/// The signals that end a command, taken from a descriptor while this lives.
-struct Interruptions {
-    signals: SignalFd,
-    mask: SigSet,
-}
-
-impl Interruptions {
-    fn watch() -> Result<Self> {
-        let mut mask = SigSet::empty();
-        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| mask.add(signal));
-        mask.thread_block()?;
-        Ok(Self { signals: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC)?, mask })
-    }
-}
-
-impl Drop for Interruptions {
-    fn drop(&mut self) {
-        let _ = self.mask.thread_unblock();
-    }
 }

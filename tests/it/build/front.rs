@@ -171,6 +171,36 @@ fn an_interrupt_ends_it() {
 }
 
 #[test]
+fn an_interrupt_on_a_terminal() {
+    let bench = bench();
+    let directory = context(&bench, "ctx", &[("Dockerfile", "FROM base\nRUN echo begun; sleep 1000\n")]);
+    // Bash goes on, as it was the build that was interrupted, and did not die of it.
+    let script = format!(
+        "trap : INT; stty -a >{0}/before; rbox build --progress tty {1}; echo \"code=$?\"; stty -a >{0}/after; echo over",
+        bench.mkdir("modes").display(),
+        directory.display()
+    );
+    let mut terminal = Terminal::shell(&bench, &script);
+    terminal.expect("RUN echo begun");
+    wait_until("the step runs", || bench.shell("ps -A -o args | grep -q '[s]leep 1000'").run().code == 0);
+    terminal.send("\x03");
+    terminal.expect("CANCELED");
+    terminal.expect("rbox: canceled");
+    terminal.expect("code=130");
+    terminal.expect("over");
+    let screen = terminal.screen();
+    assert_eq!(
+        screen.matches("\x1b[?25l").count(),
+        screen.matches("\x1b[?25h").count(),
+        "the cursor is seen: {screen}"
+    );
+    assert_eq!(terminal.wait(), 0);
+    assert_eq!(read(bench.path("modes/before")), read(bench.path("modes/after")));
+    bench.no_containers();
+    bench.no_staging();
+}
+
+#[test]
 fn files_in_place_of_an_image() {
     let (bench, _) = plain();
     let dockerfile = "FROM base AS made\nRUN mkdir -p /out/d && echo x >/out/d/x && ln -s x /out/d/l && \

@@ -5,7 +5,10 @@ mod bad_input;
 mod cache;
 mod corpus;
 mod crash;
+mod drivers;
 mod front;
+mod run_options;
+mod sources;
 mod travel;
 
 use std::path::PathBuf;

@@ -53,7 +53,8 @@ before() {
     rbox stop -t 0 stopped
     rbox run -d --name unless --restart unless-stopped "$ROOT" sleep 10000
     rbox run --name finished "$ROOT" sh -c 'exit 3' || true
-    for worker in 'work a' 'work b' 'images c'; do
+    # No name that could be the beginning of an id: rm takes these, too.
+    for worker in 'work x' 'work y' 'images z'; do
         ($worker) </dev/null >/dev/null 2>&1 &
         disown
     done

@@ -47,6 +47,16 @@ pub struct ScanError {
 pub struct LeftOut {
     /// Sockets, which nobody listens on in an image.
     pub sockets: u64,
+    /// What patterns hide, but not what is below it.
+    pub hidden: u64,
+}
+
+impl LeftOut {
+    /// Counts another scan's in.
+    pub fn add(&mut self, other: Self) {
+        self.sockets += other.sockets;
+        self.hidden += other.hidden;
+    }
 }
 
 /// Scans below one entry of a tree.
@@ -190,6 +200,9 @@ impl<'a> Scan<'a> {
                 Err(error) => return Err(ScanError { path: below, doing: "lstat", error }),
             };
             let verdict = self.judge(&below, super::entry::is_directory(&stat));
+            if verdict != Verdict::Take && self.tree.hides(&below, super::entry::is_directory(&stat)) {
+                self.left_out.hidden += 1;
+            }
             if depth + 1 < OPEN_LEVELS || !super::entry::is_directory(&stat) {
                 entries.extend(self.judged(at.as_fd(), &name, &below, stat, verdict, depth + 1)?);
             } else {

@@ -121,7 +121,7 @@ impl Search<'_> {
         let filter = (!self.exclude.is_empty() && is_directory(&stat)).then_some(&excludes as &dyn Filter);
         let mut scan = Scan::new(self.tree, filter, &path);
         let entry = scan.top(parent.as_fd(), &own, &path, stat).map_err(in_words)?;
-        self.left_out.sockets += scan.left_out.sockets;
+        self.left_out.add(scan.left_out);
         let Some(entry) = entry else {
             let hidden = self.tree.hides(&path, is_directory(&stat));
             return Err(if hidden { SelectError::Ignored(path) } else { SelectError::NotFound(path) });
@@ -178,7 +178,7 @@ impl Search<'_> {
         let Resolved { parent, name, path, stat } = found;
         let Some(stat) = stat else { return Err(self.missing(&path)) };
         let entry = scan.top(parent.as_fd(), &name, &path, stat).map_err(in_words)?;
-        self.left_out.sockets += scan.left_out.sockets;
+        self.left_out.add(scan.left_out);
         let below = join(&base, &asked);
         let empty = |entry: &crate::build::context::Entry| match &entry.kind {
             Kind::Directory { entries, .. } => entries.is_empty(),

@@ -199,7 +199,8 @@ impl Engine<'_> {
             }
             Awaited::Here(Source::Directory(directory)) => {
                 let path = within(&directory, &source).map_err(at(lines))?;
-                Awaited::Here(Some(RunMount::Directory { target, writable, directory, source, path, digest: None }))
+                let (digest, hides) = (None, false);
+                Awaited::Here(Some(RunMount::Directory { target, writable, directory, source, path, digest, hides }))
             }
         })
     }

@@ -1,6 +1,7 @@
 //! COPY and ADD in a worker.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
@@ -222,14 +223,32 @@ impl CopyJob {
     }
 }
 
-/// The digest of what lies at a path of a context.
-pub fn digest(store: &Store, directory: &Directory, source: &str) -> Result<Digest, Failure> {
+/// The digest of what lies at a path of a context, and whether something of that is hidden.
+pub fn look(store: &Store, directory: &Directory, source: &str) -> Result<(Digest, bool), Failure> {
+    let error = |error| failed(anyhow!("failed to compute cache key: {error}"));
+    let mut selected = visible(directory, source)?;
+    let cache = if directory.lasting { stat_cache(store, directory)? } else { StatCache::none() };
+    Ok((selected.digest(&cache, false).map_err(error)?, selected.left_out.hidden > 0))
+}
+
+/// Copies what is visible of a directory of a context into the empty directory `to`.
+pub fn copy_visible(store: &Store, directory: &Directory, source: &str, to: &Path) -> Result<()> {
+    let single_id = userns::is_single(store)?;
+    userns::run_inside(store, || {
+        let options =
+            PlaceOptions { instruction: "RUN", chown: None, chmod: None, unpack: false, single_id, stop: None };
+        let selected = visible(directory, source).map_err(|failure| anyhow!(failure.message))?;
+        let to = std::fs::File::open(to)?;
+        copy::place(&selected, to.as_fd(), &Destination::new("/", "/"), &options, &mut |_| ())?;
+        Ok(())
+    })
+}
+
+fn visible(directory: &Directory, source: &str) -> Result<Selected, Failure> {
     let source = if source.is_empty() { "." } else { source };
     let selection = Selection { sources: vec![source.to_owned()], ..Selection::default() };
-    let error = |error| failed(anyhow!("failed to compute cache key: {error}"));
-    let mut selected = open(directory)?.select(&selection).map_err(error)?;
-    let cache = if directory.lasting { stat_cache(store, directory)? } else { StatCache::none() };
-    selected.digest(&cache, false).map_err(error)
+    let selected = open(directory)?.select(&selection);
+    selected.map_err(|error| failed(anyhow!("failed to compute cache key: {error}")))
 }
 
 /// Opens a context with what is hidden of it.

@@ -39,6 +39,8 @@ pub enum RunMount {
         source: String,
         path: PathBuf,
         digest: Option<Digest>,
+        /// Patterns hide something of it.
+        hides: bool,
     },
     Cache(Cache),
     Tmpfs {
@@ -144,8 +146,9 @@ impl RunMount {
 
     /// Learns what is in a directory that is mounted.
     pub fn look(&mut self, store: &Store) -> Result<(), Failure> {
-        if let Self::Directory { directory, source, digest, .. } = self {
-            *digest = Some(copying::digest(store, directory, source)?);
+        if let Self::Directory { directory, source, digest, hides, .. } = self {
+            let (found, hidden) = copying::look(store, directory, source)?;
+            (*digest, *hides) = (Some(found), hidden);
         }
         Ok(())
     }
@@ -207,8 +210,15 @@ impl Prepared {
             RunMount::Layers { target, writable, chains, source } => {
                 self.mounts.push(of_layers(target, *writable, chains, source));
             }
-            RunMount::Directory { target, writable, path, .. } => {
+            RunMount::Directory { target, writable, path, hides, directory, source, .. } => {
                 let mut path = path.clone();
+                if *hides {
+                    let copy = self.staging(store)?.join(format!("visible{}", self.mounts.len()));
+                    std::fs::create_dir(&copy).context("copy a directory that is mounted")?;
+                    copying::copy_visible(store, directory, source, &copy)
+                        .context("copy a directory that is mounted")?;
+                    path = copy;
+                }
                 let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
                 if is_file && *writable {
                     // No overlay shows a file.

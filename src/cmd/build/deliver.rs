@@ -77,8 +77,8 @@ impl Delivery {
             watch.during("exporting to image", |tell| self.keep(context, built, &names, tell))?;
         }
         let [only] = built else {
-            self.tell(args, built, &names)?;
-            return self.push(context, args, &images, &names, built, watch);
+            let pushed = self.push(context, args, &images, &names, built, watch)?;
+            return self.tell(args, built, &names, pushed);
         };
         for output in &self.outputs {
             let seconds = args.result.timestamp;
@@ -101,8 +101,8 @@ impl Delivery {
                 }
             }
         }
-        self.tell(args, built, &names)?;
-        self.push(context, args, &images, &names, built, watch)
+        let pushed = self.push(context, args, &images, &names, built, watch)?;
+        self.tell(args, built, &names, pushed)
     }
 
     /// Gives the image its names, or makes a list of several.
@@ -148,6 +148,7 @@ impl Delivery {
         Ok(list)
     }
 
+    /// The digest that registries know it by, if it was pushed.
     fn push(
         &self,
         context: &Context,
@@ -156,8 +157,9 @@ impl Delivery {
         names: &[ImageRef],
         built: &[Built],
         watch: &mut Watch,
-    ) -> Result<()> {
-        let Some(image) = images.iter().find(|image| image.push) else { return Ok(()) };
+    ) -> Result<Option<Digest>> {
+        let Some(image) = images.iter().find(|image| image.push) else { return Ok(None) };
+        let mut digest = None;
         for name in names {
             let options = PushOptions {
                 access: access(&args.way.registry, context, name.domain())?,
@@ -169,21 +171,22 @@ impl Delivery {
             watch.during(&format!("pushing {name}"), |tell| {
                 let pushed = send(context, args, name, built, &options, tell)?;
                 tell(&format!("pushing manifest for {name}@{}", pushed.digest), 0, 0);
+                digest = Some(pushed.digest);
                 Ok(())
             })?;
             context.store()?.happened(Happening::of_transfer(name, "push"));
         }
-        Ok(())
+        Ok(digest)
     }
 
-    /// `--iidfile` and `--metadata-file`.
-    fn tell(&self, args: &Args, built: &[Built], names: &[ImageRef]) -> Result<()> {
+    /// `--iidfile` and `--metadata-file`. What was `pushed` is what the registry has.
+    fn tell(&self, args: &Args, built: &[Built], names: &[ImageRef], pushed: Option<Digest>) -> Result<()> {
         let Some(last) = built.last() else { return Ok(()) };
         if let Some(file) = &args.result.iidfile {
             std::fs::write(file, last.id.to_string()).with_context(|| format!("write {}", file.display()))?;
         }
         if let Some(file) = &args.result.metadata_file {
-            let text = serde_json::to_string_pretty(&last.metadata(names))?;
+            let text = serde_json::to_string_pretty(&last.metadata(names, pushed))?;
             std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
         }
         Ok(())

@@ -112,16 +112,17 @@ impl Built {
         archive::save(context.store()?, &[selected], &options, output(target)?)
     }
 
-    /// What `--metadata-file` says.
-    pub fn metadata(&self, names: &[ImageRef]) -> Value {
+    /// What `--metadata-file` says. A registry's manifest is another one: layers are compressed for it.
+    pub fn metadata(&self, names: &[ImageRef], pushed: Option<Digest>) -> Value {
+        let manifest = pushed.unwrap_or(self.manifest);
         let mut metadata = Map::new();
         metadata.insert("containerimage.config.digest".to_owned(), json!(self.id));
         metadata.insert(
             "containerimage.descriptor".to_owned(),
-            json!({"digest": self.manifest, "platform": {
+            json!({"digest": manifest, "platform": {
                 "architecture": self.outcome.platform.architecture, "os": self.outcome.platform.os }}),
         );
-        metadata.insert("containerimage.digest".to_owned(), json!(self.manifest));
+        metadata.insert("containerimage.digest".to_owned(), json!(manifest));
         if !names.is_empty() {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
             metadata.insert("image.name".to_owned(), json!(names.join(",")));

@@ -251,6 +251,8 @@ fn pushed_and_pulled() {
     build(&bench, &directory, &args).run().ok();
     bench.ok(&["pull", "--tls-verify=false", "-q", &name]);
     assert_eq!(bench.run_rm(&["--net", "none"], &name, &["cat", "/a"]).ok().out(), "a");
+    // What is told is what the registry has, whose layers are compressed.
+    assert_eq!(json(metadata)["containerimage.digest"], registry().digest(&name));
     if is_there("skopeo") {
         let there = format!("docker://{name}");
         program("skopeo").args(["--insecure-policy", "inspect", "--tls-verify=false", &there]).ok();

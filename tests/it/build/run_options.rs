@@ -236,3 +236,36 @@ fn what_is_written_to_bind_mounts_is_forgotten() {
     assert!(listed.lines().any(|name| name.trim_start_matches("./") == "seen"), "{listed}");
     assert!(!listed.lines().any(|name| name.trim_start_matches("./").starts_with("m/")), "{listed}");
 }
+
+#[test]
+fn what_is_ignored_is_not_in_a_bind_mount_either() {
+    let bench = bench();
+    let list = "find . | sort | xargs";
+    let dockerfile = format!(
+        "FROM base\nRUN --mount=target=/ctx cd /ctx && {list} >/all\n\
+         RUN --mount=target=/ctx,source=sub,rw cd /ctx && echo new >a && {list} >/part && cat a >/a\n\
+         RUN --mount=target=/ctx,source=open cd /ctx && {list} >/open\n"
+    );
+    let files = [
+        ("Dockerfile", dockerfile.as_str()),
+        (".dockerignore", "**/secret\nsub/deep\n!sub/deep/shown\nbig\n"),
+        ("secret", "s"),
+        ("sub/a", "old"),
+        ("sub/secret", "s"),
+        ("sub/deep/hidden", "h"),
+        ("sub/deep/shown", "s"),
+        ("big/file", "b"),
+        ("open/file", "o"),
+    ];
+    let directory = context(&bench, "ctx", &files);
+    build(&bench, &directory, &["-t", "made"]).run().ok();
+    let all = ". ./.dockerignore ./Dockerfile ./open ./open/file ./sub ./sub/a ./sub/deep ./sub/deep/shown";
+    assert_eq!(said(&bench, "/all"), all);
+    assert_eq!((said(&bench, "/part"), said(&bench, "/a")), (". ./a ./deep ./deep/shown".into(), "new".into()));
+    assert_eq!(said(&bench, "/open"), ". ./file");
+    assert_eq!(read(directory.join("sub/a")), "old");
+    // What is hidden does not count for the cache.
+    write(directory.join("big/file"), "other");
+    assert_eq!(cached(&build(&bench, &directory, &["-t", "made"]).run().ok()), 3);
+    bench.no_staging();
+}

@@ -110,16 +110,6 @@ pub fn proc_mount(error: rustix::io::Errno) -> String {
     with_cause(error, cause)
 }
 
-/// A refused openat2(2), with who refuses it: there is no kernel without it that rbox runs on.
-pub fn openat2(error: rustix::io::Errno) -> String {
-    match error {
-        rustix::io::Errno::NOSYS => {
-            "openat2 is filtered, as systemd's RestrictSUIDSGID= and DynamicUser= do".to_owned()
-        }
-        error => error.to_string(),
-    }
-}
-
 /// The /proc of an outer container, which covers parts of it.
 pub fn covered_proc(cause: &str) -> Explained {
     Explained::new(Code::ProcMount, cause).advice(

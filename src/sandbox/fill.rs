@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::store::copy::{CopyOptions, Owners, copy_tree};
 use crate::store::fs::Durability;
 use crate::store::staging::Staging;
-use crate::sys::process;
+use crate::sys::{beneath, process};
 
 /// A volume to be filled.
 #[derive(Clone, Debug)]
@@ -119,5 +119,5 @@ fn may_have(layer: &Path, path: &Path) -> bool {
     let Ok(layer) = rustix::fs::openat(CWD, layer, flags | OFlags::DIRECTORY, Mode::empty()) else { return true };
     let relative = path.strip_prefix("/").unwrap_or(path);
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    !matches!(rustix::fs::openat2(layer, relative, flags, Mode::empty(), resolve), Err(Errno::NOENT))
+    !matches!(beneath::open(layer, relative, flags, resolve), Err(Errno::NOENT))
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::needs::{Below, Overlay};
@@ -16,6 +16,7 @@ use super::setup::{Doing, SetupError};
 use super::tree;
 use crate::store::fs::Durability;
 use crate::store::remove::remove_tree;
+use crate::sys::beneath;
 
 /// Where they keep their changes, below the container's directory.
 const PLACE: &str = "mounts";
@@ -107,16 +108,11 @@ fn explain(error: io::Error) -> io::Error {
 
 /// A handle of `path` within `top`, which no link leads out of.
 pub fn within(top: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    use rustix::fs::{ResolveFlags, openat2};
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..tree::TRIES {
-        match openat2(top, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) => {}
-            Err(Errno::XDEV) => return Err(io::Error::other("it leads out of the source")),
-            result => return Ok(result?),
-        }
+    match beneath::open(top, path, OFlags::PATH, resolve) {
+        Err(Errno::XDEV) => Err(io::Error::other("it leads out of the source")),
+        opened => Ok(opened?),
     }
-    Err(Errno::AGAIN.into())
 }
 
 #[cfg(test)]

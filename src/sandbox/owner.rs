@@ -7,8 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, openat2};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
+
+use crate::sys::beneath;
 
 /// Directories within one another; deeper ones end the walk with an error.
 const DEPTH_MAX: usize = 512;
@@ -88,7 +90,7 @@ impl Walk {
 fn open(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    openat2(directory, name, flags, Mode::empty(), resolve)
+    beneath::open(directory, name, flags, resolve)
 }
 
 fn at(path: &std::path::Path, error: Errno) -> io::Error {

@@ -1,5 +1,5 @@
-//! Paths inside a container's root, resolved by the kernel within that root (openat2(2),
-//! RESOLVE_IN_ROOT) and used through descriptors only: invariants I1 and I2.
+//! Paths inside a container's root, resolved within that root (RESOLVE_IN_ROOT of
+//! openat2(2)) and used through descriptors only: invariants I1 and I2.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -8,12 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-/// openat2 reports EAGAIN when a rename races with the walk; more tries than any honest race needs.
-pub const TRIES: usize = 128;
+use crate::sys::beneath;
 
 /// As many links as the kernel follows (path_resolution(7)).
 const LINKS_MAX: u32 = 40;
@@ -38,13 +37,7 @@ impl Root {
         let relative = path.strip_prefix("/").unwrap_or(path);
         let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..TRIES {
-            match openat2(&self.0, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                Err(Errno::AGAIN) => {}
-                result => return Ok(result?),
-            }
-        }
-        Err(Errno::AGAIN.into())
+        Ok(beneath::open(&self.0, relative, flags, resolve)?)
     }
 
     /// A handle of `path` that only names it.

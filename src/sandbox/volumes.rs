@@ -13,7 +13,7 @@ use super::mounts::{self, Detached, Options};
 use super::plan::{Donor, VolumePlan, Volumes};
 use super::setup::{Doing, SetupError};
 use super::tree::{self, Root};
-use crate::sys::process;
+use crate::sys::{beneath, process};
 
 /// TMPFS_MAGIC of linux/magic.h.
 const TMPFS_MAGIC: FsWord = 0x0102_1994;
@@ -89,7 +89,6 @@ fn shared(donor: &Donor, volume: &VolumePlan, options: &Options) -> io::Result<O
 
 /// A path within a volume, which no link leads out of.
 fn within(top: &OwnedFd, subpath: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(top, subpath, flags, Mode::empty(), resolve)
+    beneath::open(top, subpath, OFlags::PATH, resolve)
 }

@@ -10,6 +10,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::sys::beneath;
+
 /// Levels whose descriptors stay open while the walk is below them.
 const OPEN_LEVELS: usize = 32;
 /// How often a directory that refills while it is emptied is emptied again.
@@ -201,7 +203,7 @@ fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<Owne
 
 fn open_here(parent: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve)
+    beneath::open(parent, name, flags, resolve)
 }
 
 /// Gives the owner all rights on a directory that may not even be opened. A chmod by name would

@@ -65,6 +65,11 @@ impl Call {
         }
     }
 
+    /// Whether rbox can do without it ([`super::beneath`]).
+    pub fn has_substitute(self) -> bool {
+        self == Self::Openat2
+    }
+
     /// Makes the call with arguments that it refuses; the errno is the kernel's answer. ENOSYS means
     /// that it is not there, EPERM may be a filter or want of capabilities.
     pub fn answer(self) -> io::Error {

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod accounts;
+pub mod beneath;
 pub mod calls;
 pub mod lock;
 pub mod mount;

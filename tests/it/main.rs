@@ -15,6 +15,7 @@ mod devices;
 mod doctor;
 mod environment;
 mod events;
+mod filtered;
 mod flags;
 mod hardening;
 mod health;

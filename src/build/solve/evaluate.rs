@@ -18,6 +18,7 @@ use crate::spec::dockerfile::ast::{
     Command, Instruction, Lines, Located, Run, RunMount as Written, RunMountKind, RunNetwork, RunSecurity,
 };
 use crate::spec::dockerfile::{mount, parse_onbuild};
+use crate::sys::beneath;
 
 const SECRETS: &str = "/run/secrets";
 const SSH: &str = "/run/buildkit/ssh_agent";
@@ -226,7 +227,7 @@ fn within(directory: &Directory, path: &str) -> Result<PathBuf, String> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let top = rustix::fs::openat(CWD, &directory.path, flags | OFlags::DIRECTORY, Mode::empty())?;
         let relative = if shown.is_empty() { "." } else { shown };
-        let found = rustix::fs::openat2(&top, relative, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+        let found = beneath::open(&top, relative, flags, ResolveFlags::IN_ROOT)?;
         let link = format!("/proc/self/fd/{}", found.as_raw_fd());
         std::fs::read_link(Path::new(&link)).context("find a path")
     };

@@ -22,7 +22,7 @@ use crate::store::copy::{CopyOptions, copy_tree};
 use crate::store::fs::Durability;
 use crate::store::gc::Lease;
 use crate::store::staging::Staging;
-use crate::sys::process;
+use crate::sys::{beneath, process};
 
 /// WORKDIR, evaluated.
 #[derive(Clone, Debug)]
@@ -140,8 +140,7 @@ pub fn copy_from_layers(store: &Store, chains: &[Digest], source: &str, to: &Pat
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let source = source.trim_matches('/');
     let source = if source.is_empty() { "." } else { source };
-    let from = rustix::fs::openat2(&root, source, flags, Mode::empty(), ResolveFlags::IN_ROOT)
-        .with_context(|| format!("open /{source}"))?;
+    let from = beneath::open(&root, source, flags, ResolveFlags::IN_ROOT).with_context(|| format!("open /{source}"))?;
     let to = open_directory(to)?;
     copy_tree(from.as_fd(), to.as_fd(), &CopyOptions::default(), &mut |_| ())?;
     Ok(())
@@ -191,7 +190,7 @@ fn make_directory(root: &OwnedFd, path: &str, user: &str) -> Result<()> {
         let prefix = parts[..end].join("/");
         let open = || {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::openat2(root, prefix.as_str(), flags, Mode::empty(), ResolveFlags::IN_ROOT)
+            beneath::open(root, prefix.as_str(), flags, ResolveFlags::IN_ROOT)
         };
         parent = match open() {
             Ok(found) => found,

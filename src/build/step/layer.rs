@@ -16,6 +16,7 @@ use crate::store::gc::Lease;
 use crate::store::intake::{self, Adoption};
 use crate::store::pack::{Form, PackOptions, Tree};
 use crate::store::unpack::UnpackLimits;
+use crate::sys::beneath;
 
 /// Where every container has something mounted. What was made there, and only for that, is no change.
 const MOUNT_POINTS: [&str; 6] = ["dev", "proc", "sys", "etc/hostname", "etc/hosts", "etc/resolv.conf"];
@@ -135,7 +136,7 @@ fn open_within(top: &Path, path: &Path) -> Result<OwnedFd, Errno> {
     let top = rustix::fs::open(top, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    rustix::fs::openat2(top, path, flags, Mode::empty(), resolve)
+    beneath::open(top, path, flags, resolve)
 }
 
 /// Removes an empty file or directory; false when there is none.

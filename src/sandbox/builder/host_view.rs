@@ -15,6 +15,7 @@ use crate::sandbox::prepared::{Prepared, Workshop};
 use crate::sandbox::setup::{Doing, SetupError};
 use crate::sandbox::tree::Root;
 use crate::sandbox::{devices, mapped, overlay, seal, secrets, volumes};
+use crate::sys::beneath;
 use crate::sys::process::{self, Cloned};
 
 /// What must be made while the host's file systems are in sight.
@@ -212,8 +213,7 @@ fn apply_sysctls(plan: &Plan, mounts: &[Prepared], maps: &IdMaps) -> Result<(), 
         let path = PathBuf::from("sys").join(key.replace('.', "/"));
         let is_all_groups = key == "net.ipv4.ping_group_range" && value == "0 2147483647";
         let value = if is_all_groups { ping_range(maps) } else { value.clone() };
-        let written = write_below(proc.mount.as_fd(), &path, &value).map_err(explain::openat2);
-        written.doing(format_args!("set the sysctl {key}={value}"))?;
+        write_below(proc.mount.as_fd(), &path, &value).doing(format_args!("set the sysctl {key}={value}"))?;
     }
     Ok(())
 }
@@ -230,7 +230,7 @@ fn ping_range(maps: &IdMaps) -> String {
 fn write_below(directory: BorrowedFd<'_>, path: &Path, value: &str) -> rustix::io::Result<()> {
     use rustix::fs::ResolveFlags;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let file = rustix::fs::openat2(directory, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    let file = beneath::open(directory, path, OFlags::WRONLY, resolve)?;
     rustix::io::write(&file, value.as_bytes())?;
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::spec::text::printable;
 use crate::store::Store;
 use crate::store::staging::Staging;
 use crate::store::unpack::{self, UnpackLimits};
+use crate::sys::beneath;
 
 /// How many links lead from a name to a file, at most.
 const LINKS_MAX: usize = 8;
@@ -221,7 +222,7 @@ fn copy(from: &mut impl Read, mut to: &File, store: &Store) -> Result<u64> {
 fn open_below(directory: &OwnedFd, name: &str) -> Result<Option<Part>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file = match rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve) {
+    let file = match beneath::open(directory, name, flags, resolve) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
         Err(rustix::io::Errno::LOOP) => bail!("{} is reached through a symbolic link", printable(name)),

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+
+use crate::sys::beneath;
 
 /// Device and inode.
 type Identity = (u64, u64);
@@ -84,7 +86,7 @@ fn open_beneath(top: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
             _ => rest[..PATH].iter().rposition(|&byte| byte == b'/').ok_or(Errno::NAMETOOLONG)?,
         };
         let from = at.as_ref().map_or(top, |fd| fd.as_fd());
-        let opened = rustix::fs::openat2(from, &rest[..cut], flags, Mode::empty(), resolve)?;
+        let opened = beneath::open(from, &rest[..cut], flags, resolve)?;
         if cut == rest.len() {
             return Ok(opened);
         }

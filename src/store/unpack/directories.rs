@@ -12,13 +12,12 @@ use rustix::io::Errno;
 use super::meta::{self, Owners};
 use super::path::show;
 use super::pax::Moment;
+use crate::sys::beneath;
 
 /// Directories that stay open, the root included.
 const OPEN: usize = 16;
 /// Links in a row that lead to directories that do not exist yet (Linux follows 40).
 const LINKS: u32 = 40;
-/// openat2(2) answers EAGAIN when something in the system was renamed meanwhile.
-const RETRIES: u32 = 1024;
 /// Permissions of a directory that the archive does not describe.
 const IMPLIED: u32 = 0o755;
 
@@ -301,13 +300,6 @@ pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 fn open_directory(at: BorrowedFd<'_>, path: &[u8], resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let path = if path.is_empty() { b"." } else { path };
-    for _ in 0..RETRIES {
-        match rustix::fs::openat2(at, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            outcome => return outcome,
-        }
-    }
-    Err(Errno::AGAIN)
+    beneath::open(at, path, OFlags::RDONLY | OFlags::DIRECTORY, resolve)
 }

@@ -16,6 +16,8 @@ use crate::spec::identity::{Extent, Maps, look_up};
 const OPAQUE: &str = "user.overlay.opaque";
 const CAPABILITY: &[u8] = b"security.capability";
 const POSIX_ACL: &[u8] = b"system.posix_acl_";
+/// Setuid and setgid.
+const SET_ID: u32 = 0o6000;
 
 /// How owners are applied.
 #[derive(Clone)]
@@ -51,9 +53,22 @@ impl Owners {
             access_list |= name.starts_with(POSIX_ACL);
         }
         if stat.st_mode & 0o7777 != mode || access_list {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).context("set permissions")?;
+            self.set_mode(file, mode)?;
         }
         Ok(())
+    }
+
+    fn set_mode(&self, file: BorrowedFd<'_>, mode: u32) -> Result<()> {
+        match rustix::fs::fchmod(file, Mode::from_raw_mode(mode)) {
+            // Where all files and processes have one id these bits mean nothing.
+            Err(Errno::PERM) if mode & SET_ID != 0 && self.single_id => {
+                rustix::fs::fchmod(file, Mode::from_raw_mode(mode & !SET_ID)).context("set permissions")
+            }
+            Err(error @ Errno::PERM) if mode & SET_ID != 0 => Err(error).context(
+                "set the setuid or setgid bit, which a seccomp filter may forbid, as systemd's RestrictSUIDSGID= does",
+            ),
+            result => result.context("set permissions"),
+        }
     }
 
     /// Gives a symbolic link its owner.

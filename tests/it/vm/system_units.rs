@@ -26,7 +26,6 @@ fn a_system_unit_runs_a_container_for_a_user() {
 }
 
 #[test]
-#[ignore = "DynamicUser= takes openat2 away: no container starts"]
 fn a_user_that_systemd_makes_up_has_containers_of_one_user() {
     if !machine() {
         return;

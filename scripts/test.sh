@@ -55,7 +55,7 @@ SYSTEM_PACKAGES=systemd,systemd-sysv,dbus,util-linux,login
 TOOL_PACKAGES=gcc,libc6-dev,make,python3,python3-pip,python3-setuptools,python3-wheel
 
 # How long the emulated machine may take in CI.
-VM_LIMIT=420
+VM_LIMIT=480
 
 passed=0 failed=0 skipped=0
 SYSTEM='' TOOLS='' CGROUPS=()

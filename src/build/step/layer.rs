@@ -1,6 +1,6 @@
 //! What a step has written becomes a layer. Runs in the user namespace.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -168,20 +168,22 @@ fn remove_empty(taking: &Taking<'_>, path: &Path) -> Result<bool> {
     }
 }
 
-/// Takes out the file by which fuse-overlayfs says that a directory is new, if nothing else is in it.
+/// Takes out the entries by which fuse-overlayfs says that a directory is new, if nothing else is in it.
 fn forget_opaque(directory: &OwnedFd) -> Result<()> {
-    const MARK: &std::ffi::CStr = c".wh..wh..opq";
+    const MARKS: [&CStr; 2] = [c".wh..wh..opq", c".wh..opq"];
     let mut entries = rustix::fs::Dir::read_from(directory)?;
-    let mut is_marked = false;
     while let Some(entry) = entries.read() {
-        match entry?.file_name() {
-            name if name == c"." || name == c".." => {}
-            name if name == MARK => is_marked = true,
-            _ => return Ok(()),
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." && !MARKS.contains(&name) {
+            return Ok(());
         }
     }
-    if is_marked {
-        rustix::fs::unlinkat(directory, MARK, AtFlags::empty())?;
+    for mark in MARKS {
+        match rustix::fs::unlinkat(directory, mark, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }

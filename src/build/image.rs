@@ -10,6 +10,7 @@ use crate::spec::create::{DEFAULT_PATH, parse_expose};
 use crate::spec::digest::Digest;
 use crate::spec::dockerfile::ast::{Arg, Command, Healthcheck, Instruction, Pair};
 use crate::spec::dockerfile::expand;
+use crate::spec::env::{self, EnvChange};
 use crate::spec::image::{History, ImageConfig};
 use crate::spec::platform::Platform;
 use crate::spec::signal::Signal;
@@ -70,6 +71,13 @@ impl StageImage {
             config.config.env.push(DEFAULT_PATH.to_owned());
         }
         Self { config, args: Args::default(), cmd_set: false, escape, created: created.map(str::to_owned) }
+    }
+
+    /// Sets variables.
+    pub fn set_environment(&mut self, variables: &[(String, String)]) {
+        let changes = variables.iter();
+        let changes = changes.map(|(name, value)| EnvChange { name: name.clone(), value: Some(value.clone()) });
+        env::apply(&mut self.config.config.env, changes);
     }
 
     /// Takes the triggers off that its base has left.

@@ -5,6 +5,7 @@ mod call;
 mod carry;
 mod deliver;
 mod failure;
+mod named;
 mod options;
 mod output;
 pub mod progress;
@@ -25,6 +26,7 @@ use crate::build::solve;
 use crate::build::step::owner;
 use call::Method;
 use deliver::Delivery;
+use named::Contexts;
 use options::{ResultOptions, RunOptions, SourceOptions, WayOptions};
 use progress::Mode;
 use request::Wanted;
@@ -44,9 +46,9 @@ pub struct Args {
     way: WayOptions,
     #[command(flatten)]
     steps: RunOptions,
-    /// The files: a directory, a repository of git, the address of an archive, or - for an archive or a Dockerfile on
-    /// standard input
-    #[arg(value_name = "PATH|URL|-")]
+    /// The files: a directory, the current one unless given, a repository of git, the address of an archive, or - for
+    /// an archive or a Dockerfile on standard input
+    #[arg(value_name = "PATH|URL|-", default_value = ".", hide_default_value = true)]
     context: String,
 }
 
@@ -57,6 +59,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let method = Method::of(&args.way)?;
     let delivery = Delivery::of(&args, context)?;
     let targets = cache::targets(&args.way.cache_to)?;
+    let unattested = request::wants_attestations(&args)?;
     let wanted = Wanted::of(&args, context)?;
     let file = args.source.file.as_deref().filter(|file| !file.is_empty());
     let source = Source::read(context, &args.context, file, args.source.ignorefile.as_deref())?;
@@ -75,13 +78,22 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
             bail!("ERROR: failed to solve: {violation}");
         }
     }
+    if unattested {
+        super::warn("attestations are not made: --provenance, --sbom and --attest are left out");
+    }
     let mut built = Vec::new();
     for platform in wanted.platforms() {
+        let contexts = Contexts::bring(context, &wanted.contexts, platform.as_ref())?;
         let mut host = LocalHost::new(context, args.way.registry.clone(), args.way.retry);
         watch.begin();
-        let outcome = solve::build(store, wanted.request(&source, platform), &mut host, &mut |event| watch.take(event));
+        let outcome = solve::build(store, wanted.request(&source, &contexts, platform), &mut host, &mut |event| {
+            watch.take(event)
+        });
         match outcome {
-            Ok(outcome) => built.push(Built::new(store, outcome, args.result.format, &delivery.annotations)?),
+            Ok(mut outcome) => {
+                result::take_out(&mut outcome, &args.result.unsetenv, &args.result.unsetlabel)?;
+                built.push(Built::new(store, outcome, args.result.format, &delivery.annotations)?);
+            }
             Err(error) => {
                 clear_away(context);
                 watch.end();

@@ -1,6 +1,6 @@
 //! The options that `run` and `create` share, and what they mean.
 
-mod devices;
+pub mod devices;
 mod environment;
 mod health;
 mod identity;

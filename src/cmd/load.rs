@@ -42,7 +42,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     // Before anything is opened that the unpacking process must not inherit.
     let mut worker = unpack_worker(store)?;
     let single_id = userns::is_single(store)?;
-    let options = LoadOptions { platform: args.platform, single_id, limits: context.layer_limits()? };
+    let options = LoadOptions { platform: args.platform, entry: None, single_id, limits: context.layer_limits()? };
     let loaded = open(store, input.as_ref(), of_archive(options.limits))
         .and_then(|contents| archive::load(store, &contents, &options, &mut worker));
     drop(worker);

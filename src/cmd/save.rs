@@ -13,7 +13,8 @@ use super::{Context, missing, platform_options};
 use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
-use crate::store::archive::{self, Format, Output, SaveOptions, Selected};
+use crate::store::archive::{self, Format, LayerForm, Output, SaveOptions, Selected};
+use crate::store::compress::Codec;
 use crate::store::images::{Image, LookupError};
 
 /// Save images to an archive
@@ -67,7 +68,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     for image in &selected {
         missing::fetch(context, image.manifest, |from| missing::usual(context, from), args.quiet)?;
     }
-    let options = SaveOptions { format, compress: args.compress };
+    let gzip = LayerForm::Compressed { codec: Codec::GZIP, force: false };
+    let layers = if args.compress { gzip } else { LayerForm::Kept };
+    let options = SaveOptions { format, layers };
     let store = context.store()?;
     archive::save(store, &selected, &options, output)?;
     for image in &selected {

@@ -10,11 +10,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::libc;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
+    open_tree, unmount,
 };
 
 use super::copy;
@@ -159,6 +161,11 @@ pub fn mount_read_only(lowers: &[PathBuf], target: &Path) -> io::Result<()> {
     }
 }
 
+/// Copies layers, lowest first, into the empty directory `target`: for where [`mount_read_only`] cannot work.
+pub fn copy_layers(lowers: &[PathBuf], target: &Path) -> io::Result<()> {
+    lowers.iter().try_for_each(|lower| copy::merge(lower, target))
+}
+
 /// An overlay, over a writable directory with its work directory if there is one.
 fn mount_overlay(
     lowers: &[Handle],
@@ -225,19 +232,36 @@ impl Driver for FuseOverlay {
 
 fn fuse_overlay(lowers: &[PathBuf], writable: Option<(&Path, &Path)>, target: &Path) -> io::Result<()> {
     let escape = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+    // Our descriptors are not its own.
+    let lowers = lowers.iter().map(std::fs::canonicalize).collect::<io::Result<Vec<_>>>()?;
     let lowers = lowers.iter().rev().map(|path| escape(path)).collect::<Vec<_>>().join(":");
     let mut options = format!("lowerdir={lowers}");
     if let Some((upper, work)) = writable {
         options.push_str(&format!(",upperdir={},workdir={}", escape(upper), escape(work)));
     }
+    // No process of a container's: it needs a /proc, and what it shows must not become its own root.
+    let tree = sys::process::with_shared_child(|| fuse_tree(&options, target))??;
+    Ok(move_mount(&tree, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// Has fuse-overlayfs serve a tree from a mount namespace of its own, in which this process is afterwards. It ends
+/// when the tree is mounted nowhere any more.
+fn fuse_tree(options: &str, target: &Path) -> io::Result<OwnedFd> {
+    sys::process::unshare(libc::CLONE_NEWNS)?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let status = Command::new("fuse-overlayfs")
-        .args(["-o", &options])
+        .args(["-o", options])
         .arg(target)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("fuse-overlayfs failed with {status}"))) }
+    if !status.success() {
+        return Err(io::Error::other(format!("fuse-overlayfs failed with {status}")));
+    }
+    let tree = open_tree(CWD, target, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    unmount(target, UnmountFlags::DETACH)?;
+    Ok(tree)
 }
 
 impl Driver for Copy {
@@ -251,16 +275,11 @@ impl Driver for Copy {
         if !marker.exists() {
             crate::store::remove::remove_tree(layout.upper)?;
             std::fs::create_dir(layout.upper)?;
-            for lower in layout.lowers {
-                copy::merge(lower, layout.upper)?;
-            }
+            copy_layers(layout.lowers, layout.upper)?;
             File::create(&marker)?;
         }
-        let tree = rustix::mount::open_tree(
-            CWD,
-            layout.upper,
-            rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC,
-        )?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = open_tree(CWD, layout.upper, flags)?;
         Ok(move_mount(&tree, c"", CWD, layout.merged, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
     }
 }

@@ -114,6 +114,12 @@ pub struct Request {
     /// Files are not younger than the timestamp either.
     pub rewrite_timestamp: bool,
     pub squash: bool,
+    /// The layers of the base become one with the others.
+    pub squash_base: bool,
+    /// Variables that every stage begins with, before its own.
+    pub env: Vec<(String, String)>,
+    /// In place of what the first FROM names.
+    pub from: Option<String>,
     pub cache_from: Vec<CachePlace>,
     /// The image tells of its own steps.
     pub inline_cache: bool,

@@ -126,7 +126,8 @@ impl Engine<'_> {
 
     fn base(&self, stage: usize) -> Result<Base, BuildError> {
         let from = &self.from(stage).from;
-        let name = self.expand_global(&from.value.base).map_err(at(from.lines))?;
+        let written = self.expand_global(&from.value.base).map_err(at(from.lines))?;
+        let name = self.request.from.clone().filter(|_| stage == 0).unwrap_or(written);
         if name.is_empty() {
             return Err(at(from.lines)(format!("base name ({}) should not be blank", from.value.base)));
         }
@@ -209,8 +210,12 @@ impl Engine<'_> {
             todo.push_back(super::evaluate::trigger(&trigger, lines)?);
         }
         todo.extend(self.from(stage).instructions.iter().cloned());
+        if !matches!(base, Base::Stage(_)) {
+            image.set_environment(&self.request.env);
+        }
         let (base_layers, keys) = match &base {
             Base::Stage(from) => (self.stages[*from].base_layers, self.stages[*from].keys.clone()),
+            _ if self.request.squash_base => (0, Vec::new()),
             _ => (layers.len(), Vec::new()),
         };
         let state = &mut self.stages[stage];

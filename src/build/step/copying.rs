@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::Below;
-use super::files::{cached_or, in_root, mount_read_only, own_mounts};
+use super::files::{LayersRoot, cached_or, in_root, mount_read_only, own_mounts};
 use super::remote::{Brought, Found, Remote};
 use super::worker::{Failure, Layer, Report, Teller, die_with};
 use crate::build::cache::{self, Key, Known, Records, StepRecord};
@@ -19,6 +19,7 @@ use crate::sandbox::userns;
 use crate::spec::digest::Digest;
 use crate::spec::dockerfile::ignore;
 use crate::store::gc::Lease;
+use crate::store::staging::Staging;
 use crate::store::{Store, fs};
 
 /// COPY or ADD, evaluated.
@@ -125,7 +126,7 @@ impl CopyJob {
 
     /// Does it. Runs in a worker, which goes into the user namespace only if it has to.
     pub fn perform(&self, store: &Store, lease: &Lease, teller: &mut Teller) -> Result<Report, Failure> {
-        let mut inside = Inside { store, entered: false };
+        let mut inside = Inside { store, entered: false, copied: None };
         let mut selected = self.select(store, &mut inside)?;
         let files = match &mut selected {
             Some(selected) => Some(self.digest(store, selected)?),
@@ -162,7 +163,9 @@ impl CopyJob {
             CopySource::Layers(below) => {
                 inside.enter()?;
                 own_mounts()?;
-                Tree::of_root(mount_read_only(store, &below.chains)?)
+                let LayersRoot { root, copied } = mount_read_only(store, &below.chains)?;
+                inside.copied = copied;
+                Tree::of_root(root)
             }
         };
         let selected = tree.select(&self.selection);
@@ -275,6 +278,8 @@ fn failed(error: anyhow::Error) -> Failure {
 struct Inside<'a> {
     store: &'a Store,
     entered: bool,
+    /// Files of layers that could not be mounted.
+    copied: Option<Staging>,
 }
 
 impl Inside<'_> {

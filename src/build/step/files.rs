@@ -140,14 +140,23 @@ pub fn copy_from_layers(store: &Store, chains: &[Digest], source: &str, to: &Pat
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let source = source.trim_matches('/');
     let source = if source.is_empty() { "." } else { source };
-    let from = beneath::open(&root, source, flags, ResolveFlags::IN_ROOT).with_context(|| format!("open /{source}"))?;
+    let from =
+        beneath::open(&root.root, source, flags, ResolveFlags::IN_ROOT).with_context(|| format!("open /{source}"))?;
     let to = open_directory(to)?;
     copy_tree(from.as_fd(), to.as_fd(), &CopyOptions::default(), &mut |_| ())?;
     Ok(())
 }
 
-/// The root of a stack of layers, to be read. It is there as long as it is open.
-pub fn mount_read_only(store: &Store, chains: &[Digest]) -> Result<OwnedFd> {
+/// The root of a stack of layers, to be read.
+#[derive(Debug)]
+pub struct LayersRoot {
+    pub root: OwnedFd,
+    /// What was copied for want of a mount.
+    pub copied: Option<Staging>,
+}
+
+/// Makes the root of a stack of layers. It is there as long as it is open, and this process lives.
+pub fn mount_read_only(store: &Store, chains: &[Digest]) -> Result<LayersRoot> {
     let place = Staging::create(store).context("make a place for a root")?;
     let mut lowers: Vec<PathBuf> = chains.iter().map(|chain| store.layers().diff_path(*chain)).collect();
     if lowers.is_empty() {
@@ -157,10 +166,18 @@ pub fn mount_read_only(store: &Store, chains: &[Digest]) -> Result<OwnedFd> {
     }
     let target = place.path().join("root");
     std::fs::create_dir(&target).context("make a place for a root")?;
-    rootfs::mount_read_only(&lowers, &target).context("mount the layers")?;
-    let root = open_directory(&target);
-    unmount(&target, UnmountFlags::DETACH).context("unmount the layers")?;
-    root
+    match rootfs::mount_read_only(&lowers, &target) {
+        Ok(()) => {
+            let root = open_directory(&target);
+            unmount(&target, UnmountFlags::DETACH).context("unmount the layers")?;
+            Ok(LayersRoot { root: root?, copied: None })
+        }
+        Err(error) => {
+            let copied = rootfs::copy_layers(&lowers, &target);
+            copied.with_context(|| format!("copy the layers, which cannot be mounted ({error})"))?;
+            Ok(LayersRoot { root: open_directory(&target)?, copied: Some(place) })
+        }
+    }
 }
 
 /// A mount namespace of our own, which goes with this process.

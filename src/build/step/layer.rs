@@ -1,6 +1,6 @@
 //! What a step has written becomes a layer. Runs in the user namespace.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,8 @@ pub fn take(store: &Store, lease: &Lease, taking: &Taking<'_>) -> Result<Option<
             clean(taking, &point).with_context(|| format!("clear away the mount point {point}"))?;
         }
     }
-    if let Some(seconds) = taking.youngest.filter(|_| taking.form != Form::Copy) {
+    // Such a directory becomes the layer's as it is, others are packed and unpacked.
+    if let Some(seconds) = taking.youngest.filter(|_| taking.form == Form::Overlay) {
         let top = open_directory(CWD.as_fd(), taking.upper.as_os_str())?;
         clamp(&top, seconds).context("set the times of files")?;
     }
@@ -56,7 +57,7 @@ pub fn take(store: &Store, lease: &Lease, taking: &Taking<'_>) -> Result<Option<
         Tree { upper: Some(taking.upper.to_owned()), lowers: taking.lowers.to_vec(), form: taking.form, ids: None };
     let adoption = Adoption {
         below: taking.below,
-        options: PackOptions::default(),
+        options: PackOptions { youngest: taking.youngest, ..PackOptions::default() },
         limits: UnpackLimits::default(),
         single_id: userns::is_single(store)?,
     };
@@ -82,7 +83,7 @@ fn clean(taking: &Taking<'_>, point: &str) -> Result<()> {
         if exists_below(taking, path) {
             return Ok(());
         }
-        remove_empty(taking.upper, path)?;
+        remove_empty(taking, path)?;
         if stat(taking.upper, path)?.is_some() {
             return Ok(());
         }
@@ -104,7 +105,7 @@ fn settle(taking: &Taking<'_>, path: &Path) -> Result<()> {
     }
     let same = (here.st_mode, here.st_uid, here.st_gid) == (found.st_mode, found.st_uid, found.st_gid);
     let is_opaque = || is_opaque(taking.upper, path);
-    if same && !is_opaque() && remove_empty(taking.upper, path)? {
+    if same && !is_opaque() && remove_empty(taking, path)? {
         return match path.parent() {
             Some(parent) if parent.file_name().is_some() => settle(taking, parent),
             _ => Ok(()),
@@ -140,9 +141,9 @@ fn open_within(top: &Path, path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Removes an empty file or directory; false when there is none.
-fn remove_empty(top: &Path, path: &Path) -> Result<bool> {
+fn remove_empty(taking: &Taking<'_>, path: &Path) -> Result<bool> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
-    let parent = match open_within(top, parent) {
+    let parent = match open_within(taking.upper, parent) {
         Ok(parent) => parent,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
         Err(error) => return Err(error.into()),
@@ -157,11 +158,34 @@ fn remove_empty(top: &Path, path: &Path) -> Result<bool> {
         FileType::RegularFile if found.st_size == 0 => AtFlags::empty(),
         _ => return Ok(false),
     };
+    if taking.form == Form::FuseOverlay && flags == AtFlags::REMOVEDIR {
+        forget_opaque(&open_directory(parent.as_fd(), name)?)?;
+    }
     match rustix::fs::unlinkat(&parent, name, flags) {
         Ok(()) => Ok(true),
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes out the entries by which fuse-overlayfs says that a directory is new, if nothing else is in it.
+fn forget_opaque(directory: &OwnedFd) -> Result<()> {
+    const MARKS: [&CStr; 2] = [c".wh..wh..opq", c".wh..opq"];
+    let mut entries = rustix::fs::Dir::read_from(directory)?;
+    while let Some(entry) = entries.read() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." && !MARKS.contains(&name) {
+            return Ok(());
+        }
+    }
+    for mark in MARKS {
+        match rustix::fs::unlinkat(directory, mark, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Gives everything below that is younger this time.

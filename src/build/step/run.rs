@@ -106,7 +106,8 @@ impl RunJob {
             env: self.env.iter().chain(&self.uncounted_env).chain(&prepared.env).cloned().collect(),
             working_dir: self.working_dir.clone(),
             user: self.user.clone(),
-            mounts: prepared.mounts,
+            // Those of the step itself lie above what is given to all.
+            mounts: [&self.template.mounts[..], &prepared.mounts].concat(),
             secrets: prepared.secrets,
             platform: self.platform.clone(),
             network: self.network,
@@ -141,7 +142,9 @@ impl RunJob {
             return Ok(None);
         }
         let lowers = self.below.paths(store);
-        let points: Vec<String> = self.mounts.iter().filter_map(RunMount::target).map(str::to_owned).collect();
+        let given = self.template.mounts.iter().map(|mount| mount.target.as_str());
+        let points: Vec<String> =
+            self.mounts.iter().filter_map(RunMount::target).chain(given).map(str::to_owned).collect();
         let taking = Taking {
             upper: &upper,
             lowers: &lowers,

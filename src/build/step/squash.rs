@@ -22,7 +22,11 @@ pub fn squash(store: &Store, lease: &Lease, below: &Below, kept: usize) -> Resul
     let root = place.path().join("root");
     std::fs::create_dir(&root).context("make a place for a root")?;
     let all: Vec<PathBuf> = below.paths(store);
-    rootfs::mount_read_only(&all, &root).context("mount the layers")?;
+    let mounted = rootfs::mount_read_only(&all, &root);
+    if let Err(error) = &mounted {
+        let copied = rootfs::copy_layers(&all, &root);
+        copied.with_context(|| format!("copy the layers, which cannot be mounted ({error})"))?;
+    }
     let taking = Taking {
         upper: &root,
         lowers: &all[..kept],
@@ -34,8 +38,8 @@ pub fn squash(store: &Store, lease: &Lease, below: &Below, kept: usize) -> Resul
         youngest: None,
     };
     let layer = layer::take(store, lease, &taking);
-    let unmounted = rustix::mount::unmount(&root, rustix::mount::UnmountFlags::DETACH);
-    let layer = layer?;
-    unmounted.context("unmount the layers")?;
-    Ok(layer)
+    if mounted.is_ok() {
+        rustix::mount::unmount(&root, rustix::mount::UnmountFlags::DETACH).context("unmount the layers")?;
+    }
+    layer
 }

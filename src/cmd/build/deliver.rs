@@ -15,8 +15,9 @@ use crate::cmd::push::{ListLines, access, source};
 use crate::cmd::{Context, missing};
 use crate::spec::digest::Digest;
 use crate::spec::event::Happening;
+use crate::spec::image::Descriptor;
 use crate::spec::reference::ImageRef;
-use crate::store::lists::List;
+use crate::store::lists::{List, ListError};
 use crate::store::push::{self, LayerState, Progress, PushOptions, Pushed};
 
 /// All that is to be made of a build.
@@ -24,6 +25,8 @@ pub struct Delivery {
     outputs: Vec<Output>,
     /// Those of `--tag`.
     names: Vec<ImageRef>,
+    /// That of `--manifest`.
+    manifest: Option<ImageRef>,
     /// Of the manifest.
     pub annotations: BTreeMap<String, String>,
     /// Of the list of several platforms' manifests.
@@ -51,16 +54,18 @@ impl Delivery {
                 }
                 Output::Local(path) => output::check_local(path)?,
                 Output::Tar(target) | Output::Archive { target, .. } => result::check_stdout(target)?,
+                Output::CacheOnly => {}
             }
         }
-        let files = outputs.iter().any(|output| !matches!(output, Output::Image(_)));
+        let files = outputs.iter().any(|output| !matches!(output, Output::Image(_) | Output::CacheOnly));
         if files && args.source.platform.len() > 1 {
             bail!("files of several platforms cannot be written at once: build for each with an output of its own");
         }
         if args.way.quiet && outputs.iter().any(Output::is_stdout) {
             bail!("cannot print the image's id: standard output takes the build's result");
         }
-        Ok(Self { outputs, names, annotations, index_annotations })
+        let manifest = args.result.manifest.as_deref().map(|text| name(context, text)).transpose()?;
+        Ok(Self { outputs, names, manifest, annotations, index_annotations })
     }
 
     /// Makes it all. What is pushed comes last: it takes threads.
@@ -76,6 +81,9 @@ impl Delivery {
         if !images.is_empty() {
             watch.during("exporting to image", |tell| self.keep(context, built, &names, tell))?;
         }
+        if let Some(list) = &self.manifest {
+            self.enlist(context, list, built)?;
+        }
         let [only] = built else {
             let pushed = self.push(context, args, &images, &names, built, watch)?;
             return self.tell(args, built, &names, pushed);
@@ -83,7 +91,7 @@ impl Delivery {
         for output in &self.outputs {
             let seconds = args.result.timestamp;
             match output {
-                Output::Image(_) => {}
+                Output::Image(_) | Output::CacheOnly => {}
                 Output::Local(path) => watch.during("exporting to client directory", |_| {
                     only.write_directory(context.store()?, path, seconds)
                 })?,
@@ -91,12 +99,12 @@ impl Delivery {
                     watch
                         .during("exporting to client tarball", |_| only.write_tar(context.store()?, target, seconds))?;
                 }
-                Output::Archive { form, target, names: more } => {
+                Output::Archive { form, target, names: more, layers } => {
                     let mut names = names.clone();
                     names.extend(more.iter().map(|text| name(context, text)).collect::<Result<Vec<_>>>()?);
                     let shown = if *form == output::Form::Docker { "docker" } else { "oci" };
                     watch.during(&format!("exporting to {shown} image format"), |_| {
-                        only.write_archive(context, *form, target, names)
+                        only.write_archive(context, (*form, *layers), target, names)
                     })?;
                 }
             }
@@ -132,6 +140,28 @@ impl Delivery {
             tell(&format!("naming to {name}"), 0, 0);
         }
         Ok(())
+    }
+
+    /// `--manifest`: adds what was built to a list.
+    fn enlist(&self, context: &Context, name: &ImageRef, built: &[Built]) -> Result<()> {
+        let store = context.store()?;
+        for one in built {
+            store.images().keep(one.manifest, one.id)?;
+        }
+        let new = self.list(context, name, built)?;
+        match store.lists().get(name) {
+            Err(ListError::NotFound(_)) => Ok(store.lists().create(&new)?),
+            _ => {
+                let add = |list: &mut List| {
+                    let is_new =
+                        |one: &&Descriptor| list.index.manifests.iter().all(|known| known.digest != one.digest);
+                    let added: Vec<Descriptor> = new.index.manifests.iter().filter(is_new).cloned().collect();
+                    list.index.manifests.extend(added);
+                    Ok(())
+                };
+                Ok(store.lists().change(name, add).map(drop)?)
+            }
+        }
     }
 
     /// A list of the manifests of several platforms.

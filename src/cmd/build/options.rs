@@ -10,21 +10,31 @@ use crate::spec::ulimit::Ulimit;
 /// What is built, and of what.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SourceOptions {
+    /// Processor to build for, as in arm64
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
     /// Set a variable that the Dockerfile declares with ARG; NAME alone takes it from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub build_arg: Vec<String>,
     /// Read in a file of such variables, one a line
     #[arg(long, value_name = "FILE")]
     pub build_arg_file: Vec<PathBuf>,
-    /// Give a name to a directory (a path), an image (docker-image://NAME) or a stage (target:NAME)
+    /// Give a name to a directory, a repository or an archive (a path or an address), an image (docker-image://NAME,
+    /// oci-layout://DIR[:TAG]) or a stage (target:NAME)
     #[arg(long, value_name = "NAME=CONTEXT")]
     pub build_context: Vec<String>,
     /// The Dockerfile: a path, - for standard input, or its address; CONTEXT/Dockerfile unless given
     #[arg(short, long, value_name = "FILE|URL|-")]
     pub file: Option<String>,
+    /// Take this image, or stage, in place of the one that the first FROM names
+    #[arg(long, value_name = "IMAGE")]
+    pub from: Option<String>,
     /// Read this file in place of .dockerignore
     #[arg(long, value_name = "FILE")]
     pub ignorefile: Option<PathBuf>,
+    /// Operating system to build for
+    #[arg(long, value_name = "OS")]
+    pub os: Option<String>,
     /// Build for these platforms; of several a list of manifests is made
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
     pub platform: Vec<String>,
@@ -40,6 +50,9 @@ pub struct SourceOptions {
     /// The stage to build, the last unless given
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
+    /// Variant of the processor to build for, as in v7
+    #[arg(long, value_name = "VARIANT")]
+    pub variant: Option<String>,
 }
 
 /// What becomes of it.
@@ -48,9 +61,12 @@ pub struct ResultOptions {
     /// Set an annotation of the manifest
     #[arg(long, value_name = "NAME=VALUE")]
     pub annotation: Vec<String>,
-    /// Attestations: none is made, which =false asks for
+    /// Accepted for compatibility: attestations are not made
     #[arg(long, value_name = "SPEC")]
     pub attest: Vec<String>,
+    /// Set a variable of the image, before its first instruction; NAME alone takes it from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
     /// Kind of manifest to make
     #[arg(long, value_name = "TYPE", default_value = "oci", env = "BUILDAH_FORMAT", hide_env_values = true)]
     pub format: crate::cmd::commit::Format,
@@ -63,13 +79,16 @@ pub struct ResultOptions {
     /// Keep the image in the store, too, whatever else is made of it
     #[arg(long)]
     pub load: bool,
+    /// Add the image to this list of manifests, which is made if there is none
+    #[arg(long, value_name = "LIST")]
+    pub manifest: Option<String>,
     /// Write digests and names as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
-    /// What to make: type=image|local|tar|oci|docker|registry with dest=, or a path
+    /// What to make: type=image|local|tar|oci|docker|registry|cacheonly with dest=, or a path
     #[arg(short, long, value_name = "OUTPUT")]
     pub output: Vec<String>,
-    /// Provenance: none is made, which =false asks for
+    /// Accepted for compatibility: attestations are not made
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub provenance: Option<String>,
     /// Send the image to its registry
@@ -78,18 +97,27 @@ pub struct ResultOptions {
     /// Files are not younger than the timestamp either
     #[arg(long)]
     pub rewrite_timestamp: bool,
-    /// Bill of materials: none is made, which =false asks for
+    /// Accepted for compatibility: attestations are not made
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub sbom: Option<String>,
     /// Make one layer of all that the build adds
     #[arg(long)]
     pub squash: bool,
+    /// Make one layer of all, those of the base image, too
+    #[arg(long)]
+    pub squash_all: bool,
     /// Name of the image; can be given several times
     #[arg(short, long, value_name = "NAME[:TAG]")]
     pub tag: Vec<String>,
     /// Date the image and its files with this many seconds since 1970 (SOURCE_DATE_EPOCH dates the image)
     #[arg(long, alias = "source-date-epoch", value_name = "SECONDS", allow_negative_numbers = true)]
     pub timestamp: Option<i64>,
+    /// Take a variable out of the image
+    #[arg(long, value_name = "NAME")]
+    pub unsetenv: Vec<String>,
+    /// Take a label out of the image
+    #[arg(long, value_name = "NAME")]
+    pub unsetlabel: Vec<String>,
 }
 
 /// How it is built.
@@ -113,6 +141,9 @@ pub struct WayOptions {
     /// Look for mistakes in the Dockerfile in place of building it
     #[arg(long)]
     pub check: bool,
+    /// Accepted for compatibility: no image is verified by docker's content trust
+    #[arg(long)]
+    pub disable_content_trust: bool,
     /// Accepted for compatibility: what a step left is removed in any case
     #[arg(long)]
     pub force_rm: bool,
@@ -176,6 +207,9 @@ pub struct RunOptions {
     /// Memory nodes a step may use, as in 0,1
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
+    /// Show a device of the host, all below a directory, or one of CDI (HOST[:CONTAINER][:rwm] or VENDOR/CLASS=NAME)
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Vec<String>,
     /// Ask this DNS server instead of the host's; none keeps the image's /etc/resolv.conf
     #[arg(long, value_name = "IP")]
     pub dns: Vec<String>,
@@ -185,6 +219,9 @@ pub struct RunOptions {
     /// Complete host names with this domain instead of the host's; . alone means none
     #[arg(long, value_name = "DOMAIN")]
     pub dns_search: Vec<String>,
+    /// Give the caller's proxies (HTTP_PROXY and its like) to steps
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::cmd::go_bool)]
+    pub http_proxy: Option<bool>,
     /// Memory a step may use at most, 6m or more
     #[arg(short = 'm', long, value_name = "BYTES", value_parser = size::parse_bytes, allow_hyphen_values = true)]
     pub memory: Option<u64>,
@@ -194,6 +231,9 @@ pub struct RunOptions {
     /// Network of RUN where it names none (default, none, host, or the name of one)
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
+    /// Leave the image's /etc/hosts as it is
+    #[arg(long, conflicts_with = "add_host")]
+    pub no_hosts: bool,
     /// Security option (no-new-privileges, seccomp=FILE|builtin|unconfined)
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<String>,
@@ -203,4 +243,7 @@ pub struct RunOptions {
     /// Resource limit, as in nofile=1024:4096
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<Ulimit>,
+    /// Mount a directory or a file of the host, or a volume, while steps run; it is no part of the image
+    #[arg(short = 'v', long, value_name = "SOURCE:TARGET[:OPTIONS]")]
+    pub volume: Vec<String>,
 }

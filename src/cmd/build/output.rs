@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use super::options::ResultOptions;
 use super::values::fields;
 use crate::cmd::go_bool;
+use crate::store::archive::LayerForm;
 use crate::store::compress::Codec;
 
 /// Something a build makes.
@@ -20,7 +21,9 @@ pub enum Output {
     /// The files as an archive.
     Tar(Target),
     /// The image as an archive or directory.
-    Archive { form: Form, target: Target, names: Vec<String> },
+    Archive { form: Form, target: Target, names: Vec<String>, layers: LayerForm },
+    /// Nothing but what the cache keeps.
+    CacheOnly,
 }
 
 /// An image in the store.
@@ -145,10 +148,10 @@ fn parse(text: &str, annotations: &mut BTreeMap<String, String>) -> Result<Outpu
             let force = keys.flag("force-compression")?.unwrap_or_default();
             Output::Image(Image { names: keys.names(), push, codec, force })
         }
-        ("cacheonly", _) => bail!("output type cacheonly: a build without -o keeps its cache, too"),
-        (other, _) => {
-            bail!("failed to find exporter {other:?}: must be one of docker, image, local, oci, registry, tar")
-        }
+        ("cacheonly", _) => Output::CacheOnly,
+        (other, _) => bail!(
+            "failed to find exporter {other:?}: must be one of cacheonly, docker, image, local, oci, registry, tar"
+        ),
     };
     keys.refuse_rest()?;
     Ok(output)
@@ -158,10 +161,14 @@ fn archive(keys: &mut Keys<'_>, form: Form, path: Option<String>) -> Result<Outp
     if form == Form::OciDirectory && path.is_none() {
         bail!("dest is required for oci exporter with tar=false");
     }
-    if compression(keys)?.is_some() {
-        bail!("output {:?}: archives hold layers as the store has them, uncompressed: compress the archive", keys.text);
-    }
-    Ok(Output::Archive { form, names: keys.names(), target: keys.target(path) })
+    let is_plain = keys.values.get("compression").is_some_and(|kind| kind == "uncompressed");
+    let (codec, force) = (compression(keys)?, keys.flag("force-compression")?.unwrap_or_default());
+    let layers = match codec {
+        Some(codec) => LayerForm::Compressed { codec, force },
+        None if is_plain && force => LayerForm::Plain,
+        None => LayerForm::Kept,
+    };
+    Ok(Output::Archive { form, names: keys.names(), target: keys.target(path), layers })
 }
 
 fn compression(keys: &mut Keys<'_>) -> Result<Option<Codec>> {
@@ -188,11 +195,10 @@ pub fn codec(name: Option<&str>, level: Option<String>) -> Result<Option<Codec>>
 impl Keys<'_> {
     /// What nobody asked for is a mistake; what concerns BuildKit's parts only is not.
     fn refuse_rest(&self) -> Result<()> {
-        const IGNORED: [&str; 10] = [
+        const IGNORED: [&str; 9] = [
             "buildinfo",
             "context",
             "dangling-name-prefix",
-            "force-compression",
             "name-canonical",
             "oci-mediatypes",
             "platform-split",
@@ -233,8 +239,21 @@ mod tests {
         assert_eq!(read("type=registry,\"name=a,b\"").unwrap(), Output::Image(pushed.clone()));
         assert_eq!(read("type=image,push=true,\"name=a,b\"").unwrap(), Output::Image(pushed));
         assert_eq!(read("type=docker").unwrap(), Output::Image(Image::default()));
-        let archive = Output::Archive { form: Form::OciDirectory, target: Target::File("d".into()), names: Vec::new() };
-        assert_eq!(read("type=oci,tar=false,dest=d").unwrap(), archive);
+        let archive =
+            |form, layers| Output::Archive { form, target: Target::File("d".into()), names: Vec::new(), layers };
+        assert_eq!(read("type=oci,tar=false,dest=d").unwrap(), archive(Form::OciDirectory, LayerForm::Kept));
+        assert_eq!(read("type=cacheonly").unwrap(), Output::CacheOnly);
+        for (text, layers) in [
+            ("compression=uncompressed", LayerForm::Kept),
+            ("compression=uncompressed,force-compression=true", LayerForm::Plain),
+            (
+                "compression=gzip,compression-level=9",
+                LayerForm::Compressed { codec: Codec::Gzip { level: 9 }, force: false },
+            ),
+            ("compression=zstd,force-compression=1", LayerForm::Compressed { codec: Codec::ZSTD, force: true }),
+        ] {
+            assert_eq!(read(&format!("type=oci,dest=d,{text}")).unwrap(), archive(Form::Oci, layers), "{text}");
+        }
     }
 
     #[test]
@@ -246,7 +265,8 @@ mod tests {
             ("type=image,push=maybe", "non-bool value"),
             ("type=image,compression=lzma", "unsupported layer compression type lzma"),
             ("type=local,dest=a,colour=red", "unknown key \"colour\""),
-            ("type=oci,dest=a,compression=gzip", "as the store has them"),
+            ("type=oci,dest=a,compression=gzip,compression-level=10", "invalid compression level 10"),
+            ("type=oci,dest=a,compression=estargz", "unsupported layer compression type estargz"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

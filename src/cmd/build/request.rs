@@ -1,19 +1,24 @@
 //! From flags to what a build is asked for. All of it is read before anything is done.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::Args;
 use super::cache;
-use super::options::RunOptions;
+use super::named::Contexts;
+use super::options::{RunOptions, SourceOptions};
 use super::source::{self, Source};
-use super::values;
+use super::values::{self, Named};
 use crate::build::solve::{NoCache, Request};
 use crate::cmd::Context;
+use crate::cmd::create_options::devices::DeviceOptions;
 use crate::cmd::create_options::limits::{ResourceOptions, available};
 use crate::spec::create::{self, CreateRequest, PullPolicy};
 use crate::spec::dockerfile::ast::RunNetwork;
 use crate::spec::env;
 use crate::spec::limits::Limits;
+use crate::spec::mount::parse_volume;
 use crate::spec::network::{self, NetworkFlags};
 use crate::spec::platform::Platform;
 use crate::spec::security::SecurityOptions;
@@ -22,17 +27,23 @@ use crate::spec::security::SecurityOptions;
 pub struct Wanted {
     request: Request,
     platforms: Vec<Option<Platform>>,
+    /// `--build-context`.
+    pub contexts: BTreeMap<String, Named>,
 }
 
 impl Wanted {
     /// Reads the flags.
     pub fn of(args: &Args, context: &Context) -> Result<Self> {
         let (way, result, from) = (&args.way, &args.result, &args.source);
-        refuse_attestations(args)?;
         let mut build_args = values::build_args(&from.build_arg, &from.build_arg_file)?;
         let timestamp = timestamp(args, build_args.get("SOURCE_DATE_EPOCH"))?;
         // As buildx, which hands it on from its environment; RUN sees it when it is declared.
         build_args.remove("SOURCE_DATE_EPOCH");
+        if args.steps.http_proxy == Some(true) {
+            for (name, value) in proxies() {
+                build_args.entry(name).or_insert(value);
+            }
+        }
         let mut allowed = values::allowed(&way.allow)?;
         let network = match args.steps.network.as_deref() {
             Some("none") => RunNetwork::None,
@@ -46,7 +57,7 @@ impl Wanted {
             dockerfile: Vec::new(),
             name: String::new(),
             context: None,
-            contexts: values::contexts(&from.build_context)?,
+            contexts: BTreeMap::new(),
             args: build_args,
             target: from.target.clone().filter(|target| !target.is_empty()),
             platform: None,
@@ -63,13 +74,17 @@ impl Wanted {
             allowed,
             timestamp,
             rewrite_timestamp: result.timestamp.is_some() || (result.rewrite_timestamp && timestamp.is_some()),
-            squash: result.squash,
+            squash: result.squash || result.squash_all,
+            squash_base: result.squash_all,
+            env: variables(&result.env)?,
+            from: from.from.clone().filter(|image| !image.is_empty()),
             cache_from: cache::sources(&way.cache_from)?,
             inline_cache: cache::targets(&way.cache_to)?.contains(&cache::Target::Inline),
             jobs: way.jobs,
             pull: pull(from.pull.as_deref(), context)?,
         };
-        Ok(Self { request, platforms: platforms(&from.platform)? })
+        let contexts = values::contexts(&from.build_context)?;
+        Ok(Self { request, platforms: platforms(from)?, contexts })
     }
 
     /// What to build for; None is the machine's platform.
@@ -79,8 +94,9 @@ impl Wanted {
     }
 
     /// The request for one platform.
-    pub fn request(&self, source: &Source, platform: Option<Platform>) -> Request {
+    pub fn request(&self, source: &Source, contexts: &Contexts, platform: Option<Platform>) -> Request {
         Request {
+            contexts: contexts.found.clone(),
             dockerfile: source.dockerfile.clone(),
             name: source.name.clone(),
             context: source.context.clone(),
@@ -90,7 +106,17 @@ impl Wanted {
     }
 }
 
-fn platforms(texts: &[String]) -> Result<Vec<Option<Platform>>> {
+/// `--platform`, or its parts.
+fn platforms(from: &SourceOptions) -> Result<Vec<Option<Platform>>> {
+    let texts = &from.platform;
+    if from.os.is_some() || from.arch.is_some() || from.variant.is_some() {
+        if !texts.is_empty() {
+            bail!("conflicting options: --platform with --arch, --os or --variant");
+        }
+        let host = Platform::host();
+        let (os, arch) = (from.os.as_ref().unwrap_or(&host.os), from.arch.as_ref().unwrap_or(&host.architecture));
+        return Ok(vec![Some(Platform::from_parts(os, arch, from.variant.as_deref()))]);
+    }
     let default = std::env::var("DOCKER_DEFAULT_PLATFORM").ok().filter(|text| !text.is_empty());
     let texts: Vec<String> = if texts.is_empty() { default.into_iter().collect() } else { texts.to_vec() };
     let mut platforms: Vec<Option<Platform>> = Vec::new();
@@ -130,20 +156,34 @@ fn timestamp(args: &Args, given: Option<&String>) -> Result<Option<i64>> {
     text.parse().map(Some).map_err(|_| anyhow!("invalid SOURCE_DATE_EPOCH: {text:?}: it is no number of seconds"))
 }
 
-/// None is made: who asks for one must not believe that it is there.
-fn refuse_attestations(args: &Args) -> Result<()> {
+/// Whether attestations are asked for. None is made: who asks for one must not believe that it is there.
+pub fn wants_attestations(args: &Args) -> Result<bool> {
     let result = &args.result;
-    let flags = [("provenance", &result.provenance), ("sbom", &result.sbom)];
-    for (flag, value) in flags {
-        if value.as_deref().is_some_and(|value| !matches!(value, "false" | "0" | "")) {
-            bail!("attestations are not supported: --{flag} can only be false");
+    let is_on = |value: &Option<String>| value.as_deref().is_some_and(|value| !matches!(value, "false" | "0" | ""));
+    let mut wanted = is_on(&result.provenance) || is_on(&result.sbom);
+    for text in &result.attest {
+        let fields = values::fields(text)?;
+        if !fields.iter().any(|(key, _)| key == "type") {
+            bail!("attestation type not specified in --attest {text:?}");
         }
+        wanted |= !fields.iter().any(is_disabled);
     }
-    let is_off = |text: &String| values::fields(text).is_ok_and(|fields| fields.iter().any(is_disabled));
-    match result.attest.iter().find(|text| !is_off(text)) {
-        Some(text) => bail!("attestations are not supported: --attest {text:?} can only be disabled=true"),
-        None => Ok(()),
+    Ok(wanted)
+}
+
+/// `--env`; one without a value is the environment's, if it is there.
+fn variables(texts: &[String]) -> Result<Vec<(String, String)>> {
+    let caller = env::Caller::new(std::env::vars_os());
+    let mut changes = Vec::new();
+    for text in texts {
+        changes.extend(env::parse_env(text, &caller)?);
     }
+    Ok(changes.into_iter().filter_map(|change| Some((change.name, change.value?))).collect())
+}
+
+/// The proxies of the environment.
+fn proxies() -> impl Iterator<Item = (String, String)> {
+    std::env::vars().filter(|(name, _)| crate::build::args::is_predefined(name))
 }
 
 fn is_disabled((key, value): &(String, String)) -> bool {
@@ -158,6 +198,7 @@ fn template(steps: &RunOptions, context: &Context) -> Result<CreateRequest> {
         None | Some("" | "default" | "none" | "host") => settings.network.value.clone(),
         Some(name) => name.to_owned(),
     };
+    let here = std::env::current_dir().context("find the working directory")?;
     let flags = NetworkFlags { networks: vec![network], ..NetworkFlags::default() };
     let mut find = |name: &str| {
         let store = context.store().map_err(|error| format!("{error:#}"))?;
@@ -169,6 +210,9 @@ fn template(steps: &RunOptions, context: &Context) -> Result<CreateRequest> {
         cap_add: steps.cap_add.clone(),
         cap_drop: steps.cap_drop.clone(),
         security: SecurityOptions { typed: steps.security_opt.clone(), ..security },
+        mounts: steps.volume.iter().map(|text| parse_volume(text, &here)).collect::<Result<_, _>>()?,
+        devices: DeviceOptions::of(&steps.device).request(&settings.cdi_spec_dirs.value, false)?,
+        no_hosts: steps.no_hosts,
         ulimits: steps.ulimit.clone(),
         shm_size: steps.shm_size,
         network: network::parse_networks(&flags, &mut find)?,

@@ -20,7 +20,7 @@ use crate::spec::digest::Digest;
 use crate::spec::image::{Descriptor, Manifest};
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
-use crate::store::archive::{self, NewFile, Output, SaveOptions, Selected};
+use crate::store::archive::{self, LayerForm, NewFile, Output, SaveOptions, Selected};
 use crate::store::pack::{self, PackOptions, Tree};
 
 /// An image that was built, not named yet.
@@ -81,7 +81,7 @@ impl Built {
         let output = open(target)?;
         let mut out = output.file().try_clone()?;
         let tree = self.tree(store);
-        let options = PackOptions { timestamp, plain: true };
+        let options = PackOptions { timestamp, plain: true, ..PackOptions::default() };
         userns::run_inside(store, move || pack::whole(&tree, options, &mut out).map(drop))
             .with_context(|| output.doing())?;
         output.finish()
@@ -91,7 +91,7 @@ impl Built {
     pub fn write_directory(&self, store: &Store, target: &Path, timestamp: Option<i64>) -> Result<()> {
         std::fs::create_dir_all(target).with_context(|| format!("create {}", target.display()))?;
         let tree = self.tree(store);
-        let options = PackOptions { timestamp, plain: true };
+        let options = PackOptions { timestamp, plain: true, ..PackOptions::default() };
         let doing = format!("write to {}", target.display());
         source::apart(store, || {
             let packing = Packing::start(store, move |out| pack::whole(&tree, options, out))?;
@@ -100,7 +100,13 @@ impl Built {
     }
 
     /// Writes the image as an archive or a directory.
-    pub fn write_archive(&self, context: &Context, form: Form, target: &Target, names: Vec<ImageRef>) -> Result<()> {
+    pub fn write_archive(
+        &self,
+        context: &Context,
+        (form, layers): (Form, LayerForm),
+        target: &Target,
+        names: Vec<ImageRef>,
+    ) -> Result<()> {
         missing::fetch(context, self.manifest, |from| missing::usual(context, from), true)?;
         let selected = Selected { manifest: self.manifest, config: self.id, names };
         let format = match form {
@@ -108,7 +114,7 @@ impl Built {
             Form::OciDirectory => archive::Format::OciDir,
             Form::Docker => archive::Format::Docker,
         };
-        let options = SaveOptions { format, compress: false };
+        let options = SaveOptions { format, layers };
         archive::save(context.store()?, &[selected], &options, output(target)?)
     }
 
@@ -129,6 +135,18 @@ impl Built {
         }
         Value::Object(metadata)
     }
+}
+
+/// Takes variables and labels out of an image's configuration.
+pub fn take_out(outcome: &mut Outcome, variables: &[String], labels: &[String]) -> Result<()> {
+    if variables.is_empty() && labels.is_empty() {
+        return Ok(());
+    }
+    let config = &mut outcome.config.config;
+    config.env.retain(|entry| !variables.iter().any(|name| entry.split_once('=').is_some_and(|(own, _)| own == name)));
+    config.labels.retain(|name, _| !labels.contains(name));
+    outcome.config_bytes = serde_json::to_vec(&outcome.config)?;
+    Ok(())
 }
 
 fn output(target: &Target) -> Result<Output> {

@@ -80,6 +80,7 @@ impl Runner for LocalHost<'_> {
             },
             log: LogConfig { driver: LogDriver::None, ..LogConfig::default() },
             extra_hosts: template.extra_hosts,
+            no_hosts: template.no_hosts,
             dns: template.dns,
             security: template.security,
             cap_add: template.cap_add,
@@ -133,7 +134,8 @@ impl Runner for LocalHost<'_> {
 
 impl Host for LocalHost<'_> {
     fn find(&mut self, image: &str, platform: &Platform, policy: PullPolicy) -> Result<Option<Digest>> {
-        if matches!(policy, PullPolicy::Always | PullPolicy::Newer) {
+        // An id means what is here.
+        if matches!(policy, PullPolicy::Always | PullPolicy::Newer) && image.parse::<Digest>().is_err() {
             return Ok(None);
         }
         let store = self.context.store()?;

@@ -53,7 +53,7 @@ impl Source {
             Some(repository) => clone(context, &repository).context("unable to prepare context")?,
             None if place == "-" || download::is_url(place) => {
                 let staging = fetch(context, place)?;
-                let root = staging.path().join(FILES);
+                let root = files_of(&staging);
                 (staging, root)
             }
             None => bail!("unable to prepare context: {place} is neither a directory nor an address that can be read"),
@@ -182,8 +182,13 @@ fn is_address(place: &str) -> bool {
     place.contains("://") || place.starts_with("git@") || place.starts_with("github.com/")
 }
 
+/// Where the files are that came as an archive.
+pub fn files_of(staging: &Staging) -> PathBuf {
+    staging.path().join(FILES)
+}
+
 /// The files of a repository, and where they are.
-fn clone(context: &Context, repository: &GitRef) -> Result<(Staging, PathBuf)> {
+pub fn clone(context: &Context, repository: &GitRef) -> Result<(Staging, PathBuf)> {
     let staging = Staging::create(context.store()?).context("create a staging directory")?;
     let files = staging.path().join(FILES);
     std::fs::create_dir(&files)?;
@@ -193,7 +198,7 @@ fn clone(context: &Context, repository: &GitRef) -> Result<(Staging, PathBuf)> {
 }
 
 /// Takes an archive or a Dockerfile from standard input or an address into a staging directory.
-fn fetch(context: &Context, place: &str) -> Result<Staging> {
+pub fn fetch(context: &Context, place: &str) -> Result<Staging> {
     if place == "-" && io::stdin().is_terminal() {
         bail!("ambiguous Dockerfile source: standard input is a terminal: redirect a Dockerfile or an archive to it");
     }

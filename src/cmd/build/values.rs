@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::source;
-use crate::build::solve::{Allowed, NamedContext};
+use crate::build::fetch::git::GitRef;
+use crate::build::solve::Allowed;
 use crate::build::step::{SecretSource, Secrets};
+use crate::store::archive::Entry;
+use crate::store::registry::download;
 
 /// Splits `a=b,c="d,e"` as docker does: fields in double quotes may hold commas.
 pub fn fields(text: &str) -> Result<Vec<(String, String)>> {
@@ -132,26 +135,67 @@ fn is_socket(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|known| known.file_type().is_socket())
 }
 
+/// What `--build-context` names, before it is brought here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    Directory(PathBuf),
+    Image(String),
+    Stage(String),
+    /// A layout of images, and which of them.
+    Layout(PathBuf, Entry),
+    Repository(GitRef),
+    /// An archive's address.
+    Address(String),
+}
+
 /// `--build-context`.
-pub fn contexts(texts: &[String]) -> Result<BTreeMap<String, NamedContext>> {
+pub fn contexts(texts: &[String]) -> Result<BTreeMap<String, Named>> {
     let mut contexts = BTreeMap::new();
     for text in texts {
         let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             bail!("invalid context value: {text}, expected key=value");
         };
-        let context =
-            if let Some(image) = value.strip_prefix("docker-image://").or(value.strip_prefix("container-image://")) {
-                NamedContext::Image(image.to_owned())
-            } else if let Some(stage) = value.strip_prefix("target:") {
-                NamedContext::Target(stage.to_owned())
-            } else if value.contains("://") {
-                bail!("build context {name}: {value} cannot be read: name a directory, docker-image:// or target:");
-            } else {
-                NamedContext::Directory(source::directory(Path::new(value), None)?)
-            };
-        contexts.insert(name.to_lowercase(), context);
+        let named = named(value).with_context(|| format!("build context {name}"))?;
+        contexts.insert(name.to_lowercase(), named);
     }
     Ok(contexts)
+}
+
+fn named(value: &str) -> Result<Named> {
+    if let Some(image) = value.strip_prefix("docker-image://").or(value.strip_prefix("container-image://")) {
+        return Ok(Named::Image(image.to_owned()));
+    }
+    if let Some(stage) = value.strip_prefix("target:") {
+        return Ok(Named::Stage(stage.to_owned()));
+    }
+    if let Some(layout) = value.strip_prefix("oci-layout://") {
+        return layout_entry(layout);
+    }
+    if let Some(repository) = GitRef::parse(value) {
+        return Ok(Named::Repository(repository));
+    }
+    if download::is_url(value) {
+        return Ok(Named::Address(value.to_owned()));
+    }
+    if value.contains("://") {
+        bail!("{value} cannot be read: name a directory, docker-image://, oci-layout://, target: or an address");
+    }
+    Ok(Named::Directory(PathBuf::from(value)))
+}
+
+/// `PATH[:TAG][@DIGEST]`.
+fn layout_entry(text: &str) -> Result<Named> {
+    let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+    let (path, tag) = match rest.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (rest, None),
+    };
+    let entry = match (digest, tag) {
+        (Some(digest), _) => Entry::Digest(digest.parse()?),
+        (None, Some(tag)) => Entry::Tag(tag.to_owned()),
+        (None, None) => Entry::Usual,
+    };
+    Ok(Named::Layout(PathBuf::from(path), entry))
 }
 
 /// `--allow`.
@@ -185,6 +229,27 @@ mod tests {
         let list: Vec<String> = read("type=image,\"name=a,\"\"b\"\"\"").unwrap();
         assert_eq!(list, ["type:image", "name:a,\"b\""]);
         assert!(fields("\"a").is_err());
+    }
+
+    #[test]
+    fn contexts_are_of_several_kinds() {
+        let layout = |path: &str, entry| Named::Layout(path.into(), entry);
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (text, expected) in [
+            ("dir", Named::Directory("dir".into())),
+            ("docker-image://a:1", Named::Image("a:1".to_owned())),
+            ("target:a", Named::Stage("a".to_owned())),
+            ("oci-layout://d", layout("d", Entry::Usual)),
+            ("oci-layout:///a/b:1.2", layout("/a/b", Entry::Tag("1.2".to_owned()))),
+            (&format!("oci-layout://d:x@{digest}"), layout("d", Entry::Digest(digest.parse().unwrap()))),
+            ("oci-layout:///a:b/c", layout("/a:b/c", Entry::Usual)),
+            ("https://h/a.tar", Named::Address("https://h/a.tar".to_owned())),
+        ] {
+            assert_eq!(named(text).unwrap(), expected, "{text}");
+        }
+        assert!(matches!(named("https://h/a.git#b").unwrap(), Named::Repository(_)));
+        assert!(named("ftp://h/a").unwrap_err().to_string().contains("cannot be read"));
+        assert!(contexts(&["=a".to_owned()]).is_err());
     }
 
     #[test]

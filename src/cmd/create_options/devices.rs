@@ -22,6 +22,11 @@ pub struct DeviceOptions {
 }
 
 impl DeviceOptions {
+    /// Those of `--device` alone.
+    pub fn of(devices: &[String]) -> Self {
+        Self { device: devices.to_vec(), device_cgroup_rule: Vec::new(), gpus: None }
+    }
+
     /// What the options ask for, all of which must be there; `directories` hold CDI
     /// specifications. A container that keeps the caller's groups can open more.
     pub fn request(&self, directories: &[PathBuf], keeps_groups: bool) -> Result<Devices> {

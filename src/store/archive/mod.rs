@@ -20,9 +20,9 @@ pub use contents::Contents;
 pub use decode::{Packing, decoded};
 pub use import::{Import, Imported, import};
 pub use layout::{Changing, Layout};
-pub use load::{LoadOptions, Loaded, LoadedImage, load};
+pub use load::{Entry, LoadOptions, Loaded, LoadedImage, load};
 pub use output::{NewFile, Output};
-pub use save::{Format, SaveOptions, Selected, save};
+pub use save::{Format, LayerForm, SaveOptions, Selected, save};
 
 /// The most that a document of an archive may hold, as the registry client has it.
 const DOCUMENT_MAX: u64 = 4 << 20;

@@ -72,9 +72,10 @@ impl<W: Write> Archive<W> {
     }
 
     fn meta<'a>(&self, kind: EntryType, stat: &Stat) -> Meta<'a> {
-        let mtime = match self.options.timestamp {
-            Some(seconds) => (seconds, 0),
-            None => (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+        let mtime = match (self.options.timestamp, self.options.youngest) {
+            (Some(seconds), _) => (seconds, 0),
+            (None, Some(youngest)) if stat.st_mtime >= youngest => (youngest, 0),
+            _ => (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
         };
         let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
         Meta { kind, mode, uid, gid, size: 0, mtime, link: b"", device: None, xattrs: Vec::new() }

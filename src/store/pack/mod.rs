@@ -70,6 +70,8 @@ impl Form {
 pub struct PackOptions {
     /// Every entry's time in seconds since the epoch, in place of its own to the nanosecond.
     pub timestamp: Option<i64>,
+    /// No entry is younger, in seconds since the epoch.
+    pub youngest: Option<i64>,
     /// It is no layer: names that mean a deletion there (`.wh.`) are ordinary ones.
     pub plain: bool,
 }

@@ -20,7 +20,7 @@ use crate::common::{Bench, read};
 use serde_json::json;
 
 /// Why a case may differ from buildah: the class that its `differs:` names, and the reason why ours is
-/// BuildKit's behaviour. docs/build.md tells of them under these names.
+/// BuildKit's behaviour. docs/build.md tells of them under these names, and where BuildKit says so.
 const CLASSES: &[(&str, &str)] = &[
     ("archive-owners", "--chown is for what archives hold, too"),
     ("before-from", "instructions before the first FROM are refused, ARG excepted"),
@@ -36,7 +36,7 @@ const CLASSES: &[(&str, &str)] = &[
     ("modifiers", "this version of buildah knows the expansions with a colon only"),
     ("mount-points", "what a container needed to be mounted upon is not in the image"),
     ("newer-flags", "this version of buildah knows fewer flags"),
-    ("ports", "what is no port is refused"),
+    ("ports", "what is no port is refused, and a range is all of its ports"),
     ("setuid", "COPY keeps the bits for another user and group"),
     ("several-sources", "the destination of several sources ends with a slash"),
     ("shell-form", "SHELL is that of CMD and ENTRYPOINT, too"),

@@ -50,7 +50,7 @@ fn flags_that_make_no_sense() {
     let lost = build(&bench, &directory, &["--target", "nosuch"]).run().exits(1).err();
     assert!(lost.contains("target stage \"nosuch\" could not be found"), "{lost}");
     refused(&["-f", "/no/such/Dockerfile"], 1, "failed to read dockerfile");
-    refused(&["--provenance=true"], 1, "--provenance");
+    refused(&["--attest", "mode=max"], 1, "attestation type not specified");
     bench.rbox(&["build", "--progress", "nosuch"]).arg(&directory).run().refused(1, "invalid progress mode");
     bench.rbox(&["build", "no/such/directory"]).run().refused(1, "not found");
     bench.rbox(&["build", "-f", "-", "-"]).stdin("").run().refused(1, "can't use stdin for both");

@@ -3,10 +3,13 @@
 mod acceptance;
 mod bad_input;
 mod cache;
+mod contexts;
 mod corpus;
 mod crash;
 mod drivers;
 mod front;
+mod options;
+mod outputs;
 mod run_options;
 mod sources;
 mod travel;

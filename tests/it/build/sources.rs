@@ -110,9 +110,9 @@ fn checksums_of_files() {
 }
 
 /// Files of a directory, served as they are; ends when dropped.
-struct Files {
+pub(super) struct Files {
     _running: Running,
-    host: String,
+    pub host: String,
 }
 
 fn free_port() -> u16 {
@@ -124,7 +124,7 @@ fn listens(port: u16) {
 }
 
 impl Files {
-    fn start(directory: &Path) -> Self {
+    pub fn start(directory: &Path) -> Self {
         let port = free_port();
         let server = program("python3").args(["-m", "http.server", "--bind", "127.0.0.1", &port.to_string()]);
         let running = server.current_dir(directory).limit(300).spawn();

@@ -31,8 +31,9 @@ mount -t tmpfs -o "size=$size,mode=755" none /mnt
 mkdir /mnt/home /mnt/run
 chown -R 1000:1000 /mnt/home /mnt/run
 chmod 700 /mnt/run
+wrap=
 eval "$spoil"
-exec setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps=-all env -i \
+exec $wrap setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps=-all env -i \
     PATH="$files:/usr/bin:/bin:/usr/sbin:/sbin" HOME=/mnt/home USER=user XDG_RUNTIME_DIR=/mnt/run LANG=C.UTF-8 \
     RBOX_BIN="$RBOX_BIN" bash -c "rbox() { \"\$RBOX_BIN\" \"\$@\"; }; $script"
 "#;
@@ -55,7 +56,8 @@ impl Machine {
         self.spoiled(bench, "", script)
     }
 
-    /// The same, after the machine's root has run `spoil`.
+    /// The same, after the machine's root has run `spoil`; the words of `$wrap` that it sets begin the command
+    /// that goes on from there.
     pub fn spoiled(&self, bench: &Bench, spoil: &str, script: &str) -> Cmd {
         let files: PathBuf = bench.mkdir("machine");
         // A copy: the original may lie where the machine's user cannot go.

@@ -34,9 +34,20 @@ const ZSTD_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 pub struct LoadOptions {
     /// The platform to select; None is the host's where there are several.
     pub platform: Option<Platform>,
+    /// Only this entry of an OCI layout, which gets no name.
+    pub entry: Option<Entry>,
     /// The user namespace maps one id only; see [`UnpackJob::single_id`](crate::store::unpack::UnpackJob::single_id).
     pub single_id: bool,
     pub limits: UnpackLimits,
+}
+
+/// An entry of an OCI layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Digest(Digest),
+    Tag(String),
+    /// The one of the tag `latest`, or the only one.
+    Usual,
 }
 
 /// What came out of an archive.
@@ -133,7 +144,11 @@ fn find(contents: &Contents, options: &LoadOptions) -> Result<Vec<Found>> {
     }
     match (index, list) {
         (Some(index), list) => {
-            let mut images = oci::find(contents, &index, options.platform.as_ref())?;
+            let mut images = oci::find(contents, &index, options.platform.as_ref(), options.entry.as_ref())?;
+            if options.entry.is_some() {
+                images.iter_mut().for_each(|image| image.names.clear());
+                return Ok(images);
+            }
             if let Some(list) = list {
                 docker::add(contents, &list, &mut images)?;
             }

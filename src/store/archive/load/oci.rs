@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{Found, add_name, of_manifest, parse_name};
+use super::{Entry, Found, add_name, of_manifest, parse_name};
 use crate::spec::image::{Descriptor, Index};
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
@@ -34,12 +34,20 @@ pub(super) fn check_version(layout: &[u8]) -> Result<()> {
 
 /// The images of a layout. Several entries of one name are one image for several platforms: the one
 /// for `wanted`, or else for the host, is meant.
-pub(super) fn find(contents: &Contents, index: &[u8], wanted: Option<&Platform>) -> Result<Vec<Found>> {
-    let index = match manifest::parse(None, index) {
+pub(super) fn find(
+    contents: &Contents,
+    index: &[u8],
+    wanted: Option<&Platform>,
+    only: Option<&Entry>,
+) -> Result<Vec<Found>> {
+    let mut index = match manifest::parse(None, index) {
         Ok(Document::Index(index)) => index,
         Ok(Document::Image(_)) => bail!("{INDEX} of the archive is no index"),
         Err(why) => bail!("{INDEX} of the archive cannot be used: {why}"),
     };
+    if let Some(only) = only {
+        index.manifests = chosen(index.manifests, only)?;
+    }
     let mut by_name: BTreeMap<Option<ImageRef>, Vec<&Descriptor>> = BTreeMap::new();
     let mut order = Vec::new();
     for entry in &index.manifests {
@@ -67,6 +75,26 @@ pub(super) fn find(contents: &Contents, index: &[u8], wanted: Option<&Platform>)
         }
     }
     Ok(images)
+}
+
+/// The entries that are meant, several if they are for several platforms.
+fn chosen(manifests: Vec<Descriptor>, only: &Entry) -> Result<Vec<Descriptor>> {
+    let has_tag = |entry: &Descriptor, tag: &str| {
+        let name = entry.annotations.get(REF_ANNOTATION);
+        name.is_some_and(|name| name == tag || name.rsplit_once(':').is_some_and(|(_, last)| last == tag))
+    };
+    let is_meant = |entry: &Descriptor| match only {
+        Entry::Digest(digest) => entry.digest == *digest,
+        Entry::Tag(tag) => has_tag(entry, tag),
+        Entry::Usual => manifests.len() == 1 || has_tag(entry, "latest"),
+    };
+    let chosen: Vec<Descriptor> = manifests.iter().filter(|entry| is_meant(entry)).cloned().collect();
+    match (chosen.is_empty(), only) {
+        (false, _) => Ok(chosen),
+        (true, Entry::Digest(digest)) => bail!("it has no entry {digest}"),
+        (true, Entry::Tag(tag)) => bail!("it has no entry with the tag {}", printable(tag)),
+        (true, Entry::Usual) => bail!("it has several entries and none with the tag latest: name one"),
+    }
 }
 
 /// The image of what skopeo's `dir:` wrote, whose only document is `bytes`.

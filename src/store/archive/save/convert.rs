@@ -9,6 +9,7 @@ use oci_distribution::manifest::{
 };
 
 use crate::spec::image::Manifest;
+use crate::store::compress::Codec;
 
 /// OCI's type, docker's type.
 const LAYERS: [(&str, &str); 4] = [
@@ -63,7 +64,13 @@ fn converted(
     Ok(serde_json::to_vec(&manifest)?)
 }
 
-/// The type of a gzip layer beside a layer of this type.
-pub(super) fn gzip_type(plain: &str) -> &'static str {
-    if plain.contains("docker") { IMAGE_DOCKER_LAYER_GZIP_MEDIA_TYPE } else { IMAGE_LAYER_GZIP_MEDIA_TYPE }
+/// The type of a layer that is compressed so, beside or in place of one of this type.
+pub(super) fn layer_type(of: &str, codec: Option<Codec>) -> &'static str {
+    let index = match codec {
+        None => 0,
+        Some(Codec::Gzip { .. }) => 2,
+        Some(Codec::Zstd { .. }) => 3,
+    };
+    let (oci, docker) = LAYERS[index];
+    if of.contains("docker") { docker } else { oci }
 }

@@ -16,6 +16,7 @@ use super::tarball::{Tarball, copy_exactly};
 use crate::spec::digest::Digest;
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
+use crate::store::compress::Codec;
 use crate::store::gc::Lease;
 use crate::store::staging::Staging;
 use crate::store::unpack::UnpackLimits;
@@ -60,8 +61,20 @@ impl std::str::FromStr for Format {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SaveOptions {
     pub format: Format,
-    /// Compress layers that are not compressed; for [`Format::DockerDir`].
-    pub compress: bool,
+    /// Not for [`Format::DockerArchive`], whose layers are never compressed.
+    pub layers: LayerForm,
+}
+
+/// What becomes of the layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LayerForm {
+    /// They stay as the store has them.
+    #[default]
+    Kept,
+    /// Those that are not compressed are; all of them with `force`.
+    Compressed { codec: Codec, force: bool },
+    /// None is compressed.
+    Plain,
 }
 
 /// An image to write, and the names that go with it.
@@ -108,11 +121,16 @@ pub fn save(store: &Store, images: &[Selected], options: &SaveOptions, output: O
     }
     let mut made = None;
     let items = match options.format {
-        Format::Docker | Format::OciArchive | Format::OciDir => plan::layout(store, images, options.format)?,
+        Format::Docker | Format::OciArchive | Format::OciDir => {
+            let staging = Staging::create(store).context("create a staging directory")?;
+            let items = plan::layout(store, images, options, staging.path())?;
+            made = Some(staging);
+            items
+        }
         Format::DockerArchive => plan::docker_archive(store, images)?,
         Format::DockerDir => {
             let staging = Staging::create(store).context("create a staging directory")?;
-            let items = plan::docker_dir(store, images, options.compress, staging.path())?;
+            let items = plan::docker_dir(store, images, options.layers, staging.path())?;
             made = Some(staging);
             items
         }
@@ -174,8 +192,8 @@ fn unpacked(store: &Store, digest: Digest) -> Result<Box<dyn Read>> {
     Ok(decode::decoded(file, UnpackLimits::NONE)?)
 }
 
-/// Whether a layer's blob is a plain tar.
-fn is_plain(store: &Store, digest: Digest) -> Result<bool> {
+/// How a layer's blob is packed.
+fn packing(store: &Store, digest: Digest) -> Result<Packing> {
     let head = decode::head(&mut store.blobs().open(digest)?)?;
-    Ok(Packing::of(&head) == Packing::Plain)
+    Ok(Packing::of(&head))
 }

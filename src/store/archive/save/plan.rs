@@ -3,33 +3,38 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Format, Item, Selected, convert, is_plain};
+use super::{Format, Item, LayerForm, SaveOptions, Selected, convert, packing, unpacked};
 use crate::spec::digest::Digest;
-use crate::spec::image::Manifest;
+use crate::spec::image::{Descriptor, Manifest};
 use crate::spec::reference::ImageRef;
 use crate::store::Store;
 use crate::store::archive::{
-    DOCUMENT_MAX, INDEX, LAYOUT, LAYOUT_VERSION, MANIFEST, NAME_ANNOTATION, REF_ANNOTATION, blob_name, decode,
+    DOCUMENT_MAX, INDEX, LAYOUT, LAYOUT_VERSION, MANIFEST, NAME_ANNOTATION, Packing, REF_ANNOTATION, blob_name, decode,
 };
-use crate::store::compress::{Codec, Compressor};
+use crate::store::compress::Compressor;
 use crate::store::metered::Digested;
 use oci_distribution::manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
 
 /// The first line of skopeo's directories.
 const DIRECTORY_VERSION: &str = "Directory Transport Version: 1.1\n";
 
-/// An OCI layout; with `manifest.json` in docker's format.
-pub(super) fn layout(store: &Store, images: &[Selected], format: Format) -> Result<Vec<Item>> {
+/// An OCI layout; with `manifest.json` in docker's format. Layers made anew lie in `staging`.
+pub(super) fn layout(store: &Store, images: &[Selected], options: &SaveOptions, staging: &Path) -> Result<Vec<Item>> {
+    let format = options.format;
     let (mut entries, mut list, mut blobs) = (Vec::new(), Vec::new(), Blobs::default());
     for image in images {
         let (bytes, manifest) = read_manifest(store, image.manifest)?;
-        let bytes = if format == Format::Docker { bytes } else { convert::to_oci(bytes, &manifest)? };
-        let parsed: Manifest = serde_json::from_slice(&bytes)?;
+        let mut bytes = if format == Format::Docker { bytes } else { convert::to_oci(bytes, &manifest)? };
+        let mut parsed: Manifest = serde_json::from_slice(&bytes)?;
+        let made = remake(store, &mut parsed, options.layers, staging)?;
+        if made.iter().any(Option::is_some) {
+            bytes = serde_json::to_vec(&parsed)?;
+        }
         entries.extend(descriptors(image, &bytes, convert::media_type(&parsed), format));
         list.push(entry(
             &blob_name(parsed.config.digest),
@@ -37,8 +42,9 @@ pub(super) fn layout(store: &Store, images: &[Selected], format: Format) -> Resu
             parsed.layers.iter().map(|layer| blob_name(layer.digest)).collect(),
         ));
         blobs.document(bytes);
-        for blob in std::iter::once(&parsed.config).chain(&parsed.layers) {
-            blobs.add(blob.digest, blob.size);
+        blobs.add(&parsed.config, None);
+        for (layer, path) in parsed.layers.iter().zip(made) {
+            blobs.add(layer, path);
         }
     }
     let index = json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE, "manifests": entries});
@@ -69,9 +75,14 @@ impl Blobs {
         }
     }
 
-    fn add(&mut self, digest: Digest, size: u64) {
+    /// A blob of the store, or the file of this path.
+    fn add(&mut self, blob: &Descriptor, path: Option<PathBuf>) {
+        let (name, digest, size) = (blob_name(blob.digest), blob.digest, blob.size);
         if self.seen.insert(digest) {
-            self.items.push(Item::Blob { name: blob_name(digest), digest, size });
+            self.items.push(match path {
+                Some(path) => Item::File { name, path, size },
+                None => Item::Blob { name, digest, size },
+            });
         }
     }
 }
@@ -125,7 +136,7 @@ pub(super) fn docker_archive(store: &Store, images: &[Selected]) -> Result<Vec<I
 }
 
 fn layer_item(store: &Store, name: String, digest: Digest) -> Result<Item> {
-    if !is_plain(store, digest)? {
+    if packing(store, digest)? != Packing::Plain {
         return Ok(Item::Unpacked { name, digest });
     }
     let size = store.blobs().open(digest)?.metadata()?.len();
@@ -133,29 +144,25 @@ fn layer_item(store: &Store, name: String, digest: Digest) -> Result<Item> {
 }
 
 /// skopeo's directory of one image; layers made smaller lie in `staging`.
-pub(super) fn docker_dir(store: &Store, images: &[Selected], compress: bool, staging: &Path) -> Result<Vec<Item>> {
+pub(super) fn docker_dir(store: &Store, images: &[Selected], form: LayerForm, staging: &Path) -> Result<Vec<Item>> {
     let [image] = images else { bail!("the format docker-dir holds one image: {} were named", images.len()) };
     let (bytes, manifest) = read_manifest(store, image.manifest)?;
     let mut bytes = convert::to_docker(bytes, &manifest)?;
     let mut manifest: Manifest = serde_json::from_slice(&bytes)?;
-    let (mut blobs, mut seen, mut changed) = (Vec::new(), HashSet::new(), false);
     let config = (manifest.config.digest, manifest.config.size);
-    for layer in &mut manifest.layers {
-        let name = |digest: Digest| digest.hex();
-        if compress && is_plain(store, layer.digest)? {
-            let path = staging.join(layer.digest.hex());
-            let (digest, size) = compressed(store, layer.digest, &path)?;
-            (layer.digest, layer.size, changed) = (digest, size, true);
-            layer.media_type = convert::gzip_type(&layer.media_type).to_owned();
-            if seen.insert(digest) {
-                blobs.push(Item::File { name: name(digest), path, size });
-            }
-        } else if seen.insert(layer.digest) {
-            blobs.push(Item::Blob { name: name(layer.digest), digest: layer.digest, size: layer.size });
-        }
-    }
-    if changed {
+    let (mut blobs, mut seen) = (Vec::new(), HashSet::new());
+    let made = remake(store, &mut manifest, form, staging)?;
+    if made.iter().any(Option::is_some) {
         bytes = serde_json::to_vec(&manifest)?;
+    }
+    for (layer, path) in manifest.layers.iter().zip(made) {
+        let (name, digest, size) = (layer.digest.hex(), layer.digest, layer.size);
+        if seen.insert(digest) {
+            blobs.push(match path {
+                Some(path) => Item::File { name, path, size },
+                None => Item::Blob { name, digest, size },
+            });
+        }
     }
     let mut items = vec![Item::Bytes("version".to_owned(), DIRECTORY_VERSION.into())];
     items.push(Item::Bytes(MANIFEST.to_owned(), bytes));
@@ -164,12 +171,37 @@ pub(super) fn docker_dir(store: &Store, images: &[Selected], compress: bool, sta
     Ok(items)
 }
 
-fn compressed(store: &Store, digest: Digest, path: &Path) -> Result<(Digest, u64)> {
-    let context = || format!("compress layer {digest}");
-    let mut out = Compressor::new(Codec::GZIP, Digested::new(File::create(path)?)).with_context(context)?;
-    decode::pump(&mut store.blobs().open(digest)?, &mut out).with_context(context)?;
-    let made = out.finish().with_context(context)?;
-    Ok((made.digest(), made.size()))
+/// Makes layers what they are to be, in `staging`; the paths of those that were made.
+fn remake(store: &Store, manifest: &mut Manifest, form: LayerForm, staging: &Path) -> Result<Vec<Option<PathBuf>>> {
+    manifest.layers.iter_mut().map(|layer| remake_layer(store, layer, form, staging)).collect()
+}
+
+fn remake_layer(store: &Store, layer: &mut Descriptor, form: LayerForm, staging: &Path) -> Result<Option<PathBuf>> {
+    let is = packing(store, layer.digest)?;
+    let codec = match form {
+        LayerForm::Kept => return Ok(None),
+        LayerForm::Compressed { force, .. } if is != Packing::Plain && !force => return Ok(None),
+        LayerForm::Compressed { codec, .. } => Some(codec),
+        LayerForm::Plain if is == Packing::Plain => return Ok(None),
+        LayerForm::Plain => None,
+    };
+    let path = staging.join(layer.digest.hex());
+    let context = || format!("make layer {} anew", layer.digest);
+    let mut input = unpacked(store, layer.digest)?;
+    let mut write = || -> Result<Digested> {
+        let mut out = Digested::new(File::create(&path)?);
+        let Some(codec) = codec else {
+            decode::pump(&mut input, &mut out)?;
+            return Ok(out);
+        };
+        let mut out = Compressor::new(codec, out)?;
+        decode::pump(&mut input, &mut out)?;
+        Ok(out.finish()?)
+    };
+    let made = write().with_context(context)?;
+    (layer.digest, layer.size) = (made.digest(), made.size());
+    layer.media_type = convert::layer_type(&layer.media_type, codec).to_owned();
+    Ok(Some(path))
 }
 
 fn read_manifest(store: &Store, digest: Digest) -> Result<(Vec<u8>, Manifest)> {

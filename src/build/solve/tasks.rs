@@ -91,7 +91,7 @@ impl Engine<'_> {
                 Frame::Warning(text) => self.emit(Event::Warning { text, rule: None, lines: None }),
                 Frame::Done(done) => {
                     let task = self.tasks.remove(index);
-                    return self.take(task, done);
+                    return self.take(task, *done);
                 }
             }
         }

@@ -33,7 +33,7 @@ pub enum Frame {
     Output(u8, Vec<u8>),
     Progress(Progress),
     Warning(String),
-    Done(Result<Report, Failure>),
+    Done(Box<Result<Report, Failure>>),
 }
 
 /// How far a part of a step is.
@@ -205,7 +205,7 @@ impl Worker {
         }
         if self.reaped && !matches!(frames.last(), Some(Frame::Done(_))) {
             let message = "the process that did it died".to_owned();
-            frames.push(Frame::Done(Err(Failure { message, exit_code: None })));
+            frames.push(Frame::Done(Box::new(Err(Failure { message, exit_code: None }))));
         }
         Ok(frames)
     }
@@ -218,7 +218,7 @@ impl Worker {
         let frame = match header[0] {
             PROGRESS => Frame::Progress(serde_json::from_slice(payload)?),
             WARNING => Frame::Warning(String::from_utf8_lossy(payload).into_owned()),
-            DONE => Frame::Done(serde_json::from_slice(payload)?),
+            DONE => Frame::Done(Box::new(serde_json::from_slice(payload)?)),
             stream => Frame::Output(stream, payload.to_vec()),
         };
         self.received.drain(..HEADER + length);

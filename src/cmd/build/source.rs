@@ -224,7 +224,7 @@ pub fn apart(store: &Store, work: impl FnOnce() -> Result<()>) -> Result<()> {
         interruptions.check()?;
         for frame in worker.hear()? {
             if let Frame::Done(done) = frame {
-                return done.map(drop).map_err(|failure| anyhow!(failure.message));
+                return (*done).map(drop).map_err(|failure| anyhow!(failure.message));
             }
         }
     }

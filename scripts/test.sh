@@ -24,8 +24,8 @@ PACKAGES=(
     uidmap fuse-overlayfs
     # images, registries, and other tools to compare with
     busybox-static mmdebstrap skopeo umoci docker-registry openssl podman runc crun bubblewrap
-    # builds: another builder, and what contexts are packed with
-    buildah bzip2 git xz-utils
+    # builds: another builder, an agent of keys, and what contexts are packed with
+    buildah bzip2 git openssh-client xz-utils
     # full-screen programs, and the terminal they run on
     less tmux vim-tiny
     # an emulated machine and what its disks are made with

@@ -85,7 +85,7 @@ pub struct ResultOptions {
     /// Write digests and names as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
-    /// What to make: type=image|local|tar|oci|docker|registry|cacheonly with dest=, or a path
+    /// What to make: type=TYPE with dest=, or a path; the type is image, local, tar, oci, docker, registry or cacheonly
     #[arg(short, long, value_name = "OUTPUT")]
     pub output: Vec<String>,
     /// Accepted for compatibility: attestations are not made

@@ -2,7 +2,6 @@
 //! what is found and made is the same, and nothing leads out of a root.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use serde_json::Value;
 
@@ -13,8 +12,8 @@ use crate::common::{Bench, Cmd, names_in, program, rbox_program, read, write};
 
 /// `rbox ARGS...` as such a service runs it.
 fn filtered(bench: &Bench, args: &[&str]) -> Cmd {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dynamic_user.py");
-    bench.environment(program("python3").arg(script).arg(rbox_program()).args(args))
+    let script = include_str!("../data/dynamic_user.py");
+    bench.environment(program("python3").args(["-c", script]).arg(rbox_program()).args(args))
 }
 
 #[track_caller]

@@ -113,6 +113,8 @@ prepare_user() {
     done
     # As udev makes it; slirp4netns and pasta need it.
     [[ ! -c /dev/net/tun ]] || chmod 666 /dev/net/tun
+    # For fuse-overlayfs.
+    [[ ! -c /dev/fuse ]] || chmod 666 /dev/fuse
     # What a login would make.
     install -d -m 755 /run/user
     install -d -m 700 -o "$TEST_USER" -g "$TEST_USER" "/run/user/$(id -u "$TEST_USER")"

@@ -24,7 +24,7 @@ use serde_json::json;
 const CLASSES: &[(&str, &str)] = &[
     ("archive-owners", "--chown is for what archives hold, too"),
     ("before-from", "instructions before the first FROM are refused, ARG excepted"),
-    ("bind-mounts", "bind mounts take relative targets, and forget what is written"),
+    ("bind-mounts", "bind mounts take relative targets, show nothing ignored, and forget what is written"),
     ("brackets", "`[[]` stands for a bracket, as filepath.Match has it"),
     ("empty-wildcards", "a pattern that fits nothing copies nothing"),
     ("env-order", "a variable that is set again keeps its place"),

@@ -55,6 +55,13 @@ pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
     diff_ids.iter().map(chain).collect()
 }
 
+/// The chain id of a layer on top of those with the diff ids `below`.
+pub fn chain_id(below: &[Digest], diff_id: Digest) -> Digest {
+    let mut diff_ids = below.to_vec();
+    diff_ids.push(diff_id);
+    chain_ids(&diff_ids).pop().unwrap_or(diff_id)
+}
+
 impl Layers<'_> {
     /// The directory that overlayfs uses as a lower one.
     pub fn diff_path(&self, chain_id: Digest) -> PathBuf {

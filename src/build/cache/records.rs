@@ -14,7 +14,7 @@ use super::{DIRECTORY, Key};
 use crate::build::step::Below;
 use crate::build::step::worker::{Layer, Report};
 use crate::spec::digest::Digest;
-use crate::store::layers::chain_ids;
+use crate::store::layers::chain_id;
 use crate::store::lock::FileLock;
 use crate::store::{Store, fs};
 
@@ -50,8 +50,7 @@ impl StepRecord {
     /// The same on top of these layers. Only a linked step has been done on others.
     pub fn on(mut self, below: &Below) -> Self {
         if let Some(layer) = &mut self.layer {
-            let diff_ids: Vec<Digest> = below.diff_ids.iter().copied().chain([layer.diff_id]).collect();
-            layer.chain_id = chain_ids(&diff_ids).pop().unwrap_or(layer.diff_id);
+            layer.chain_id = chain_id(&below.diff_ids, layer.diff_id);
         }
         self
     }

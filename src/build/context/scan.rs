@@ -75,21 +75,8 @@ impl<'a> Scan<'a> {
         Self { tree, filter, base, left_out: LeftOut::default() }
     }
 
-    /// The entry `name` in `parent`, a directory with what it holds; None when nothing of it is wanted or
-    /// visible. `path` is its own.
-    pub fn entry(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        path: &[u8],
-        stat: Stat,
-    ) -> Result<Option<Entry>, ScanError> {
-        let is_dir = super::entry::is_directory(&stat);
-        let verdict = self.judge(path, is_dir);
-        self.judged(parent, name, path, stat, verdict, 0)
-    }
-
-    /// The same for what was named itself, whatever the filter says of it.
+    /// The entry `name` in `parent`, a directory with what it holds; None when nothing of it is visible. It was named
+    /// itself, so the filter is not asked about it. `path` is its own.
     pub fn top(
         &mut self,
         parent: BorrowedFd<'_>,

@@ -153,9 +153,9 @@ impl Engine<'_> {
         // A cache that travels has it under both of its keys.
         self.stages[stage].keys.extend(job.quick_key()?.map(|key| key.0));
         if let Some(key) = job.quick_key()?
-            && self.is_recorded(stage, key, &job.known, lines)?
+            && let Some(taken) = self.recorded(stage, key, &job.known, lines)?
         {
-            return Ok(!self.stages[stage].working);
+            return Ok(taken);
         }
         if !self.has_room() {
             return Ok(false);

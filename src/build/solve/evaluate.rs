@@ -75,8 +75,10 @@ impl Engine<'_> {
             argv,
         };
         self.stages[stage].history = image.run_history(&job.argv);
-        if job.is_known() && self.is_recorded(stage, job.key()?, &job.known, lines)? {
-            return Ok(!self.stages[stage].working);
+        if job.is_known()
+            && let Some(taken) = self.recorded(stage, job.key()?, &job.known, lines)?
+        {
+            return Ok(taken);
         }
         if !self.has_room() {
             return Ok(false);

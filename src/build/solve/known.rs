@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::tasks::{Purpose, Task};
 use crate::build::cache::elsewhere::Entry;
 use crate::build::cache::{Key, Known, Lookup, Records};
-use crate::build::event::Ended;
+use crate::build::event::{Ended, VertexId};
 use crate::build::step::worker::{Place, Report, Worker};
 use crate::spec::digest::Digest;
 use crate::spec::dockerfile::ast::Lines;
@@ -36,26 +36,35 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// What a cache elsewhere knows. The first one that knows a step counts.
-    pub fn take_cache(&mut self, entries: Vec<Entry>) {
+    /// Takes what a cache elsewhere knows. The first one that knows a step counts.
+    pub fn take_cache(&mut self, vertex: VertexId, entries: Vec<Entry>) {
         let known = Rc::make_mut(&mut self.elsewhere);
         for entry in entries {
             known.entry(entry.record.key).or_insert(entry);
         }
+        self.end(vertex, Ended::Made);
     }
 
-    /// Whether the next step of a stage was done before: then it is taken, or its layer is on its way.
-    pub fn is_recorded(&mut self, stage: usize, key: Key, known: &Known, lines: Lines) -> Result<bool, BuildError> {
+    /// Takes the next step of a stage from what was done before; false when its layer has to be waited for. None if
+    /// the step has to be done.
+    pub fn recorded(
+        &mut self,
+        stage: usize,
+        key: Key,
+        known: &Known,
+        lines: Lines,
+    ) -> Result<Option<bool>, BuildError> {
         match known.find(self.store, key, &self.stages[stage].below)? {
-            Lookup::Nothing => Ok(false),
-            Lookup::Away(entry) => self.bring(stage, entry, lines).map(|()| true),
+            Lookup::Nothing => Ok(None),
+            Lookup::Away(entry) if self.has_room() => self.bring(stage, entry, lines).map(|()| Some(false)),
+            Lookup::Away(_) => Ok(Some(false)),
             Lookup::Here(record) => {
                 self.lease.add(&record.digests())?;
                 // It may have been collected before that.
                 if record.layer.is_some_and(|layer| !self.store.layers().contains(layer.chain_id)) {
-                    return Ok(false);
+                    return Ok(None);
                 }
-                self.take_step(stage, &record.report(true)).map(|()| true)
+                self.take_step(stage, &record.report(true)).map(|()| Some(true))
             }
         }
     }
@@ -90,11 +99,5 @@ impl Engine<'_> {
         Records::of(self.store).remove(Key(key))?;
         self.stages[stage].working = false;
         Ok(())
-    }
-
-    /// Ends the vertex of a cache that was asked.
-    pub fn end_cache(&mut self, vertex: usize, entries: Vec<Entry>) {
-        self.take_cache(entries);
-        self.end(vertex, Ended::Made);
     }
 }

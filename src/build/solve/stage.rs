@@ -338,12 +338,12 @@ impl Engine<'_> {
             set(self, image);
             return self.take_step(stage, &Report { cached: true, ..Report::default() }).map(|()| true);
         }
+        set(self, image);
+        if let Some(taken) = self.recorded(stage, job.key()?, &job.known, lines)? {
+            return Ok(taken);
+        }
         if !self.has_room() {
             return Ok(false);
-        }
-        set(self, image);
-        if self.is_recorded(stage, job.key()?, &job.known, lines)? {
-            return Ok(!self.stages[stage].working);
         }
         let store = self.store;
         self.employ(stage, lines, Place::Inside, move |_, lease, _| job.perform(store, lease))?;

@@ -121,7 +121,7 @@ impl Engine<'_> {
                 (None, Some(key)) => self.forget(stage, key)?,
                 (None, None) => self.take_step(stage, &report)?,
             },
-            Purpose::Cache => self.end_cache(vertex, report.entries),
+            Purpose::Cache => self.take_cache(vertex, report.entries),
             Purpose::Squash(stage) => {
                 self.take_squashed(stage, &report);
                 self.end(vertex, Ended::Made);

@@ -24,7 +24,7 @@ use input::{Input, recognise};
 use super::Store;
 use super::compress::{Codec, Compressor};
 use super::gc::Lease;
-use super::layers::{LayerRecord, chain_ids};
+use super::layers::{LayerRecord, chain_id};
 use super::pull::Unpacker;
 use super::unpack::{Compression, UnpackJob, UnpackLimits};
 use crate::spec::digest::Digest;
@@ -183,12 +183,6 @@ impl Intake<'_> {
         blob.name(self.store).map_err(IntakeError::file(self.store, "name a layer's blob"))?;
         Ok(Taken { blob: digest, size, compression, diff_id, chain_id, skipped_devices, fresh })
     }
-}
-
-fn chain_id(below: &[Digest], diff_id: Digest) -> Digest {
-    let mut diff_ids = below.to_vec();
-    diff_ids.push(diff_id);
-    chain_ids(&diff_ids).pop().unwrap_or(diff_id)
 }
 
 /// What becomes of the bytes on their way to the blob.

@@ -194,7 +194,11 @@ make_stage() {
 
 remove_stage() {
     [[ ! -e $STAGE/machine ]] || RBOX_VM=$STAGE/machine scripts/vm.sh stop || true
-    for own in "${CGROUPS[@]}"; do find "$own" -depth -type d -exec rmdir {} + || true; done
+    for own in "${CGROUPS[@]}"; do
+        # What is still in there outlived its test.
+        find "$own" -name cgroup.procs -exec xargs --no-run-if-empty --arg-file={} ps -o pid,etime,args -p \; || true
+        find "$own" -depth -type d -exec rmdir {} + || true
+    done
     # Files of mapped ids are beyond a plain user's rm: remove them in its user namespace.
     rm -rf "$STAGE" 2>/dev/null || unshare --user --map-auto --map-root-user rm -rf "$STAGE" || true
 }

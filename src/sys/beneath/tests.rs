@@ -2,18 +2,21 @@
 
 use std::ffi::CString;
 use std::fs::{File, Permissions};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, RenameFlags, StatxFlags, renameat_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// Tells this test program, run again, that it is to go with few descriptors.
+const FEW: &str = "RBOX_TEST_FEW_DESCRIPTORS";
 
 /// All that callers ask for.
 const RESOLVES: [ResolveFlags; 8] = [
@@ -245,13 +248,32 @@ fn mounts_and_magic_links() {
 /// More levels than descriptors are left for.
 #[test]
 fn a_deep_path_takes_no_descriptor_a_level() {
+    let own = std::env::current_exe().unwrap();
+    let mut alone = std::process::Command::new(own);
+    alone.args(["--exact", "sys::beneath::tests::with_few_descriptors", "--nocapture"]).env(FEW, "1");
+    let output = alone.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Limits bind the whole process, so this is the one test of its own.
+#[test]
+fn with_few_descriptors() {
+    if std::env::var_os(FEW).is_none() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let path = vec!["d"; 1500].join("/");
     std::fs::create_dir_all(directory.path().join(&path)).unwrap();
     let top = File::open(directory.path()).unwrap();
-    let before = rustix::io::dup(&top).unwrap();
-    let opened = walk::open(top.as_fd(), &CString::new(path).unwrap(), OFlags::PATH, INSIDE).unwrap();
-    assert!(opened.as_raw_fd() < before.as_raw_fd() + 100);
+    let all = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(32), ..all.clone() }).unwrap();
+    let [down, up] = [path.clone(), path + "/.."].map(|path| CString::new(path).unwrap());
+    let down = walk::open(top.as_fd(), &down, OFlags::PATH, INSIDE).map(drop);
+    let up = walk::open(top.as_fd(), &up, OFlags::PATH, INSIDE).map(drop);
+    // To remove the tree takes many.
+    setrlimit(Resource::Nofile, all).unwrap();
+    assert_eq!(down, Ok(()));
+    assert_eq!(up, Err(Errno::MFILE), "the limit was not felt");
 }
 
 /// What is moved out of the root in the middle of a walk takes nobody along, neither by `..` nor by a

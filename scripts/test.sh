@@ -194,13 +194,21 @@ make_stage() {
 
 remove_stage() {
     [[ ! -e $STAGE/machine ]] || RBOX_VM=$STAGE/machine scripts/vm.sh stop || true
-    for own in "${CGROUPS[@]}"; do
-        # What is still in there outlived its test.
-        find "$own" -name cgroup.procs -exec xargs --no-run-if-empty --arg-file={} ps -o pid,etime,args -p \; || true
-        find "$own" -depth -type d -exec rmdir {} + || true
-    done
+    end_leftovers
+    for own in "${CGROUPS[@]}"; do find "$own" -depth -type d -exec rmdir {} + || true; done
     # Files of mapped ids are beyond a plain user's rm: remove them in its user namespace.
     rm -rf "$STAGE" 2>/dev/null || unshare --user --map-auto --map-root-user rm -rf "$STAGE" || true
+}
+
+# Names and ends what outlived its test; podman's pause process always does.
+end_leftovers() {
+    local left
+    mapfile -t left < <(((${#CGROUPS[@]} == 0)) || find "${CGROUPS[0]}" -name cgroup.procs -exec cat {} +)
+    ((${#left[@]} > 0)) || return 0
+    echo "test: still running:" >&2
+    ps -o pid,etime,args -p "${left[@]}" >&2 || true
+    kill -9 "${left[@]}" 2>/dev/null || true
+    sleep 1
 }
 
 as_test_user() {

@@ -2,7 +2,7 @@
 
 pub mod devices;
 mod environment;
-mod health;
+pub mod health;
 mod identity;
 pub mod limits;
 mod logging;
@@ -259,12 +259,12 @@ impl CreateOptions {
             log: self.logging.request(&settings.log(), self.tty)?,
             extra_hosts: self.extra_hosts()?,
             limits: self.limits.request()?,
+            health: self.health.request(),
             cidfile: self.cidfile.clone(),
             credentials: self.secrets.credentials()?,
             ..CreateRequest::default()
         };
         self.storage.fill(&mut request)?;
-        self.health.fill(&mut request);
         self.notify.fill(&mut request);
         self.identity.fill(&mut request, context, &mut find)?;
         self.systemd.fill(&mut request, settings.init.value);

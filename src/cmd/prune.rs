@@ -77,6 +77,7 @@ pub fn containers(args: ContainerArgs, context: &Context) -> Result<ExitCode> {
 /// Removes the containers that match and do not run.
 pub(super) fn prune_containers(context: &Context, selection: &Selection, report: &mut Report) -> Result<()> {
     let store = context.store()?;
+    // Newest first: none is required by a later one.
     let (mut all, _) = store.containers().list()?;
     all.retain(|one| one.is_at_rest() && selection.matches(one.config.created.parse().ok(), &one.config.labels));
     let sizes = usage::containers(store, &all, &mut |trees| measure::sizes(store, trees))?;
@@ -91,8 +92,13 @@ pub(super) fn prune_containers(context: &Context, selection: &Selection, report:
                     report.failed(&error);
                 }
             }
-            // Somebody else removed or started it meanwhile.
-            Err(RemoveError::NotFound(_) | RemoveError::Running { .. } | RemoveError::Restarting { .. }) => {}
+            // Somebody else removed or started it meanwhile, or has to keep it.
+            Err(
+                RemoveError::NotFound(_)
+                | RemoveError::Running { .. }
+                | RemoveError::Restarting { .. }
+                | RemoveError::Required { .. },
+            ) => {}
             Err(error) => report.failed(&error.into()),
         }
     }

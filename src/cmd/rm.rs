@@ -1,5 +1,6 @@
 //! `rm`: remove containers.
 
+use std::collections::{HashMap, HashSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Args {
     #[command(flatten)]
     chosen: Chosen,
+    /// Remove the containers that require it (run --requires), too
+    #[arg(long)]
+    depend: bool,
     /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
@@ -43,10 +47,40 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         return Err(anyhow!("--force option must be specified to use the --time option")).or_exit(125);
     }
     let names = args.chosen.choice().names(context, |_| true)?;
+    let names = requiring_first(context, names, args.depend)?;
     each(&names, |name| match context.store()?.containers().resolve(name) {
         Err(LookupError::NotFound(_)) if args.ignore => Ok(()),
         _ => remove_as(context, name, args.force, args.time, args.volumes),
     })
+}
+
+/// The containers in an order in which none is required by a later one; with `all` those that nobody named,
+/// too.
+fn requiring_first(context: &Context, names: Vec<String>, all: bool) -> Result<Vec<String>> {
+    if names.len() < 2 && !all {
+        return Ok(names);
+    }
+    let containers = context.store()?.containers();
+    let named: HashMap<ContainerId, &String> =
+        names.iter().filter_map(|name| Some((containers.resolve(name).ok()?, name))).collect();
+    let (mut order, mut seen) = (Vec::new(), HashSet::new());
+    // A circle there is not: what is required was there before.
+    let mut rest: Vec<(String, bool)> = names.iter().rev().map(|name| (name.clone(), false)).collect();
+    while let Some((name, last)) = rest.pop() {
+        let Ok(id) = containers.resolve(&name) else {
+            order.push(name);
+            continue;
+        };
+        if last {
+            order.push(name);
+        } else if seen.insert(id.clone()) {
+            rest.push((name, true));
+            let requiring = containers.requiring(&id)?;
+            let wanted = requiring.iter().filter(|by| all || named.contains_key(by));
+            rest.extend(wanted.map(|by| (named.get(by).map_or_else(|| by.to_string(), |&name| name.clone()), false)));
+        }
+    }
+    Ok(order)
 }
 
 /// Removes a container. With `force` a running one is killed first, after its stop signal and
@@ -61,6 +95,8 @@ fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volu
         Err(LookupError::NotFound(_)) if force => return Ok(()),
         found => found?,
     };
+    // Before it is stopped.
+    containers.refuse_required(&id)?;
     let take = |id: &ContainerId| if volumes { containers.remove_with_volumes(id) } else { containers.remove(id) };
     let leave = || leave(context.store()?, &id);
     if !force {

@@ -1,29 +1,46 @@
-//! `update`: change the limits and the restart policy of containers, running or not.
+//! `update`: change containers, running or not: what they may use, and what follows from their health and end.
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::create_options::health::HealthOptions;
 use super::create_options::limits::{ResourceOptions, Strictness, available};
 use super::selection::Choice;
 use super::{Context, each, keeper};
 use crate::sandbox::cgroup::{self, Group, late};
+use crate::sandbox::client::Client;
+use crate::spec::env::{self, Caller, EnvChange};
 use crate::spec::event::Happening;
+use crate::spec::health::{self, HealthRequest};
 use crate::spec::limits::{self, Limits, Setting};
 use crate::spec::restart::RestartPolicy;
+use crate::spec::ulimit::Ulimit;
+use crate::store::Store;
 use crate::store::containers::Container;
 
-/// Change the limits and the restart policy of one or more containers
+/// Change the limits and other settings of one or more containers
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
     resources: ResourceOptions,
+    #[command(flatten)]
+    health: HealthOptions,
+    /// Set an environment variable from the next start on; without a value, the caller's
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
     /// The container created last
     #[arg(short, long)]
     latest: bool,
     /// What follows the container's end (no, on-failure[:COUNT], always, unless-stopped)
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
+    /// Resource limit from the next start on, as in nofile=1024:4096
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<Ulimit>,
+    /// Take an environment variable away from the next start on
+    #[arg(long, value_name = "NAME")]
+    unsetenv: Vec<String>,
     /// Containers by name, id or unique prefix
     #[arg(required_unless_present = "latest", value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -31,61 +48,118 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    let change = args.resources.limits()?;
-    let policy = args.restart.as_deref().map(str::parse::<RestartPolicy>).transpose()?;
-    let nothing = Limits { best_effort: args.resources.limits == Strictness::BestEffort, ..Limits::default() };
-    if change == nothing && policy.is_none() {
+    let change = Change::of(&args)?;
+    if change.is_nothing(args.resources.limits) {
         bail!("you must provide one or more flags when using this command");
     }
     let choice = Choice { named: &args.containers, latest: args.latest, ..Choice::default() };
     each(&choice.names(context, |_| true)?, |name| {
-        let mut container = context.store()?.containers().find(name)?;
-        if policy.is_some_and(RestartPolicy::restarts) && container.config.auto_remove {
+        let store = context.store()?;
+        let container = store.containers().find(name)?;
+        if change.restart.is_some_and(RestartPolicy::restarts) && container.config.auto_remove {
             bail!("Restart policy cannot be updated because AutoRemove is enabled for the container");
         }
-        if change != nothing {
-            update(context, &container, &change).with_context(|| format!("cannot update container {name}"))?;
+        change.apply(store, &container).with_context(|| format!("cannot update container {name}"))?;
+        let container = store.containers().get(container.id())?;
+        if container.is_running() {
+            keeper::ensure(context, &container);
         }
-        if let Some(policy) = policy {
-            context.store()?.containers().set_restart_policy(container.id(), policy)?;
-            // With the policy that is in force now.
-            container = context.store()?.containers().get(container.id())?;
-            if container.is_running() {
-                keeper::ensure(context, &container);
-            }
-        }
-        context.store()?.happened(Happening::of_container(&container.config, "update"));
+        store.happened(Happening::of_container(&container.config, "update"));
         Ok(())
     })
 }
 
-/// Changes the limits of one, in its cgroup first if it runs: what the kernel refuses is recorded nowhere.
-fn update(context: &Context, container: &Container, change: &Limits) -> Result<()> {
-    let store = context.store()?;
-    store.containers().update_limits(container.id(), |old| {
-        let new = old.updated(change, &available())?;
-        if new == *old {
-            return Ok(new);
+/// What is asked for.
+struct Change {
+    limits: Limits,
+    restart: Option<RestartPolicy>,
+    health: HealthRequest,
+    environment: Vec<EnvChange>,
+    ulimits: Vec<Ulimit>,
+}
+
+impl Change {
+    fn of(args: &Args) -> Result<Self> {
+        let caller = Caller::new(std::env::vars_os());
+        let mut environment = Vec::new();
+        for variable in &args.env {
+            environment.extend(env::parse_env(variable, &caller)?);
         }
-        let Some(init) = container.state.init().filter(|_| container.is_running()) else {
-            // That it can be enforced is known at the start.
-            cgroup::choose(container.id(), &new, false)?;
-            return Ok(new);
-        };
-        match Group::of(store, container.id())? {
-            Some(group) => group.set_all(&differing(old, &new, &group)?)?,
-            None => {
-                let running = late::Running {
-                    id: container.id(),
-                    directory: container.directory(),
-                    init,
-                    own_user_namespace: !container.config.userns_host,
-                };
-                late::make(store, running, &new)?;
+        environment.extend(args.unsetenv.iter().map(|name| EnvChange { name: name.clone(), value: None }));
+        Ok(Self {
+            limits: args.resources.limits()?,
+            restart: args.restart.as_deref().map(str::parse).transpose()?,
+            health: args.health.request(),
+            environment,
+            ulimits: args.ulimit.clone(),
+        })
+    }
+
+    fn is_nothing(&self, strictness: Strictness) -> bool {
+        let best_effort = strictness == Strictness::BestEffort;
+        self.limits == Limits { best_effort, ..Limits::default() }
+            && self.restart.is_none()
+            && self.health == HealthRequest::default()
+            && self.environment.is_empty()
+            && self.ulimits.is_empty()
+    }
+
+    /// Changes a container's record, and its cgroup first if it runs: what the kernel refuses is recorded
+    /// nowhere.
+    fn apply(&self, store: &Store, container: &Container) -> Result<()> {
+        let checked = store.containers().update(container.id(), |config| {
+            let before = config.health.clone();
+            if self.health != HealthRequest::default() {
+                config.health = Some(health::update(&self.health, before.as_ref())?);
             }
+            env::apply(&mut config.env, self.environment.iter().cloned());
+            config.environment.borrowed.retain(|name| self.environment.iter().all(|change| change.name != *name));
+            config.ulimits.retain(|old| self.ulimits.iter().all(|new| new.name != old.name));
+            config.ulimits.extend(self.ulimits.iter().cloned());
+            config.restart = self.restart.unwrap_or(config.restart);
+            let limits = config.limits.updated(&self.limits, &available())?;
+            enforce(store, container, &config.limits, &limits)?;
+            config.limits = limits;
+            Ok(config.health != before)
+        })?;
+        if checked && container.is_running() { renew_check(container) } else { Ok(()) }
+    }
+}
+
+/// Has the supervisor go by the new check.
+fn renew_check(container: &Container) -> Result<()> {
+    // None: it has just ended, and its next supervisor reads the record.
+    let Some(client) = Client::examine(container).context("reach the container's supervisor")? else { return Ok(()) };
+    match client.update() {
+        Ok(result) => result.map_err(|why| anyhow!("its supervisor does not take the health check: {why}")),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+        Err(error) => Err(error).context("hear of the health check"),
+    }
+}
+
+/// Has the kernel enforce new limits.
+fn enforce(store: &Store, container: &Container, old: &Limits, new: &Limits) -> Result<()> {
+    if new == old {
+        return Ok(());
+    }
+    let Some(init) = container.state.init().filter(|_| container.is_running()) else {
+        // That it can be enforced is known at the start.
+        cgroup::choose(container.id(), new, false)?;
+        return Ok(());
+    };
+    match Group::of(store, container.id())? {
+        Some(group) => group.set_all(&differing(old, new, &group)?)?,
+        None => {
+            let running = late::Running {
+                id: container.id(),
+                directory: container.directory(),
+                init,
+                own_user_namespace: !container.config.userns_host,
+            };
+            late::make(store, running, new)?;
         }
-        Ok(new)
-    })
+    }
+    Ok(())
 }
 
 /// The settings that change.

@@ -92,12 +92,24 @@ impl Client {
     /// Asks for a change and waits for it; the supervisor's reason if it cannot be.
     pub fn change(mut self, change: &[u8]) -> io::Result<Result<(), String>> {
         self.out.push(Kind::Change, change);
+        self.verdict(Kind::Changed)
+    }
+
+    /// Has the supervisor go by the health check that the container's record says now; its reason if it
+    /// cannot.
+    pub fn update(mut self) -> io::Result<Result<(), String>> {
+        self.out.push(Kind::Update, &[]);
+        self.verdict(Kind::Updated)
+    }
+
+    /// Sends what was asked, and waits for an answer that says what was wrong, if anything.
+    fn verdict(&mut self, kind: Kind) -> io::Result<Result<(), String>> {
         self.flush()?;
-        let refusal = self.answer(Kind::Changed)?;
+        let refusal = self.answer(kind)?;
         Ok(if refusal.is_empty() { Ok(()) } else { Err(String::from_utf8_lossy(&refusal).into_owned()) })
     }
 
-    /// Connects to check the health of a running container. None: it just ended.
+    /// Connects to check the health of a running container, or to change its check. None: it just ended.
     pub fn examine(container: &Container) -> io::Result<Option<Self>> {
         Self::enter(container, wish::CHECK)
     }

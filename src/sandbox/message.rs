@@ -49,6 +49,10 @@ pub enum Kind {
     Checked = 17,
     /// To the owning client: what the container has to say to systemd, as text.
     Notify = 18,
+    /// The container's record says another health check now. Answered by `Updated`.
+    Update = 19,
+    /// It counts from now on: empty; or why not, as text.
+    Updated = 20,
 }
 
 /// The bits of a client's wishes.
@@ -60,7 +64,7 @@ pub mod wish {
     pub const RESTART: u8 = 8;
     /// The container's networks are to be changed.
     pub const CHANGE: u8 = 16;
-    /// The container's health is to be checked.
+    /// The container's health is to be checked, or its check was changed.
     pub const CHECK: u8 = 32;
 }
 
@@ -69,7 +73,7 @@ impl Kind {
         use Kind::*;
         let all = [
             Stdin, StdinEnd, Stdout, Stderr, Resize, Signal, Started, Failed, Exited, Detach, Warning, Attach,
-            StdinPipe, Change, Changed, Check, Checked, Notify,
+            StdinPipe, Change, Changed, Check, Checked, Notify, Update, Updated,
         ];
         let kind = all.into_iter().find(|kind| *kind as u8 == byte);
         kind.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unknown frame kind {byte}")))

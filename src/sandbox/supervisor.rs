@@ -78,9 +78,7 @@ pub fn supervise(charge: Charge) {
     if attached.is_err() || !foreground {
         supervisor.session.drop_clients();
     }
-    if let Some(checks) = Checks::begin(&store, &container) {
-        supervisor.session.check(checks);
-    }
+    supervisor.session.check(Checks::begin(&store, &container));
     // From here on it mostly waits, perhaps for months.
     drop((plan.spec, plan.inherited, plan.credentials));
     process::release_free_memory();

@@ -170,7 +170,7 @@ mod tests {
         rustix::process::kill_process(rustix::process::Pid::from_raw(sleeper).unwrap(), rustix::process::Signal::KILL)
             .unwrap();
         drop(FileLock::exclusive(&path).unwrap());
-        assert!(killed.elapsed() < Duration::from_millis(1000));
+        assert!(killed.elapsed() < Duration::from_secs(10));
         holder.wait().unwrap();
     }
 

@@ -231,3 +231,40 @@ fn output_is_limited_and_the_loop_is_not_held_up() {
     bench.ok(&["stop", "-t", "0", "web"]);
     assert!(begin.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn checks_are_changed_while_they_run() {
+    let (bench, image) = Bench::with_image();
+    bench.start(&["--name", "web"], &image, &["sleep", "1000"]);
+    bench.rbox(&["update", "--health-interval", "1s", "web"]).run().refused(1, "add --health-cmd");
+    bench.rbox(&["update", "--health-cmd", "true", "--health-retries", "-1", "web"]).run().refused(1, "negative");
+    // From none to one that fails, and from that to one that doesn't.
+    bench.ok(&[
+        "update",
+        "--health-cmd",
+        "echo bad; exit 3",
+        "--health-interval",
+        "20ms",
+        "--health-retries",
+        "2",
+        "web",
+    ]);
+    wait_until("it is unhealthy", || health(&bench, "web")["Status"] == "unhealthy");
+    let interval = "{{.Config.Healthcheck.Test}} {{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Retries}}";
+    assert_eq!(bench.inspect("web", interval), "[CMD-SHELL echo bad; exit 3] 20000000 2");
+    bench.ok(&["update", "--health-cmd", "true", "web"]);
+    wait_until("it is healthy", || health(&bench, "web")["Status"] == "healthy");
+    assert_eq!(bench.inspect("web", interval), "[CMD-SHELL true] 20000000 2");
+    assert!(bench.ok(&["ps"]).contains("(healthy)"));
+    // By hand only, and then not at all.
+    bench.ok(&["update", "--health-interval", "disable", "web"]);
+    bench.ok(&["healthcheck", "run", "web"]);
+    bench.ok(&["update", "--no-healthcheck", "web"]);
+    bench.rbox(&["healthcheck", "run", "web"]).run().refused(125, "has no defined healthcheck");
+    assert!(!bench.ok(&["ps"]).contains("healthy"));
+    // What follows from it changes, too: it has a keeper now.
+    bench.ok(&["update", "--health-cmd", "exit 1", "--health-retries", "1", "--health-on-failure", "restart", "web"]);
+    bench.ok(&["update", "--health-interval", "50ms", "web"]);
+    wait_until("it was restarted", || bench.inspect("web", "{{.RestartCount}}") != "0");
+    bench.ok(&["rm", "-f", "web"]);
+}

@@ -337,3 +337,27 @@ fn a_scope_is_asked_for_by_d_bus() {
     systemd.signal(rustix::process::Signal::KILL);
     systemd.wait();
 }
+
+#[test]
+fn environment_and_ulimits_are_changed_for_the_next_start() {
+    let (bench, image) = Bench::with_image();
+    let script = "echo \"$ONE $TWO $PATH\"; ulimit -n; sleep 1000";
+    let flags = ["--name", "web", "-e", "ONE=1", "-e", "TWO=2", "--ulimit", "nofile=100", "--ulimit", "core=0"];
+    bench.start(&flags, &image, &["sh", "-c", script]);
+    let path = bench.ok(&["exec", "web", "sh", "-c", "echo $PATH"]);
+    let change =
+        ["update", "--env", "ONE=eins", "--env", "CALLER", "--unsetenv", "TWO", "--ulimit", "nofile=90:95", "web"];
+    assert_eq!(bench.rbox(&change).env("CALLER", "here").run().ok().out(), "web");
+    assert_eq!(
+        bench.inspect("web", "{{range .HostConfig.Ulimits}}{{.Name}}={{.Soft}}:{{.Hard}} {{end}}"),
+        "core=0:0 nofile=90:95 "
+    );
+    assert_eq!(bench.ok(&["exec", "web", "sh", "-c", "echo $ONE $TWO"]), "1 2");
+    bench.ok(&["restart", "-t", "0", "web"]);
+    assert_eq!(bench.ok(&["exec", "web", "sh", "-c", "echo $ONE $TWO $CALLER"]), "eins here");
+    let expected = format!("1 2 {path}\n100\neins  {path}\n90");
+    wait_until("it has started again", || bench.ok(&["logs", "web"]) == expected);
+    bench.rbox(&["update", "--env", "=x", "web"]).run().refused(1, "=x");
+    bench.rbox(&["update", "--ulimit", "nofile=2:1", "web"]).run().refused(125, "nofile");
+    bench.ok(&["rm", "-f", "web"]);
+}

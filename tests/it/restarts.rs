@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::common::{Bench, comes_true, proc, wait_until};
+use crate::common::{Bench, comes_true, patient, proc, wait_until};
 use crate::limits::{MEMORY, can_limit, setting};
 
 fn kills() -> usize {
@@ -112,7 +112,7 @@ fn what_waits_to_be_restarted() {
     // Each of these ends the waiting, and at once.
     let asked = Instant::now();
     assert_eq!(bench.ok(&["stop", "v"]), "v");
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < patient(Duration::from_secs(5)), "{:?}", asked.elapsed());
     assert_eq!(bench.status("v"), "exited");
     wait_until("its keeper has left", || around(&id, "keeper").is_empty());
     assert!(bench.ok(&["ps", "-a"]).contains("Exited (4) "));
@@ -353,7 +353,7 @@ fn kills_at_random() {
 #[test]
 fn lifetimes_requirements_and_pid_files() {
     let (bench, image) = Bench::with_image();
-    let output = bench.rbox(&["run", "--timeout", "1", &image, "sleep", "1000"]).run();
+    let output = bench.rbox(&["run", "--rm", "--timeout", "1", &image, "sleep", "1000"]).run();
     output.exits(137);
     bench.ok(&["create", "--name", "base", &image, "sleep", "1000"]);
     bench.ok(&["create", "--name", "middle", "--requires", "base", &image, "sleep", "1000"]);
@@ -365,15 +365,30 @@ fn lifetimes_requirements_and_pid_files() {
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), bench.pid("top").to_string());
     bench.rbox(&["run", "--requires", "nosuch", &image, "true"]).run().refused(125, "nosuch");
-    bench.ok(&["rm", "-f", "base", "middle"]);
-    bench.ok(&["stop", "-t", "0", "top"]);
-    bench.rbox(&["start", "top"]).run().refused(1, "requires");
+    // What is required stays, in whatever order it is asked for.
+    let refused = "cannot remove container \"/base\": container middle requires it";
+    bench.rbox(&["rm", "-f", "base"]).run().refused(1, refused);
+    assert_eq!(bench.status("base"), "running");
+    bench.rbox(&["run", "--replace", "--name", "base", &image, "true"]).run().refused(125, refused);
+    bench.ok(&["stop", "-t", "0", "base", "middle"]);
+    let pruned = bench.ok(&["container", "prune", "-f"]);
+    assert!(!pruned.contains("Deleted Containers"), "top runs: {pruned}");
+    assert_eq!(bench.ok(&["rm", "-f", "base", "top", "middle"]), "top\nmiddle\nbase");
+    for (name, required) in [("one", None), ("two", Some("one")), ("three", Some("two"))] {
+        let required = required.map(|name| format!("--requires={name}"));
+        bench.rbox(&["create", "--name", name]).args(required).args([&image, "true"]).ok();
+    }
+    let removed = bench.ok(&["rm", "--depend", "two"]);
+    assert!(removed.ends_with("\ntwo") && removed.lines().count() == 2, "{removed}");
+    bench.ok(&["create", "--name", "four", "--requires", "one,one", &image, "true"]);
+    assert_eq!(bench.ok(&["container", "prune", "-f"]).lines().filter(|line| line.len() == 64).count(), 2);
     // Conditions of wait.
     bench.ok(&["create", "--name", "later", &image, "sh", "-c", "exit 7"]);
     assert_eq!(bench.ok(&["wait", "--condition", "created", "later"]), "-1");
     let waiting = bench.rbox(&["wait", "--condition=exited", "-i", "10ms", "later"]).spawn();
+    bench.rbox(&["run", "-d", "--name", "top", &image, "sh", "-c", "exit 9"]).ok();
     let first = bench.rbox(&["wait", "--exit-first-match", "--interval", "10", "later", "top"]).run().ok();
-    assert_eq!(first.out(), "137", "the first that has ended is top");
+    assert_eq!(first.out(), "9", "the first that has ended is top");
     bench.ok(&["start", "later"]);
     assert_eq!(waiting.wait().ok().out(), "7");
     bench.rbox(&["wait", "--condition", "nosuch", "later"]).run().exits_with_one_of(&[1, 125]);
@@ -463,8 +478,8 @@ fn a_stop_returns_when_the_container_has_ended() {
         wait_until("it listens", || bench.ok(&["logs", "c"]).contains("ready"));
         let asked = Instant::now();
         bench.ok(&["stop", "c"]);
-        // The bar is 20 ms after the exit on a quiet machine; this one is not.
-        assert!(asked.elapsed() < Duration::from_millis(1000), "{policy}: {:?}", asked.elapsed());
+        // Not when the ten seconds are over; how soon is for the benchmarks.
+        assert!(asked.elapsed() < patient(Duration::from_secs(5)), "{policy}: {:?}", asked.elapsed());
         bench.ok(&["rm", "c"]);
     }
 }

@@ -2,7 +2,6 @@
 
 use jiff::SignedDuration;
 
-use crate::spec::create::CreateRequest;
 use crate::spec::health::{HealthRequest, Interval, StartupRequest, parse_command, parse_interval};
 use crate::spec::time::parse_duration;
 
@@ -60,10 +59,10 @@ pub struct HealthOptions {
 }
 
 impl HealthOptions {
-    /// Fills in its part of the request.
-    pub fn fill(&self, request: &mut CreateRequest) {
+    /// What they ask for.
+    pub fn request(&self) -> HealthRequest {
         let command = |text: &Option<String>| text.as_deref().map(parse_command).unwrap_or_default();
-        request.health = HealthRequest {
+        HealthRequest {
             disabled: self.no_healthcheck,
             test: command(&self.health_cmd),
             interval: self.health_interval,
@@ -82,6 +81,6 @@ impl HealthOptions {
             log_destination: self.health_log_destination.clone(),
             log_count: self.health_max_log_count,
             log_size: self.health_max_log_size,
-        };
+        }
     }
 }

@@ -67,9 +67,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         // It may have started since.
         live::connect(store, &containers.get(container.id())?, &part)?;
     }
-    containers.update_network(container.id(), |mode| {
-        attach::check(name, mode, &network, &part)?;
-        attach::add(name, mode, &network, part)
+    containers.update(container.id(), |config| {
+        attach::check(name, &config.network, &network, &part)?;
+        attach::add(name, &mut config.network, &network, part)
     })?;
     if alive.is_none() {
         etc::follow(store, &containers.get(container.id())?, &before)?;

@@ -44,7 +44,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         live::disconnect(store, &containers.get(container.id())?, &network)?;
     }
     if is_recorded {
-        containers.update_network(container.id(), |mode| attach::take_off(id, mode, &network))?;
+        containers.update(container.id(), |config| attach::take_off(id, &mut config.network, &network))?;
     }
     if alive.is_none() {
         etc::follow(store, &containers.get(container.id())?, &before)?;

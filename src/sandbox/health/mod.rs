@@ -56,28 +56,61 @@ pub struct CheckReport {
 }
 
 impl Checks {
-    /// The checks of a container that was just started; None where it has none.
-    pub fn begin(store: &Store, container: &Container) -> Option<Self> {
-        let check = container.config.health.clone().filter(HealthCheck::is_set)?;
-        let (health, started) = (Health::at_start(container.last_health()), Instant::now());
-        // Where that fails nobody sees results; the container is no worse for it.
-        let _ = container.write_health(&health);
-        let next = (!check.manual).then(|| started + health.pause(&check, Duration::ZERO));
-        let recorder = Recorder::new(store, &container.config);
-        let (store, container) = (store.clone(), container.clone());
-        Some(Self {
-            store,
-            container,
-            recorder,
-            check,
-            health,
-            started,
-            next,
+    /// The checks of a container that was just started, if there are any.
+    pub fn begin(store: &Store, container: &Container) -> Self {
+        let mut checks = Self {
+            store: store.clone(),
+            container: container.clone(),
+            recorder: Recorder::new(store, &container.config),
+            check: container.config.health.clone().unwrap_or_default(),
+            health: Health::at_start(container.last_health()),
+            started: Instant::now(),
+            next: None,
             attempt: None,
             plan: None,
             age: Duration::ZERO,
             asking: Vec::new(),
-        })
+        };
+        checks.schedule();
+        checks
+    }
+
+    /// Goes by what the container's record says now. A check that runs comes to its end.
+    pub fn renew(&mut self) -> anyhow::Result<()> {
+        self.container = self.store.containers().get(self.container.id())?;
+        let check = self.container.config.health.clone().unwrap_or_default();
+        if check.startup != self.check.startup || !self.is_any() {
+            // What starts is not known to be healthy.
+            self.health = Health::at_start(Some(std::mem::take(&mut self.health)));
+        }
+        self.check = check;
+        self.plan = None;
+        self.schedule();
+        Ok(())
+    }
+
+    /// Writes how things stand, and sets the time of the next check.
+    fn schedule(&mut self) {
+        if !self.is_any() {
+            self.next = None;
+            return;
+        }
+        // Where that fails nobody sees results; the container is no worse for it.
+        let _ = self.container.write_health(&self.health);
+        if self.attempt.is_none() {
+            self.next = self.following();
+        }
+    }
+
+    fn following(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let pause = || self.health.pause(&self.check, now.duration_since(self.started));
+        (self.is_any() && !self.check.manual).then(|| now + pause())
+    }
+
+    /// Whether there is a check at all.
+    pub fn is_any(&self) -> bool {
+        self.check.is_set()
     }
 
     /// When something is to be done, unless something happens before.
@@ -162,10 +195,7 @@ impl Checks {
             let output = told.then(|| ("health_log", result.output.clone()));
             self.recorder.record(&format!("health_status: {status}"), output.as_slice());
         }
-        if !self.check.manual {
-            let now = Instant::now();
-            self.next = Some(now + self.health.pause(&self.check, now.duration_since(self.started)));
-        }
+        self.next = self.following();
         Finished { report: CheckReport { result, status }, verdict, viewers: std::mem::take(&mut self.asking) }
     }
 

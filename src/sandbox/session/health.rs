@@ -16,9 +16,16 @@ impl Session {
     pub(super) fn check_for(&mut self, index: usize) {
         let Some(viewer) = self.viewers.get_mut(index) else { return };
         match &mut self.checks {
-            Some(checks) => checks.ask(viewer.id),
-            None => viewer.tell(Kind::Checked, &[]),
+            Some(checks) if checks.is_any() => checks.ask(viewer.id),
+            _ => viewer.tell(Kind::Checked, &[]),
         }
+    }
+
+    /// Goes by the container's record from now on.
+    pub(super) fn renew_check(&mut self, index: usize) {
+        let Some(viewer) = self.viewers.get_mut(index) else { return };
+        let result = self.checks.as_mut().map_or(Ok(()), Checks::renew);
+        viewer.tell(Kind::Updated, result.err().map(|error| format!("{error:#}")).unwrap_or_default().as_bytes());
     }
 
     /// Does what is due for the container's health, and what follows from it.

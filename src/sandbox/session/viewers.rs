@@ -137,6 +137,7 @@ impl Session {
             }
             Kind::Change if viewer.wishes & wish::CHANGE != 0 => self.change_links(index, payload),
             Kind::Check if viewer.wishes & wish::CHECK != 0 => self.check_for(index),
+            Kind::Update if viewer.wishes & wish::CHECK != 0 => self.renew_check(index),
             Kind::Detach => {
                 // An owner that says so leaves the process to itself.
                 viewer.role = Role::Onlooker;

@@ -13,7 +13,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use course::{CheckResult, Health, Status, Verdict};
-pub use request::{HealthRequest, Interval, InvalidHealth, StartupRequest, parse_command, parse_interval, resolve};
+pub use request::{
+    HealthRequest, Interval, InvalidHealth, StartupRequest, parse_command, parse_interval, resolve, update,
+};
 
 /// docker's default of the time between checks, and of what a check may take.
 const INTERVAL: Duration = Duration::from_secs(30);

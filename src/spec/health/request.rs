@@ -68,6 +68,8 @@ pub enum InvalidHealth {
     NothingFails(OnFailure),
     #[error("a startup health check needs a regular one: add --health-cmd")]
     NothingFollows,
+    #[error("the container has no health check to change: add --health-cmd")]
+    NoCommand,
     #[error("--health-startup-* options need --health-startup-cmd")]
     NoStartupCommand,
     #[error("invalid health log destination {0:?}: expected local, events_logger or an absolute directory")]
@@ -97,23 +99,46 @@ pub fn parse_interval(text: &str) -> Result<Interval, crate::spec::time::Invalid
 
 /// What a container of this image gets. None where neither says anything.
 pub fn resolve(request: &HealthRequest, image: &Defaults) -> Result<Option<HealthCheck>, InvalidHealth> {
-    let plain = HealthRequest { disabled: request.disabled, ..HealthRequest::default() };
     if request.disabled {
-        let none = Probe { test: vec!["NONE".to_owned()], ..Probe::default() };
-        let check = HealthCheck { probe: none, ..HealthCheck::default() };
-        return if *request == plain { Ok(Some(check)) } else { Err(InvalidHealth::Conflict) };
+        return disabled(request).map(Some);
     }
     let of_image = of_image(image)?;
-    if *request == plain && of_image.is_none() {
+    if *request == HealthRequest::default() && of_image.is_none() {
         return Ok(None);
     }
+    let base = HealthCheck { probe: of_image.unwrap_or_default(), shell: shell(image), ..HealthCheck::default() };
+    apply(request, base).map(Some)
+}
+
+/// What a container's check becomes by `update`; what was not asked for stays.
+pub fn update(request: &HealthRequest, now: Option<&HealthCheck>) -> Result<HealthCheck, InvalidHealth> {
+    if request.disabled {
+        return disabled(request);
+    }
+    let check = apply(request, now.cloned().unwrap_or_default())?;
+    if check.is_set() || request.test.first().is_some_and(|kind| kind == "NONE") {
+        Ok(check)
+    } else {
+        Err(InvalidHealth::NoCommand)
+    }
+}
+
+fn disabled(request: &HealthRequest) -> Result<HealthCheck, InvalidHealth> {
+    if *request != (HealthRequest { disabled: true, ..HealthRequest::default() }) {
+        return Err(InvalidHealth::Conflict);
+    }
+    let none = Probe { test: vec!["NONE".to_owned()], ..Probe::default() };
+    Ok(HealthCheck { probe: none, ..HealthCheck::default() })
+}
+
+fn apply(request: &HealthRequest, base: HealthCheck) -> Result<HealthCheck, InvalidHealth> {
     let check = HealthCheck {
-        probe: merge(probe(request)?, of_image.unwrap_or_default()),
-        shell: shell(image),
-        manual: request.interval == Some(Interval::Disabled),
-        on_failure: on_failure(request.on_failure.as_deref())?,
-        startup: startup(&request.startup)?,
-        results: results(request)?,
+        probe: merge(probe(request)?, base.probe),
+        shell: base.shell,
+        manual: request.interval.map_or(base.manual, |interval| interval == Interval::Disabled),
+        on_failure: request.on_failure.as_deref().map_or(Ok(base.on_failure), on_failure)?,
+        startup: startup(&request.startup, base.startup)?,
+        results: results(request, base.results)?,
     };
     check_lengths(&check.probe)?;
     if !check.is_set() && check.on_failure != OnFailure::None {
@@ -122,7 +147,7 @@ pub fn resolve(request: &HealthRequest, image: &Defaults) -> Result<Option<Healt
     if !check.is_set() && check.startup.is_some() {
         return Err(InvalidHealth::NothingFollows);
     }
-    Ok(Some(check))
+    Ok(check)
 }
 
 /// The image's own. docker's images keep times as numbers that may be anything.
@@ -148,59 +173,64 @@ fn probe(request: &HealthRequest) -> Result<Probe, InvalidHealth> {
     })
 }
 
-/// What was not asked for is the image's.
-fn merge(asked: Probe, image: Probe) -> Probe {
+/// What was not asked for is as before.
+fn merge(asked: Probe, base: Probe) -> Probe {
     Probe {
-        test: if asked.test.is_empty() { image.test } else { asked.test },
-        interval: super::or(asked.interval, image.interval),
-        timeout: super::or(asked.timeout, image.timeout),
-        start_period: super::or(asked.start_period, image.start_period),
-        start_interval: super::or(asked.start_interval, image.start_interval),
-        retries: if asked.retries == 0 { image.retries } else { asked.retries },
+        test: if asked.test.is_empty() { base.test } else { asked.test },
+        interval: super::or(asked.interval, base.interval),
+        timeout: super::or(asked.timeout, base.timeout),
+        start_period: super::or(asked.start_period, base.start_period),
+        start_interval: super::or(asked.start_interval, base.start_interval),
+        retries: if asked.retries == 0 { base.retries } else { asked.retries },
     }
 }
 
-fn startup(request: &StartupRequest) -> Result<Option<StartupCheck>, InvalidHealth> {
+fn startup(request: &StartupRequest, base: Option<StartupCheck>) -> Result<Option<StartupCheck>, InvalidHealth> {
     if *request == StartupRequest::default() {
-        return Ok(None);
+        return Ok(base);
     }
-    if request.test.is_empty() {
+    if request.test.is_empty() && base.is_none() {
         return Err(InvalidHealth::NoStartupCommand);
     }
-    let probe = Probe {
+    let base = base.unwrap_or_else(|| StartupCheck { probe: Probe::default(), successes: 1 });
+    let asked = Probe {
         test: request.test.clone(),
         interval: interval("--health-startup-interval", request.interval)?,
         timeout: duration("--health-startup-timeout", request.timeout)?,
         retries: count("--health-startup-retries", request.retries)?,
         ..Probe::default()
     };
+    let probe = merge(asked, base.probe);
     check_lengths(&probe)?;
-    let successes = count("--health-startup-success", request.successes)?.max(1);
+    let successes = match count("--health-startup-success", request.successes)? {
+        0 => base.successes,
+        given => given,
+    };
     Ok(probe.is_set().then_some(StartupCheck { probe, successes }))
 }
 
-fn results(request: &HealthRequest) -> Result<Results, InvalidHealth> {
-    let usual = Results::default();
+fn results(request: &HealthRequest, base: Results) -> Result<Results, InvalidHealth> {
     let destination = match request.log_destination.as_deref() {
-        None | Some("local") => Destination::Local,
+        None => base.destination,
+        Some("local") => Destination::Local,
         Some("events_logger") => Destination::Events,
         Some(path) if path.starts_with('/') => Destination::Directory(PathBuf::from(path)),
         Some(other) => return Err(InvalidHealth::Destination(printable(other))),
     };
     Ok(Results {
         destination,
-        count: request.log_count.unwrap_or(usual.count),
-        size: request.log_size.unwrap_or(usual.size),
+        count: request.log_count.unwrap_or(base.count),
+        size: request.log_size.unwrap_or(base.size),
     })
 }
 
-fn on_failure(word: Option<&str>) -> Result<OnFailure, InvalidHealth> {
+fn on_failure(word: &str) -> Result<OnFailure, InvalidHealth> {
     Ok(match word {
-        None | Some("none") => OnFailure::None,
-        Some("kill") => OnFailure::Kill,
-        Some("restart") => OnFailure::Restart,
-        Some("stop") => OnFailure::Stop,
-        Some(other) => return Err(InvalidHealth::OnFailure(printable(other))),
+        "none" => OnFailure::None,
+        "kill" => OnFailure::Kill,
+        "restart" => OnFailure::Restart,
+        "stop" => OnFailure::Stop,
+        other => return Err(InvalidHealth::OnFailure(printable(other))),
     })
 }
 

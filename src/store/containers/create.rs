@@ -1,10 +1,11 @@
 //! Making a container.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use super::state::State;
-use super::{Container, Containers, names};
+use super::{Container, Containers, names, requirements};
 use crate::spec::config::{ContainerConfig, ContainerId};
 use crate::spec::digest::Digest;
 use crate::spec::event::Happening;
@@ -28,6 +29,8 @@ pub enum CreateError {
     InvalidName(#[from] InvalidName),
     #[error("layer {0} of the image is missing: pull the image again")]
     LayerMissing(Digest),
+    #[error("container {0}, which it requires, was removed meanwhile")]
+    RequirementMissing(ContainerId),
     #[error("create container {id}: {error}")]
     Io { id: ContainerId, error: io::Error },
 }
@@ -94,6 +97,7 @@ impl Containers<'_> {
             return rename_new(staged.path(), &self.directory(&config.id)).map_err(io_error);
         }
         let names = names::lock(self.store).map_err(io_error)?;
+        let _required = self.require(config)?;
         // The name first: without its container it is free, a container without its name is not.
         if let Err(holder) = names.claim(&config.name, &config.id).map_err(io_error)? {
             return Err(CreateError::NameTaken { name: config.name.clone(), holder });
@@ -103,6 +107,23 @@ impl Containers<'_> {
             let _ = names.release(&config.name, &config.id);
             io_error(error)
         })
+    }
+
+    /// Marks what the container requires, which stays while the locks are held. A mark without its container
+    /// counts for nothing.
+    fn require(&self, config: &ContainerConfig) -> Result<Vec<FileLock>, CreateError> {
+        let mut locks = Vec::new();
+        for required in config.lifetime.requires.iter().collect::<BTreeSet<_>>() {
+            let lock = self.lock(required).map_err(|_| CreateError::RequirementMissing(required.clone()))?;
+            requirements::mark(&self.directory(required), &config.id, durability(config)).map_err(
+                |error| match error.kind() {
+                    io::ErrorKind::NotFound => CreateError::RequirementMissing(required.clone()),
+                    _ => CreateError::Io { id: config.id.clone(), error },
+                },
+            )?;
+            locks.push(lock);
+        }
+        Ok(locks)
     }
 
     fn hold_layers(&self, config: &ContainerConfig) -> io::Result<Option<FileLock>> {

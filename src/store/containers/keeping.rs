@@ -16,7 +16,7 @@ use crate::spec::config::{ContainerConfig, ContainerId};
 use crate::spec::event::Happening;
 use crate::spec::restart::{End, RestartPolicy};
 use crate::store::lock::{AliveLock, FileLock};
-use crate::store::{fs, record};
+use crate::store::record;
 
 /// The keeper's lock file.
 pub(super) const LOCK: &str = "keeper";
@@ -80,19 +80,6 @@ impl Container {
 }
 
 impl Containers<'_> {
-    /// Changes what follows the end of a container, running or not.
-    pub fn set_restart_policy(&self, id: &ContainerId, policy: RestartPolicy) -> anyhow::Result<()> {
-        let context = || format!("change the restart policy of container {id}");
-        let _lock = self.lock(id).with_context(context)?;
-        let directory = self.directory(id);
-        let mut config = read_config(&directory, id).with_context(context)?;
-        if config.restart != policy {
-            config.restart = policy;
-            fs::write_atomic(&directory.join("config.json"), &serde_json::to_vec(&config)?).with_context(context)?;
-        }
-        Ok(())
-    }
-
     /// For the keeper: how things stand, after an end that nobody recorded was recorded. `told`: the session
     /// ends, nothing is to be started any more. When all is over it calls `leave`, which lets go of the
     /// keeper's lock, before anybody can start the container.
@@ -298,7 +285,11 @@ mod tests {
         assert_eq!(look(&store, &kept, true), (Affairs::Over, true), "the session ends");
         assert!(status(&mut kept) == Status::Exited && !kept.state.stopped_by_user);
         end(&mut kept);
-        store.containers().set_restart_policy(kept.id(), RestartPolicy::No).unwrap();
+        let never = |config: &mut ContainerConfig| {
+            config.restart = RestartPolicy::No;
+            Ok(())
+        };
+        store.containers().update(kept.id(), never).unwrap();
         assert_eq!(look(&store, &kept, false), (Affairs::Over, true), "another policy");
         assert_eq!(store.containers().get(kept.id()).unwrap().config.restart, RestartPolicy::No);
     }

@@ -16,6 +16,7 @@ mod peek;
 mod process;
 mod remove;
 mod rename;
+mod requirements;
 mod state;
 #[cfg(test)]
 mod tests;

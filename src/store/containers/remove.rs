@@ -9,7 +9,7 @@ use super::{Containers, Status, is_alive, names, read_config, read_state};
 use crate::spec::config::ContainerId;
 use crate::spec::event::Happening;
 use crate::store::fs;
-use crate::store::lock::AliveLock;
+use crate::store::lock::{AliveLock, FileLock};
 use crate::store::staging::{Cleanup, Trash};
 use crate::store::volumes::Parting;
 
@@ -31,6 +31,11 @@ pub enum RemoveError {
          remove"
     )]
     Restarting { name: String },
+    #[error(
+        "cannot remove container \"/{name}\": container {by} requires it: remove that first, or both with rbox rm \
+         --depend"
+    )]
+    Required { name: String, by: String },
     #[error("remove container {id}: {error}")]
     Io { id: ContainerId, error: io::Error },
 }
@@ -49,18 +54,18 @@ impl Containers<'_> {
 
     fn remove_as(&self, id: &ContainerId, volumes: bool) -> Result<Cleanup, RemoveError> {
         let Some(alive) = self.wait_for_supervisor(id).map_err(|error| self.remove_error(id, error))? else {
-            let config = read_config(&self.directory(id), id);
-            return Err(RemoveError::Running { name: config.map_or_else(|_| id.to_string(), |config| config.name) });
+            return Err(RemoveError::Running { name: self.name_of(id) });
         };
         let directory = self.directory(id);
         if read_state(&directory).is_ok_and(|state| state.status == Status::Restarting) {
-            let config = read_config(&directory, id);
-            return Err(RemoveError::Restarting { name: config.map_or_else(|_| id.to_string(), |config| config.name) });
+            return Err(RemoveError::Restarting { name: self.name_of(id) });
         }
+        let lock = self.lock(id).map_err(|error| self.remove_error(id, error))?;
+        self.refuse_required(id)?;
         if volumes {
-            Parting::wish(&self.directory(id)).map_err(|error| self.remove_error(id, error))?;
+            Parting::wish(&directory).map_err(|error| self.remove_error(id, error))?;
         }
-        let trash = self.retire(id, &alive)?;
+        let trash = self.retire_locked(id, lock)?;
         drop(alive);
         trash.delete().map_err(|error| RemoveError::Io { id: id.clone(), error })
     }
@@ -68,8 +73,12 @@ impl Containers<'_> {
     /// For who holds the container's `alive` lock: when this returns the container is gone and its
     /// name free, and so are the volumes that go with it; their files are still to be deleted.
     pub fn retire(&self, id: &ContainerId, _alive: &AliveLock) -> Result<Trash, RemoveError> {
-        let io_error = |error| RemoveError::Io { id: id.clone(), error };
         let lock = self.lock(id).map_err(|error| self.remove_error(id, error))?;
+        self.retire_locked(id, lock)
+    }
+
+    fn retire_locked(&self, id: &ContainerId, lock: FileLock) -> Result<Trash, RemoveError> {
+        let io_error = |error| RemoveError::Io { id: id.clone(), error };
         let directory = self.directory(id);
         let config = read_config(&directory, id);
         let trash = Trash::take(self.store, &directory).map_err(io_error)?;
@@ -96,6 +105,19 @@ impl Containers<'_> {
                 Err(io_error(error))
             }
         }
+    }
+
+    /// Fails while another container requires this one.
+    pub fn refuse_required(&self, id: &ContainerId) -> Result<(), RemoveError> {
+        match self.requiring(id).map_err(|error| self.remove_error(id, error))?.first() {
+            Some(by) => Err(RemoveError::Required { name: self.name_of(id), by: self.name_of(by) }),
+            None => Ok(()),
+        }
+    }
+
+    /// The name, or the id where it cannot be read.
+    fn name_of(&self, id: &ContainerId) -> String {
+        read_config(&self.directory(id), id).map_or_else(|_| id.to_string(), |config| config.name)
     }
 
     fn remove_error(&self, id: &ContainerId, error: io::Error) -> RemoveError {

@@ -6,9 +6,8 @@ use std::io;
 use anyhow::Context as _;
 
 use super::{Containers, names, read_config};
-use crate::spec::config::{ContainerId, NetworkMode};
+use crate::spec::config::{ContainerConfig, ContainerId};
 use crate::spec::event::Happening;
-use crate::spec::limits::Limits;
 use crate::spec::names::{InvalidName, container_name};
 use crate::store::fs;
 use crate::store::record::RecordError;
@@ -33,41 +32,23 @@ pub enum RenameError {
 }
 
 impl Containers<'_> {
-    /// Changes which networks a container is attached to, running or not; what `change` returns is returned.
-    /// Nothing is written when it fails.
-    pub fn update_network<T>(
+    /// Changes what was asked for, running or not; what `change` returns is returned. Nothing is written when
+    /// it fails.
+    pub fn update<T>(
         &self,
         id: &ContainerId,
-        change: impl FnOnce(&mut NetworkMode) -> anyhow::Result<T>,
+        change: impl FnOnce(&mut ContainerConfig) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let context = || format!("change the networks of container {id}");
+        let context = || format!("change container {id}");
         let _lock = self.lock(id).with_context(context)?;
         let directory = self.directory(id);
         let mut config = read_config(&directory, id).with_context(context)?;
-        let before = config.network.clone();
-        let result = change(&mut config.network)?;
-        if config.network != before {
+        let before = config.clone();
+        let result = change(&mut config)?;
+        if config != before {
             fs::write_atomic(&directory.join("config.json"), &serde_json::to_vec(&config)?).with_context(context)?;
         }
         Ok(result)
-    }
-
-    /// Changes what a container may use, running or not. Nothing is written when `change` fails.
-    pub fn update_limits(
-        &self,
-        id: &ContainerId,
-        change: impl FnOnce(&Limits) -> anyhow::Result<Limits>,
-    ) -> anyhow::Result<()> {
-        let context = || format!("change the limits of container {id}");
-        let _lock = self.lock(id).with_context(context)?;
-        let directory = self.directory(id);
-        let mut config = read_config(&directory, id).with_context(context)?;
-        let limits = change(&config.limits)?;
-        if limits != config.limits {
-            config.limits = limits;
-            fs::write_atomic(&directory.join("config.json"), &serde_json::to_vec(&config)?).with_context(context)?;
-        }
-        Ok(())
     }
 
     /// Gives a container another name, running or not.

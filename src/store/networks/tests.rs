@@ -400,12 +400,12 @@ fn a_running_containers_networks_are_changed_on_disk() {
     let store = TestStore::new();
     let web = run_on(&store, "web", "a1", &["bridge"]);
     let containers = store.containers();
-    containers.update_network(&web.id, |mode| Ok(mode.connect("web", Attachment::to("a"))?)).unwrap();
+    containers.update(&web.id, |config| Ok(config.network.connect("web", Attachment::to("a"))?)).unwrap();
     let now = || containers.get(&web.id).unwrap().config.network;
     assert_eq!(now().attachments().len(), 2);
-    let again = containers.update_network(&web.id, |mode| Ok(mode.connect("web", Attachment::to("a"))?));
+    let again = containers.update(&web.id, |config| Ok(config.network.connect("web", Attachment::to("a"))?));
     assert_eq!(again.unwrap_err().to_string(), "endpoint with name web already exists in network a");
-    let taken = containers.update_network(&web.id, |mode| Ok(mode.disconnect("web", "bridge")?)).unwrap();
+    let taken = containers.update(&web.id, |config| Ok(config.network.disconnect("web", "bridge")?)).unwrap();
     assert_eq!((taken.network.as_str(), now().name().as_ref()), ("bridge", "a"));
     containers.rename(&web.id, "front").unwrap();
     assert_eq!(now().name(), "a");

@@ -310,7 +310,7 @@ fn an_absent_registry_is_named() {
     let error = resolve_at(&format!("127.0.0.1:{port}"), "a", None, impatient()).unwrap_err();
     assert!(matches!(error, RegistryError::Transport { fault: Fault::Refused, .. }));
     assert_eq!(error.to_string(), format!("cannot reach registry 127.0.0.1:{port}: connection refused"));
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

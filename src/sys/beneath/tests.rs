@@ -266,7 +266,7 @@ fn with_few_descriptors() {
     std::fs::create_dir_all(directory.path().join(&path)).unwrap();
     let top = File::open(directory.path()).unwrap();
     let all = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(32), ..all.clone() }).unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(32), ..all }).unwrap();
     let [down, up] = [path.clone(), path + "/.."].map(|path| CString::new(path).unwrap());
     let down = walk::open(top.as_fd(), &down, OFlags::PATH, INSIDE).map(drop);
     let up = walk::open(top.as_fd(), &up, OFlags::PATH, INSIDE).map(drop);

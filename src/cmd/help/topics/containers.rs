@@ -242,7 +242,8 @@ started. What becomes of a container that ends by itself is the affair of rbox r
     Topic {
         command: "rm",
         text: "Removes containers that do not run, with all that they wrote into their own layer. With --force a \
-running one is killed first, and one that does not exist is no failure.",
+running one is killed first, and one that does not exist is no failure. What another container requires (rbox run \
+--requires) stays until that is gone; --depend removes both.",
         examples: &[
             ("A container that has ended", "rbox rm web"),
             ("Whatever its state", "rbox rm -f web db"),
@@ -360,14 +361,16 @@ Anything else is handed to ps(1), if this machine has it, and of its lines those
     },
     Topic {
         command: "update",
-        text: "Changes what containers may use of the machine, and their restart policy. In a container that runs it \
-takes effect at once; what the kernel refuses leaves the container as it was. What is not named stays.
+        text: "Changes what containers may use of the machine, their restart policy and their health check. In a \
+container that runs it takes effect at once; what the kernel refuses leaves the container as it was. What is not \
+named stays. Environment variables and ulimits are those of the next start.
 
 --memory and --memory-swap belong together: raising the one above the other takes both.",
         examples: &[
             ("More memory", "rbox update -m 512m --memory-swap 1g web"),
             ("Half a processor, at most 100 processes", "rbox update --cpus 0.5 --pids-limit 100 web"),
             ("Start it again whenever it ends", "rbox update --restart always web"),
+            ("Another health check", "rbox update --health-cmd 'curl -f localhost' --health-interval 10s web"),
         ],
         exit: EXIT,
         see: &["run", "stats", "inspect"],

@@ -49,7 +49,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let change = Change::of(&args)?;
-    if change.is_nothing(args.resources.limits) {
+    if change.is_nothing() {
         bail!("you must provide one or more flags when using this command");
     }
     let choice = Choice { named: &args.containers, latest: args.latest, ..Choice::default() };
@@ -71,7 +71,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 
 /// What is asked for.
 struct Change {
-    limits: Limits,
+    limits: Option<Limits>,
     restart: Option<RestartPolicy>,
     health: HealthRequest,
     environment: Vec<EnvChange>,
@@ -80,6 +80,8 @@ struct Change {
 
 impl Change {
     fn of(args: &Args) -> Result<Self> {
+        let limits = args.resources.limits()?;
+        let best_effort = args.resources.limits == Strictness::BestEffort;
         let caller = Caller::new(std::env::vars_os());
         let mut environment = Vec::new();
         for variable in &args.env {
@@ -87,7 +89,7 @@ impl Change {
         }
         environment.extend(args.unsetenv.iter().map(|name| EnvChange { name: name.clone(), value: None }));
         Ok(Self {
-            limits: args.resources.limits()?,
+            limits: Some(limits).filter(|limits| *limits != Limits { best_effort, ..Limits::default() }),
             restart: args.restart.as_deref().map(str::parse).transpose()?,
             health: args.health.request(),
             environment,
@@ -95,9 +97,8 @@ impl Change {
         })
     }
 
-    fn is_nothing(&self, strictness: Strictness) -> bool {
-        let best_effort = strictness == Strictness::BestEffort;
-        self.limits == Limits { best_effort, ..Limits::default() }
+    fn is_nothing(&self) -> bool {
+        self.limits.is_none()
             && self.restart.is_none()
             && self.health == HealthRequest::default()
             && self.environment.is_empty()
@@ -117,9 +118,11 @@ impl Change {
             config.ulimits.retain(|old| self.ulimits.iter().all(|new| new.name != old.name));
             config.ulimits.extend(self.ulimits.iter().cloned());
             config.restart = self.restart.unwrap_or(config.restart);
-            let limits = config.limits.updated(&self.limits, &available())?;
-            enforce(store, container, &config.limits, &limits)?;
-            config.limits = limits;
+            if let Some(asked) = &self.limits {
+                let limits = config.limits.updated(asked, &available())?;
+                enforce(store, container, &config.limits, &limits)?;
+                config.limits = limits;
+            }
             Ok(config.health != before)
         })?;
         if checked && container.is_running() { renew_check(container) } else { Ok(()) }

@@ -115,11 +115,11 @@ pub fn update(request: &HealthRequest, now: Option<&HealthCheck>) -> Result<Heal
     if request.disabled {
         return disabled(request);
     }
-    let check = apply(request, now.cloned().unwrap_or_default())?;
-    if check.is_set() || request.test.first().is_some_and(|kind| kind == "NONE") {
-        Ok(check)
-    } else {
-        Err(InvalidHealth::NoCommand)
+    let none = request.test.first().is_some_and(|kind| kind == "NONE");
+    let base = now.filter(|_| !none).cloned().unwrap_or_default();
+    match apply(request, base)? {
+        check if check.is_set() || none => Ok(check),
+        _ => Err(InvalidHealth::NoCommand),
     }
 }
 

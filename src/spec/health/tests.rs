@@ -57,6 +57,32 @@ fn flags_win_over_the_image_one_by_one() {
 }
 
 #[test]
+fn an_update_leaves_what_it_does_not_name() {
+    let startup = StartupRequest { test: parse_command("up"), retries: Some(4), ..StartupRequest::default() };
+    let asked = HealthRequest {
+        timeout: seconds(9),
+        on_failure: Some("kill".to_owned()),
+        startup,
+        log_count: Some(2),
+        ..line("old")
+    };
+    let old = resolve(&asked, &Defaults::default()).unwrap().unwrap();
+    let new = update(&HealthRequest { retries: Some(8), ..line("new") }, Some(&old)).unwrap();
+    let probe = Probe { test: parse_command("new"), retries: 8, ..old.probe.clone() };
+    assert_eq!(new, HealthCheck { probe, ..old.clone() });
+    let later = StartupRequest { successes: Some(3), ..StartupRequest::default() };
+    let new = update(&HealthRequest { startup: later, ..HealthRequest::default() }, Some(&old)).unwrap();
+    let expected = StartupCheck { successes: 3, ..old.startup.clone().unwrap() };
+    assert_eq!(new, HealthCheck { startup: Some(expected), ..old.clone() });
+    let disabled = HealthRequest { disabled: true, ..HealthRequest::default() };
+    for none in [line("none"), disabled] {
+        assert!(!update(&none, Some(&old)).unwrap().is_set());
+    }
+    let only = HealthRequest { retries: Some(1), ..HealthRequest::default() };
+    assert_eq!(update(&only, None), Err(InvalidHealth::NoCommand));
+}
+
+#[test]
 fn refusals_are_dockers() {
     let refused = |request: HealthRequest| resolve(&request, &Defaults::default()).unwrap_err().to_string();
     assert_eq!(

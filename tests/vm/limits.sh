@@ -51,7 +51,7 @@ expect "a full memory is told" "*true 137" \
     "$(user "$RBOX run --name full -m 32m --memory-swap 32m $ROOTFS sh -c 'x=aaaaaaaa; while :; do x=\$x\$x; done'; \
              $RBOX inspect full -f '{{.State.OOMKilled}} {{.State.ExitCode}}'")"
 user "$RBOX rm full" >/dev/null
-expect "nothing is left" "" "$(user "find $SERVICE -name 'rbox-*'")"
+expect "nothing is left" "" "$(user "find $SERVICE -name 'rbox-*.scope'")"
 
 root "mkdir -p $DROP_IN; rm -f $DROP_IN/*; printf '[Service]\nDelegate=\nDelegate=pids memory\n' >$DROP_IN/a.conf; \
       systemctl daemon-reload; systemctl restart user@1000" >/dev/null

@@ -192,12 +192,13 @@ fn a_killed_supervisor_leaves_no_process_and_no_cgroup() {
 fn a_cgroup_that_was_not_handed_over_is_an_error_with_its_cure() {
     let Some(delegated) = delegated() else { return };
     let (bench, root) = Bench::with_image();
+    let lonely = bench.text("lonely");
     let closed = delegated.join(format!("closed-{}", std::process::id()));
     std::fs::create_dir(&closed).expect("a cgroup of ours");
     let inside = |command: &str| {
         let enter = format!("echo $$ >{0}/cgroup.procs && chmod 555 {0} && {command}", closed.display());
         // A user manager would give it another one.
-        let output = bench.shell(&enter).without_env("DBUS_SESSION_BUS_ADDRESS").without_env("XDG_RUNTIME_DIR").run();
+        let output = bench.shell(&enter).without_env("DBUS_SESSION_BUS_ADDRESS").env("XDG_RUNTIME_DIR", &lonely).run();
         std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).expect("ours");
         output
     };

@@ -13,7 +13,7 @@ use crate::sandbox::mounted::{self, Kind};
 use crate::spec::config::ContainerId;
 use crate::spec::signal::Signal;
 use crate::store::Store;
-use crate::store::containers::{LookupError, RemoveError};
+use crate::store::containers::{Containers, LookupError, RemoveError};
 
 /// How long a container that is being started may take to run, so that it can be killed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,26 +61,46 @@ fn requiring_first(context: &Context, names: Vec<String>, all: bool) -> Result<V
         return Ok(names);
     }
     let containers = context.store()?.containers();
-    let named: HashMap<ContainerId, &String> =
-        names.iter().filter_map(|name| Some((containers.resolve(name).ok()?, name))).collect();
-    let (mut order, mut seen) = (Vec::new(), HashSet::new());
-    // A circle there is not: what is required was there before.
-    let mut rest: Vec<(String, bool)> = names.iter().rev().map(|name| (name.clone(), false)).collect();
-    while let Some((name, last)) = rest.pop() {
-        let Ok(id) = containers.resolve(&name) else {
-            order.push(name);
-            continue;
-        };
-        if last {
-            order.push(name);
-        } else if seen.insert(id.clone()) {
-            rest.push((name, true));
-            let requiring = containers.requiring(&id)?;
-            let wanted = requiring.iter().filter(|by| all || named.contains_key(by));
-            rest.extend(wanted.map(|by| (named.get(by).map_or_else(|| by.to_string(), |&name| name.clone()), false)));
+    let found: Vec<Option<ContainerId>> = names.iter().map(|name| containers.resolve(name).ok()).collect();
+    let mut named = HashMap::new();
+    for (id, name) in found.iter().zip(&names) {
+        if let Some(id) = id {
+            named.entry(id.clone()).or_insert_with(|| name.clone());
         }
     }
-    Ok(order)
+    let mut removal = Removal { containers, named, all, seen: HashSet::new(), order: Vec::new() };
+    for (id, name) in found.iter().zip(&names) {
+        match id {
+            Some(id) => removal.take(id)?,
+            None => removal.order.push(name.clone()),
+        }
+    }
+    Ok(removal.order)
+}
+
+struct Removal<'a> {
+    containers: Containers<'a>,
+    /// As they were typed.
+    named: HashMap<ContainerId, String>,
+    all: bool,
+    seen: HashSet<ContainerId>,
+    order: Vec<String>,
+}
+
+impl Removal<'_> {
+    /// Takes those that require it, and then itself. There is no circle: what is required was there before.
+    fn take(&mut self, id: &ContainerId) -> Result<()> {
+        if !self.seen.insert(id.clone()) {
+            return Ok(());
+        }
+        for by in self.containers.requiring(id)? {
+            if self.all || self.named.contains_key(&by) {
+                self.take(&by)?;
+            }
+        }
+        self.order.push(self.named.get(id).cloned().unwrap_or_else(|| id.to_string()));
+        Ok(())
+    }
 }
 
 /// Removes a container. With `force` a running one is killed first, after its stop signal and

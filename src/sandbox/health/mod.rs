@@ -24,7 +24,6 @@ const PAUSED: Duration = Duration::from_secs(1);
 pub struct Checks {
     store: Store,
     container: Container,
-    recorder: Recorder,
     check: HealthCheck,
     health: Health,
     started: Instant,
@@ -61,7 +60,6 @@ impl Checks {
         let mut checks = Self {
             store: store.clone(),
             container: container.clone(),
-            recorder: Recorder::new(store, &container.config),
             check: container.config.health.clone().unwrap_or_default(),
             health: Health::at_start(container.last_health()),
             started: Instant::now(),
@@ -193,7 +191,8 @@ impl Checks {
         let told = self.check.results.destination == Destination::Events;
         if verdict.changed || told {
             let output = told.then(|| ("health_log", result.output.clone()));
-            self.recorder.record(&format!("health_status: {status}"), output.as_slice());
+            let recorder = Recorder::new(&self.store, &self.container.config);
+            recorder.record(&format!("health_status: {status}"), output.as_slice());
         }
         self.next = self.following();
         Finished { report: CheckReport { result, status }, verdict, viewers: std::mem::take(&mut self.asking) }

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
-    Context, attach, commit, cp, create, diff, exec, exists, export, init, inspect, kill, logs, mount, pause, port,
-    prune, ps, rename, restart, rm, run, start, stats, stop, top, update, wait,
+    Context, attach, clone, commit, cp, create, diff, exec, exists, export, init, inspect, kill, logs, mount, pause,
+    port, prune, ps, rename, restart, rm, run, start, stats, stop, top, update, wait,
 };
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
     Attach(attach::Args),
+    Clone(Box<clone::Args>),
     Commit(commit::Args),
     Cp(cp::Args),
     Create(Box<create::Args>),
@@ -61,6 +62,7 @@ impl Command {
     pub fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Attach(args) => attach::run(args, context),
+            Self::Clone(args) => clone::run(*args, context),
             Self::Commit(args) => commit::run(args, context),
             Self::Cp(args) => cp::run(args, context),
             Self::Create(args) => create::run(*args, context),

@@ -2,6 +2,7 @@
 
 mod leasing;
 mod mounts;
+pub mod root;
 mod volumes;
 
 use std::fs::OpenOptions;
@@ -12,35 +13,27 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
-use rustix::fs::Access;
 
 use super::Context;
 use super::create_options::CreateOptions;
+use super::create_options::image::ImageOptions;
 use super::error::WithCode;
-use super::format::text::{clean_line, warn};
+use super::format::text::clean_line;
 use super::launching::shifting;
 use super::launching::volumes::Moment;
-use super::{launching, pull, rm};
-use crate::explain;
+use super::{launching, rm};
 use crate::sandbox::cgroup;
 use crate::spec::config::{ContainerId, NetworkMode, RootSource, SecretUse};
 use crate::spec::create::{self, Base, CreateRequest, PullPolicy};
 use crate::spec::create_command::CreateCommand;
-use crate::spec::image::ImageConfig;
 use crate::spec::mount::{FoundImage, Mount, MountKind};
 use crate::spec::names;
-use crate::spec::platform::Platform;
-use crate::spec::reference::ImageRef;
 use crate::spec::secret;
 use crate::spec::volume;
 use crate::store::containers::{Container, CreateError};
-use crate::store::images::Image;
 use crate::store::lock::AliveLock;
 use crate::store::{self, Store};
 
-/// A directory of the host as image.
-const ROOTFS_PREFIX: &str = "rootfs:";
-const CONFIG_LIMIT: u64 = 4 << 20;
 const NAME_TRIES: usize = 32;
 
 /// Create a new container
@@ -82,9 +75,9 @@ pub fn create(
     command: &[String],
     purpose: Purpose,
 ) -> Result<(Container, AliveLock)> {
-    let policy = options.pull_policy(context).or_exit(125)?;
-    options.platform.wanted().or_exit(125)?;
-    let directory = options.rootfs.then(|| format!("{ROOTFS_PREFIX}{image}"));
+    let policy = options.image.pull_policy(context).or_exit(125)?;
+    options.image.platform.wanted().or_exit(125)?;
+    let directory = options.rootfs.then(|| format!("{}{image}", root::ROOTFS_PREFIX));
     let image = directory.as_deref().unwrap_or(image);
     let mut request = options.request(context, image, command, purpose == Purpose::Detach).or_exit(125)?;
     if options.replace && options.name.is_none() {
@@ -103,9 +96,9 @@ pub fn create(
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     request.create_command = Some(CreateCommand::of(&words, 1 + command.len()));
     super::sweep_abandoned(context).or_exit(125)?;
-    let (root, config, name) = base(context, image, options, policy).or_exit(125)?;
+    let (root, config, name) = root::find(context, image, &options.image, policy).or_exit(125)?;
     request.image = name;
-    find_images(context, &mut request.mounts, options, policy).or_exit(125)?;
+    find_images(context, &mut request.mounts, &options.image, policy).or_exit(125)?;
     if purpose != Purpose::Keep && has_layers(store, &root, &request) {
         context.prepare_user_namespace().or_exit(125)?;
     }
@@ -133,15 +126,8 @@ pub fn create(
         };
         Ok(store.containers().create_held(resolved, &payloads))
     };
-    let (container, alive) = with_name(options.name.as_deref(), make).or_exit(125)?;
-    let mut made = Vec::new();
-    if let Err(error) = launching::volumes::prepare(context, &container, Moment::Creation, &mut made) {
-        drop(alive);
-        // The first error is the one to report.
-        let _ = store.containers().remove_with_volumes(container.id());
-        made.iter().for_each(|name| drop(store.volumes().remove(name)));
-        return Err(error).or_exit(125);
-    }
+    let made = with_name(options.name.as_deref(), make).or_exit(125)?;
+    let (container, alive) = prepare(context, made).or_exit(125)?;
     if container.config.network == NetworkMode::Host
         && (!container.config.ports.is_empty() || container.config.publish_all)
     {
@@ -151,6 +137,22 @@ pub fn create(
         cidfile.write(container.id()).or_exit(125)?;
     }
     Ok((container, alive))
+}
+
+/// Does what belongs to the making of a container that is in the store; where that fails it is gone again.
+pub fn prepare(context: &Context, (container, alive): (Container, AliveLock)) -> Result<(Container, AliveLock)> {
+    let mut made = Vec::new();
+    match launching::volumes::prepare(context, &container, Moment::Creation, &mut made) {
+        Ok(()) => Ok((container, alive)),
+        Err(error) => {
+            drop(alive);
+            let store = context.store()?;
+            // The first error is the one to report.
+            let _ = store.containers().remove_with_volumes(container.id());
+            made.iter().for_each(|name| drop(store.volumes().remove(name)));
+            Err(error)
+        }
+    }
 }
 
 /// A container and its lock, or why there is none under this name.
@@ -210,110 +212,17 @@ pub fn new_id() -> Result<ContainerId> {
     }
 }
 
-/// What the container is made from: an image of the store, pulled if the policy says so, or a
-/// directory. And what to call that.
-fn base(
-    context: &Context,
-    image: &str,
-    options: &CreateOptions,
-    policy: PullPolicy,
-) -> Result<(RootSource, Option<ImageConfig>, String)> {
-    if let Some(directory) = image.strip_prefix(ROOTFS_PREFIX) {
-        return Ok((RootSource::Directory(root_directory(directory)?), None, image.to_owned()));
-    }
-    let store = context.store()?;
-    let found = match policy {
-        PullPolicy::Always => None,
-        _ => store.images().find(image).ok().filter(|found| is_wanted(store, found, options)),
-    };
-    let found = match found {
-        // What is newer there, or else what is here.
-        Some(found) if policy == PullPolicy::Newer => match pull::pull_for_run(context, image, options, false) {
-            Ok(()) => store.images().find(image)?,
-            Err(_) => found,
-        },
-        Some(found) => found,
-        None if policy == PullPolicy::Never => store.images().find(image).map_err(|error| anyhow!(error))?,
-        None => {
-            pull::pull_for_run(context, image, options, policy != PullPolicy::Always)?;
-            store.images().find(image)?
-        }
-    };
-    let layers = store.images().layers(found.id)?;
-    let config = image_config(store, &found)?;
-    if options.platform.wanted()?.is_none() {
-        warn_of_platform(&config);
-    }
-    let name = lasting_name(store, &found, image);
-    Ok((RootSource::Image { id: found.id, layers }, Some(config), name))
-}
-
 /// Finds the images that are to be mounted, pulled if the policy says so.
-fn find_images(context: &Context, mounts: &mut [Mount], options: &CreateOptions, policy: PullPolicy) -> Result<()> {
+fn find_images(context: &Context, mounts: &mut [Mount], options: &ImageOptions, policy: PullPolicy) -> Result<()> {
     for mount in mounts {
         if let MountKind::Image(image) = &mut mount.kind {
-            match base(context, &image.reference, options, policy)?.0 {
+            match root::find(context, &image.reference, options, policy)?.0 {
                 RootSource::Image { id, layers } => image.found = Some(FoundImage { id, layers }),
                 RootSource::Directory(_) => bail!("{} is not an image: use type=bind", image.reference),
             }
         }
     }
     Ok(())
-}
-
-/// The name as typed, or in full where it is short for something that the configuration says.
-fn lasting_name(store: &Store, image: &Image, typed: &str) -> String {
-    let by_id = image.id.hex().starts_with(typed.strip_prefix("sha256:").unwrap_or(typed));
-    let has = |name: &ImageRef| {
-        let exact = name.digest().map_or_else(|| name.clone(), |digest| name.at_digest(digest));
-        image.tags.contains(&exact) || image.digests.contains(&exact)
-    };
-    match typed.parse::<ImageRef>() {
-        Ok(name) if !by_id && !has(&name) => match store.images().by_typed_name(typed) {
-            Ok(Some(record)) => record.name.familiar(),
-            _ => typed.to_owned(),
-        },
-        _ => typed.to_owned(),
-    }
-}
-
-/// An image of another platform than asked for is as good as missing.
-fn is_wanted(store: &Store, image: &Image, options: &CreateOptions) -> bool {
-    match (options.platform.wanted(), image_config(store, image)) {
-        (Ok(Some(wanted)), Ok(config)) => config.platform().satisfies(&wanted),
-        _ => true,
-    }
-}
-
-/// In docker's words. An image that does not say what it is for is for any platform.
-fn warn_of_platform(config: &ImageConfig) {
-    let (image, host) = (config.platform(), Platform::host());
-    if !config.architecture.is_empty() && !image.satisfies(&host) {
-        warn(&clean_line(&format!(
-            "the requested image's platform ({image}) does not match the detected host platform ({host}) and no \
-             specific platform was requested"
-        )));
-    }
-}
-
-fn image_config(store: &Store, image: &Image) -> Result<ImageConfig> {
-    let bytes = store.blobs().read(image.id, CONFIG_LIMIT)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("read the configuration of image {}", image.id.short()))
-}
-
-fn root_directory(text: &str) -> Result<PathBuf> {
-    if text.is_empty() {
-        bail!("invalid root file system: give a directory, as in rootfs:/");
-    }
-    let path = std::path::absolute(text)?;
-    let metadata = std::fs::metadata(&path).map_err(|error| {
-        let text = format!("use the root file system {}: {error}", path.display());
-        anyhow!(explain::with_cause(text, explain::path::unusable(&path, Access::empty())))
-    })?;
-    if !metadata.is_dir() {
-        bail!("the root file system {} is not a directory", path.display());
-    }
-    Ok(path)
 }
 
 /// `--cidfile`: reserved before anything is made, removed again if nothing comes of it.

@@ -4,6 +4,7 @@ pub mod devices;
 mod environment;
 pub mod health;
 mod identity;
+pub mod image;
 pub mod limits;
 mod logging;
 mod notify;
@@ -23,6 +24,7 @@ use self::devices::DeviceOptions;
 use self::environment::EnvironmentOptions;
 use self::health::HealthOptions;
 use self::identity::IdentityOptions;
+use self::image::ImageOptions;
 use self::limits::LimitOptions;
 use self::logging::LoggingOptions;
 use self::notify::NotifyOptions;
@@ -31,10 +33,8 @@ use self::secrets::SecretOptions;
 use self::storage::StorageOptions;
 use self::systemd::SystemdOptions;
 use super::Context;
-use super::platform_options::PlatformOptions;
-use super::registry_options::{RegistryOptions, RetryOptions};
 use crate::spec::config::ContainerId;
-use crate::spec::create::{self, CreateRequest, PullPolicy, StandardStream};
+use crate::spec::create::{self, CreateRequest, StandardStream};
 use crate::spec::env;
 use crate::spec::network::{self, NetworkFlags};
 use crate::spec::port;
@@ -129,8 +129,6 @@ pub struct CreateOptions {
     /// PID namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub pid: String,
-    #[command(flatten)]
-    pub platform: PlatformOptions,
     /// Give all capabilities, devices and no seccomp filter, within the container's own user namespace
     #[arg(long)]
     pub privileged: bool,
@@ -140,12 +138,6 @@ pub struct CreateOptions {
     /// Publish every exposed port on a free port of the host
     #[arg(short = 'P', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::go_bool)]
     pub publish_all: Option<bool>,
-    /// Pull image before running (always, missing, newer, never), missing unless configured
-    #[arg(long, value_name = "POLICY")]
-    pub pull: Option<String>,
-    /// Suppress the pull output
-    #[arg(short, long)]
-    pub quiet: bool,
     /// Remove another container of the same name first
     #[arg(long)]
     pub replace: bool,
@@ -193,6 +185,8 @@ pub struct CreateOptions {
     #[command(flatten)]
     pub identity: IdentityOptions,
     #[command(flatten)]
+    pub image: ImageOptions,
+    #[command(flatten)]
     pub limits: LimitOptions,
     #[command(flatten)]
     pub logging: LoggingOptions,
@@ -204,21 +198,9 @@ pub struct CreateOptions {
     pub secrets: SecretOptions,
     #[command(flatten)]
     pub systemd: SystemdOptions,
-    #[command(flatten)]
-    pub registry: RegistryOptions,
-    #[command(flatten)]
-    pub retry: RetryOptions,
 }
 
 impl CreateOptions {
-    /// The policy of `--pull`.
-    pub fn pull_policy(&self, context: &Context) -> Result<PullPolicy> {
-        match &self.pull {
-            Some(policy) => Ok(policy.parse()?),
-            None => Ok(context.settings()?.pull.value),
-        }
-    }
-
     /// What the options ask for; reads the files they name.
     pub fn request(&self, context: &Context, image: &str, command: &[String], detach: bool) -> Result<CreateRequest> {
         let settings = context.settings()?;

@@ -6,6 +6,7 @@ pub mod build;
 pub mod builder;
 pub mod buildx;
 mod changes;
+mod clone;
 pub mod commit;
 mod complete;
 mod completion;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::create_options::CreateOptions;
+use super::create_options::image::ImageOptions;
 use super::format::text::{clean_line, warn};
 use super::platform_options::PlatformOptions;
 use super::progress::{Bars, Lines, Silent, is_watched};
@@ -139,7 +139,7 @@ fn pull_all_tags(args: &Args, context: &Context, reference: &ImageRef, options: 
 /// The pull before `run` and `create`; `missing` says first that the image is not here. All on
 /// stderr, for stdout is the container's. It happens in a process of its own: the supervisor that is
 /// forked later must not carry what a network client leaves in memory.
-pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<()> {
+pub fn pull_for_run(context: &Context, image: &str, options: &ImageOptions, missing: bool) -> Result<()> {
     match process::fork().context("fork")? {
         Fork::Child => {
             let code = match pull_on_stderr(context, image, options, missing) {
@@ -159,7 +159,7 @@ pub fn pull_for_run(context: &Context, image: &str, options: &CreateOptions, mis
     }
 }
 
-fn pull_on_stderr(context: &Context, image: &str, options: &CreateOptions, missing: bool) -> Result<Pulled> {
+fn pull_on_stderr(context: &Context, image: &str, options: &ImageOptions, missing: bool) -> Result<Pulled> {
     let candidates = short_names::candidates(context, image)?;
     let output = if options.quiet { Output::Quiet } else { Output::Stderr };
     if options.registry.creds.is_some() && candidates.iter().any(|other| other.domain() != candidates[0].domain()) {

@@ -1,4 +1,4 @@
-//! What was asked for when a container was created. Written once as `config.json`, never changed.
+//! What was asked for when a container was created. `config.json` of its directory.
 
 use std::collections::BTreeMap;
 use std::fmt;

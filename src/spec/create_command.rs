@@ -53,6 +53,18 @@ impl CreateCommand {
         self.global.iter().chain(&self.command).chain(&self.flags).chain(&self.rest)
     }
 
+    /// The line for a container like it with another name, and perhaps another image.
+    pub fn like(&self, name: &str, image: Option<&str>) -> Self {
+        let mut made = self.clone();
+        made.flags = self.flags_without(&["--name", "--cidfile", "--pidfile"]);
+        made.flags.push(format!("--name={name}"));
+        if let (Some(image), Some(first)) = (image, made.rest.first_mut()) {
+            image.clone_into(first);
+            made.flags.retain(|flag| !matches!(flag.as_str(), "--rootfs" | "--rootfs=true"));
+        }
+        made
+    }
+
     /// The flags but for these, which have values.
     pub fn flags_without(&self, names: &[&str]) -> Vec<String> {
         without(self.flags.clone(), names)
@@ -91,6 +103,16 @@ mod tests {
         let made = of("rbox create --cidfile a --cidfile=b -t img", 1);
         assert_eq!(made.flags_without(&["--cidfile"]), ["-t"]);
         assert_eq!(made.words().count(), 6);
+        let like = of("rbox run --name a --rootfs -d /dir sh", 2).like("b", None);
+        assert_eq!(
+            like.words().map(|word| &**word).collect::<Vec<_>>(),
+            ["run", "--rootfs", "-d", "--name=b", "/dir", "sh"]
+        );
+        let other = like.like("c", Some("img"));
+        assert_eq!(
+            (&other.flags[..], &other.rest[..]),
+            (&["-d", "--name=c"].map(str::to_owned)[..], &["img", "sh"].map(str::to_owned)[..])
+        );
         assert_eq!(of("rbox run", 1).command, Vec::<String>::new());
         assert_eq!(of("rbox", 3), CreateCommand { rest: vec!["rbox".to_owned()], ..CreateCommand::default() });
     }

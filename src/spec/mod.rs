@@ -5,6 +5,7 @@
 pub mod caps;
 pub mod cdi;
 pub mod change;
+pub mod clone;
 pub mod commit;
 pub mod config;
 pub mod create;

@@ -211,11 +211,13 @@ fn inspect_has_dockers_shape() {
 #[test]
 fn logs_follow_tail_and_since() {
     let (bench, image) = Bench::with_image();
-    let script = "for i in 1 2 3; do echo line$i; echo err$i >&2; done; sleep 1; echo late; printf tail";
+    let script = "for i in 1 2 3; do echo line$i; echo err$i >&2; done; until test -e /go; do sleep 0.05; done; \
+                  echo late; printf tail";
     bench.start(&["--name", "l"], &image, &["sh", "-c", script]);
     let mut follow = bench.rbox(&["logs", "-f", "l"]).spawn();
     follow.expect("line3");
     let moment = bench.shell("date -u +%Y-%m-%dT%H:%M:%S.%NZ").ok();
+    bench.ok(&["exec", "l", "touch", "/go"]);
     let output = follow.wait().ok();
     assert_eq!(output.out(), "line1\nline2\nline3\nlate\ntail");
     assert_eq!(output.err(), "err1\nerr2\nerr3");
@@ -357,4 +359,60 @@ fn starting_is_quick_and_leaves_two_processes() {
     bench.start(&["--name", "s"], &image, &["sleep", "100"]);
     let processes = proc::processes_of(&bench.root());
     assert!(processes.len() <= 7, "two more of each, and an anchor: {processes:#?}");
+}
+
+#[test]
+fn a_container_is_made_like_another() {
+    let (bench, image) = Bench::with_image();
+    bench.rbox(&["secret", "create", "tok", "-"]).stdin("hush").ok();
+    bench.ok(&["network", "create", "--subnet", "10.88.7.0/24", "net"]);
+    let flags = ["--name", "a", "-e", "COLOR=red", "-v", "named:/data", "-v", "/anonymous", "--secret", "tok"];
+    let script = "echo of-a >/data/f; echo of-a >/anonymous/f; sleep 1000";
+    let original = bench.start(
+        &[&flags[..], &["--network", "net", "--ip", "10.88.7.7", "-p", "0:80"]].concat(),
+        &image,
+        &["sh", "-c", script],
+    );
+    wait_until("it has written", || bench.rbox(&["exec", "a", "test", "-s", "/anonymous/f"]).run().code == 0);
+    bench.ok(&["exec", "a", "touch", "/own"]);
+
+    let clone = bench.ok(&["container", "clone", "--memory-reservation", "32m", "--limits", "best-effort", "a"]);
+    assert_eq!(
+        bench.inspect(&clone, "{{.Name}} {{.State.Status}} {{.HostConfig.MemoryReservation}}"),
+        "/a-clone created 33554432"
+    );
+    assert_eq!(bench.ok(&["container", "clone", "--run", "a"]).len(), 64);
+    let shown = "cat /data/f /anonymous/f /run/secrets/tok; echo; echo $COLOR $HOSTNAME; test ! -e /own";
+    let id = bench.inspect("a-clone1", "{{.Id}}");
+    assert_eq!(bench.ok(&["exec", "a-clone1", "sh", "-c", shown]), format!("of-a\nof-a\nhush\nred {}", &id[..12]));
+    let address = |name: &str| bench.inspect(name, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}");
+    assert_ne!(address("a-clone1"), address("a"));
+
+    // Another image, in place of the original.
+    let directory = bench.mkdir("other");
+    std::fs::create_dir(directory.join("bin")).expect("mkdir");
+    std::fs::copy("/bin/busybox", directory.join("bin/sh")).expect("copy busybox");
+    let rootfs = format!("rootfs:{}", directory.display());
+    bench.rbox(&["container", "clone", "--destroy", "a", "b", &rootfs]).run().refused(125, "container a runs");
+    let instead = bench.ok(&["container", "clone", "--destroy", "-f", "--run", "a", "b", &rootfs]);
+    bench.rbox(&["inspect", &original]).run().exits(1);
+    assert_eq!(bench.inspect("b", "{{.Id}} {{.Config.Image}}"), format!("{instead} {rootfs}"));
+    assert_eq!(address("b"), "10.88.7.7");
+
+    // Nothing half-done.
+    let before = bench.ok(&["ps", "-aq"]);
+    for (arguments, code, text) in [
+        (&["a-clone", "b"][..], 125, "is already in use"),
+        (&["a-clone", "b c"], 125, "Invalid container name"),
+        (&["nosuch"], 125, "nosuch"),
+        (&["a-clone", "c", "rootfs:/nosuch"], 125, "/nosuch"),
+        (&["--force", "a-clone"], 125, "--destroy"),
+        (&["--name", "c", "a-clone", "d"], 125, "--name"),
+        (&["--memory", "1k", "a-clone"], 125, "Minimum memory limit"),
+    ] {
+        bench.rbox(&["container", "clone"]).args(arguments).run().refused(code, text);
+    }
+    assert_eq!(bench.ok(&["ps", "-aq"]), before);
+    bench.ok(&["rm", "-f", "-t", "0", "-v", "a-clone", "a-clone1", "b"]);
+    bench.no_containers();
 }

@@ -35,7 +35,7 @@ suite() {
         options+=(--skip "$word")
     done
     line=$(scripts/vm.sh exec --limit "${RBOX_VM_LIFE:-3600}" -- /stage/tree/tests/vm/suite.sh --test-threads 3 "${options[@]}" "$@" 2>&1 |
-        tee /dev/stderr | grep '^test result: ' || true)
+        tee >(cat >&2) | grep '^test result: ' || true)
     if [[ $line =~ ([0-9]+)\ passed\;\ ([0-9]+)\ failed\;\ ([0-9]+)\ ignored ]]; then
         passed=$((passed + BASH_REMATCH[1]))
         failed=$((failed + BASH_REMATCH[2]))

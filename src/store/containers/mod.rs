@@ -1,5 +1,5 @@
-//! Containers: `containers/ID/` with `config.json` (what was asked; only the name and the networks
-//! can change), `state.json`, `lock` and `alive`; the sandbox adds `spec.json`, `upper/`, `work/`,
+//! Containers: `containers/ID/` with `config.json` (what was asked; `rename`, `update` and networks
+//! change it), `state.json`, `lock` and `alive`; the sandbox adds `spec.json`, `upper/`, `work/`,
 //! the log and the files it binds.
 //!
 //! A container is made in `staging` and renamed into place, so a half one is never visible.
@@ -20,6 +20,7 @@ mod requirements;
 mod state;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,13 +42,14 @@ pub use state::{Paused, State, Status};
 use super::fs::Durability;
 use super::lock::{AliveLock, FileLock};
 use super::record::{self, Quarantined, RecordError};
+use super::secrets::Payload;
 use super::{Store, fs};
 use crate::spec::config::{ContainerConfig, ContainerId, RootSource};
 use crate::spec::digest::Digest;
 use crate::spec::env::EnvChange;
 use crate::spec::log::LogDriver;
 use crate::spec::port::PublishedPort;
-use crate::spec::secret::SecretForm;
+use crate::spec::secret::{SecretForm, SecretUse};
 
 /// The directory of a container's copies of secrets, each named by its place in the configuration.
 pub const SECRETS: &str = "secrets";
@@ -278,6 +280,16 @@ impl Container {
             variables.push(EnvChange { name: variable.clone(), value: Some(value) });
         }
         Ok(variables)
+    }
+
+    /// Its copies of secrets, in the order of its configuration.
+    pub fn secrets(&self) -> Result<Vec<Payload>> {
+        let read = |(index, secret): (usize, &SecretUse)| -> Result<Payload> {
+            let bytes = std::fs::read(self.path(SECRETS).join(index.to_string()));
+            let context = || format!("read the container's copy of secret {:?}", secret.name);
+            Payload::new(bytes.with_context(context)?).with_context(context)
+        };
+        self.config.secrets.iter().enumerate().map(read).collect()
     }
 
     /// The id of the image it was made from, if any.

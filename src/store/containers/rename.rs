@@ -3,10 +3,8 @@
 
 use std::io;
 
-use anyhow::Context as _;
-
 use super::{Containers, names, read_config};
-use crate::spec::config::{ContainerConfig, ContainerId};
+use crate::spec::config::ContainerId;
 use crate::spec::event::Happening;
 use crate::spec::names::{InvalidName, container_name};
 use crate::store::fs;
@@ -32,25 +30,6 @@ pub enum RenameError {
 }
 
 impl Containers<'_> {
-    /// Changes what was asked for, running or not; what `change` returns is returned. Nothing is written when
-    /// it fails.
-    pub fn update<T>(
-        &self,
-        id: &ContainerId,
-        change: impl FnOnce(&mut ContainerConfig) -> anyhow::Result<T>,
-    ) -> anyhow::Result<T> {
-        let context = || format!("change container {id}");
-        let _lock = self.lock(id).with_context(context)?;
-        let directory = self.directory(id);
-        let mut config = read_config(&directory, id).with_context(context)?;
-        let before = config.clone();
-        let result = change(&mut config)?;
-        if config != before {
-            fs::write_atomic(&directory.join("config.json"), &serde_json::to_vec(&config)?).with_context(context)?;
-        }
-        Ok(result)
-    }
-
     /// Gives a container another name, running or not.
     pub fn rename(&self, id: &ContainerId, new: &str) -> Result<(), RenameError> {
         let new = container_name(new)?;

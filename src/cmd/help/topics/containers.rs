@@ -27,6 +27,18 @@ rbox ps, rbox container rm is rbox rm.",
         see: &["image", "ps"],
     },
     Topic {
+        command: "container clone",
+        text: "Makes a container of the same image with the same settings as another one, and prints its id. The new \
+one has none of the files that the other changed, but its volumes; not its name, its address of its own or its id \
+file. Limits can be changed on the way, and the image.",
+        examples: &[
+            ("Another worker like this one, with less memory", "rbox container clone --run -m 128m worker"),
+            ("The same on a newer image, in place of the old one", "rbox container clone --destroy -f --run web web2 nginx:1.27"),
+        ],
+        exit: EXIT,
+        see: &["create", "update", "rename"],
+    },
+    Topic {
         command: "container exists",
         text: "Prints nothing; the exit code is the answer.",
         examples: &[("Make a container unless it is there", "rbox container exists web || rbox create --name web alpine")],

@@ -100,6 +100,20 @@ pub struct Descriptor {
     pub rest: Map<String, Value>,
 }
 
+impl Descriptor {
+    /// A descriptor with nothing but what it must have.
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            platform: None,
+            annotations: BTreeMap::new(),
+            rest: Map::new(),
+        }
+    }
+}
+
 /// The platform of an index entry, as written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DescriptorPlatform {
@@ -124,6 +138,13 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+impl Manifest {
+    /// A manifest with nothing but what it must have.
+    pub fn new(media_type: impl Into<String>, config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Self { schema_version: 2, media_type: Some(media_type.into()), config, layers, rest: Map::new() }
+    }
 }
 
 /// A list of manifests by platform: docker's manifest list or OCI's index.

@@ -183,14 +183,7 @@ mod tests {
     use crate::store::testing::{self, TestStore, reference};
 
     fn entry(digest: Digest) -> Descriptor {
-        Descriptor {
-            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
-            digest,
-            size: 1,
-            platform: None,
-            annotations: BTreeMap::new(),
-            rest: serde_json::Map::new(),
-        }
+        Descriptor::new("application/vnd.oci.image.manifest.v1+json", digest, 1)
     }
 
     #[test]

@@ -136,14 +136,7 @@ impl Known {
 
 /// A layer as a manifest names it.
 pub fn descriptor(layer: &Layer) -> Descriptor {
-    Descriptor {
-        media_type: crate::store::push::Format::Oci.layer(layer.compression).to_owned(),
-        digest: layer.blob,
-        size: layer.size,
-        platform: None,
-        annotations: BTreeMap::new(),
-        rest: serde_json::Map::new(),
-    }
+    Descriptor::new(crate::store::push::Format::Oci.layer(layer.compression), layer.blob, layer.size)
 }
 
 /// Reads the documents of a cache or an image.

@@ -1,22 +1,19 @@
 //! Caches that travel: reading what one knows, bringing a layer from it, writing one.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use serde_json::Map;
 
 use super::Args;
 use super::cache::{Export, Target};
-use super::deliver::Pushing;
+use super::deliver::{Pushing, push_options};
 use super::result::Built;
 use super::watch::Watch;
 use crate::build::cache::Records;
 use crate::build::cache::elsewhere::{self, Blob, Entry, Origin};
 use crate::build::solve::CachePlace;
 use crate::build::step::worker::Layer;
-use crate::cmd::push::access;
 use crate::cmd::registry_options::{RegistryOptions, RetryOptions};
 use crate::cmd::{Context, pull, short_names};
 use crate::sandbox::userns;
@@ -29,7 +26,7 @@ use crate::store::compress::Compressor;
 use crate::store::gc::Lease;
 use crate::store::intake::{Expected, Intake, Keep};
 use crate::store::pull::{self as pulling, Progress, PullOptions};
-use crate::store::push::{self, Format, PushOptions};
+use crate::store::push::{self, Format};
 use crate::store::registry::manifest;
 use crate::store::unpack::Compression;
 use crate::store::variants::Variant;
@@ -170,13 +167,7 @@ fn write(
             let layers = layers.iter().map(elsewhere::descriptor).collect();
             let manifest = put(&serde_json::to_vec(&manifest_of(put(&config)?, layers))?)?;
             let to = context.image_name(name)?;
-            let options = PushOptions {
-                access: access(&args.way.registry, context, to.domain())?,
-                codec: export.codec,
-                force: export.force,
-                format: None,
-                patience: args.way.retry.patience(),
-            };
+            let options = push_options(args, context, &to, export.codec, export.force)?;
             let pushed = push::send(store, manifest.0, &to, &options, &mut Pushing::new(tell))?;
             tell(&format!("pushing manifest for {to}@{}", pushed.digest), 0, 0);
             Ok(())
@@ -185,21 +176,7 @@ fn write(
 }
 
 fn manifest_of((digest, size): (Digest, u64), layers: Vec<Descriptor>) -> Manifest {
-    let config = Descriptor {
-        media_type: Format::Oci.config().to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: BTreeMap::new(),
-        rest: Map::new(),
-    };
-    Manifest {
-        schema_version: 2,
-        media_type: Some(Format::Oci.manifest().to_owned()),
-        config,
-        layers,
-        rest: Map::new(),
-    }
+    Manifest::new(Format::Oci.manifest(), Descriptor::new(Format::Oci.config(), digest, size), layers)
 }
 
 /// Adds a layer's blob to a layout, compressed if it is to be. What was compressed in an earlier build and is there

@@ -17,6 +17,7 @@ use crate::spec::digest::Digest;
 use crate::spec::event::Happening;
 use crate::spec::image::Descriptor;
 use crate::spec::reference::ImageRef;
+use crate::store::compress::Codec;
 use crate::store::lists::{List, ListError};
 use crate::store::push::{self, LayerState, Progress, PushOptions, Pushed};
 
@@ -191,13 +192,7 @@ impl Delivery {
         let Some(image) = images.iter().find(|image| image.push) else { return Ok(None) };
         let mut digest = None;
         for name in names {
-            let options = PushOptions {
-                access: access(&args.way.registry, context, name.domain())?,
-                codec: image.codec,
-                force: image.force,
-                format: None,
-                patience: args.way.retry.patience(),
-            };
+            let options = push_options(args, context, name, image.codec, image.force)?;
             watch.during(&format!("pushing {name}"), |tell| {
                 let pushed = send(context, args, name, built, &options, tell)?;
                 tell(&format!("pushing manifest for {name}@{}", pushed.digest), 0, 0);
@@ -260,6 +255,18 @@ fn annotations(texts: &[String]) -> Result<(Annotations, Annotations)> {
         }
     }
     Ok((manifest, index))
+}
+
+/// How a result, or a cache, is sent to the registry of `to`.
+pub fn push_options(
+    args: &Args,
+    context: &Context,
+    to: &ImageRef,
+    codec: Option<Codec>,
+    force: bool,
+) -> Result<PushOptions> {
+    let access = access(&args.way.registry, context, to.domain())?;
+    Ok(PushOptions { access, codec, force, format: None, patience: args.way.retry.patience() })
 }
 
 fn send(

@@ -50,22 +50,9 @@ impl Built {
             rest.insert("annotations".to_owned(), json!(annotations));
         }
         let layers = outcome.layers.iter().cloned();
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: Some(kind.to_owned()),
-            config: Descriptor {
-                media_type: config_kind.to_owned(),
-                digest: id,
-                size: outcome.config_bytes.len() as u64,
-                platform: None,
-                annotations: BTreeMap::new(),
-                rest: Map::new(),
-            },
-            layers: layers
-                .map(|layer| Descriptor { media_type: format.layer_kind(&layer.media_type), ..layer })
-                .collect(),
-            rest,
-        };
+        let layers = layers.map(|layer| Descriptor { media_type: format.layer_kind(&layer.media_type), ..layer });
+        let config = Descriptor::new(config_kind, id, outcome.config_bytes.len() as u64);
+        let manifest = Manifest { rest, ..Manifest::new(kind, config, layers.collect()) };
         let manifest = put(&serde_json::to_vec(&manifest)?)?;
         Ok(Self { outcome, manifest, id })
     }

@@ -134,17 +134,11 @@ impl Recipe<'_> {
 
     fn manifest(&self, config: Digest, size: u64, format: Format) -> Manifest {
         let (kind, config_kind) = format.media_types();
-        let new = self.layer.map(|layer| descriptor(LAYERS[0].0, layer.blob, layer.size));
+        let new = self.layer.map(|layer| Descriptor::new(LAYERS[0].0, layer.blob, layer.size));
         let below = self.base.layers.iter().cloned();
         let layers =
             below.chain(new).map(|layer| Descriptor { media_type: format.layer_kind(&layer.media_type), ..layer });
-        Manifest {
-            schema_version: 2,
-            media_type: Some(kind.to_owned()),
-            config: descriptor(config_kind, config, size),
-            layers: layers.collect(),
-            rest: Map::new(),
-        }
+        Manifest::new(kind, Descriptor::new(config_kind, config, size), layers.collect())
     }
 }
 
@@ -152,17 +146,6 @@ impl Recipe<'_> {
 fn put(store: &Store, lease: &Lease, bytes: &[u8]) -> Result<Digest> {
     lease.add(&[Digest::of(bytes)])?;
     store.blobs().put(bytes)
-}
-
-fn descriptor(kind: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: kind.to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: Default::default(),
-        rest: Map::new(),
-    }
 }
 
 impl Format {

@@ -128,14 +128,8 @@ impl Changing {
         let directory = &self.layout.directory;
         let mut index = if directory.join(INDEX).exists() { self.layout.index()? } else { empty() };
         index.manifests.retain(|entry| entry.annotations.get(REF_ANNOTATION).is_none_or(|name| name != tag));
-        index.manifests.push(Descriptor {
-            media_type: media_type.to_owned(),
-            digest: manifest.0,
-            size: manifest.1,
-            platform: None,
-            annotations: BTreeMap::from([(REF_ANNOTATION.to_owned(), tag.to_owned())]),
-            rest: Map::new(),
-        });
+        let annotations = BTreeMap::from([(REF_ANNOTATION.to_owned(), tag.to_owned())]);
+        index.manifests.push(Descriptor { annotations, ..Descriptor::new(media_type, manifest.0, manifest.1) });
         let replace = || -> Result<()> {
             let (path, mut file) = new_file(directory)?;
             file.write_all(&serde_json::to_vec(&index)?)?;
@@ -182,14 +176,7 @@ mod tests {
     use crate::spec::image::ImageConfig;
 
     fn descriptor((digest, size): (Digest, u64)) -> Descriptor {
-        Descriptor {
-            media_type: String::new(),
-            digest,
-            size,
-            platform: None,
-            annotations: BTreeMap::new(),
-            rest: Map::new(),
-        }
+        Descriptor::new("", digest, size)
     }
 
     fn add(layout: &Layout, tag: &str, content: &[u8]) -> (Manifest, Digest) {

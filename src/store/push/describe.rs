@@ -36,7 +36,10 @@ pub fn describe_local(store: &Store, record: &NameRecord) -> Result<Found, PushE
     let config = store.images().config(record.config).map_err(PushError::store(store))?;
     let refused = |why| PushError::Image { image: record.manifest, why };
     let media_type = manifest::media_type(&body).map_err(refused)?;
-    let descriptor = descriptor(media_type, record.manifest, body.len() as u64, Some(platform(&config)));
+    let descriptor = Descriptor {
+        platform: Some(platform(&config)),
+        ..Descriptor::new(media_type, record.manifest, body.len() as u64)
+    };
     Ok(Found { descriptor, source: None })
 }
 
@@ -61,7 +64,7 @@ pub fn describe_remote(
         }
         let platform = remote_platform(&client, &fetched.body).await?;
         let (digest, size) = (fetched.digest, fetched.body.len() as u64);
-        let descriptor = descriptor(fetched.media_type, digest, size, platform);
+        let descriptor = Descriptor { platform, ..Descriptor::new(fetched.media_type, digest, size) };
         Ok(vec![Found { source: source(digest), descriptor }])
     };
     registry::block_on(work).map_err(PushError::file(store, "start the network runtime"))?
@@ -156,8 +159,4 @@ fn platform(config: &ImageConfig) -> DescriptorPlatform {
         variant: config.variant.clone(),
         rest,
     }
-}
-
-fn descriptor(media_type: String, digest: Digest, size: u64, platform: Option<DescriptorPlatform>) -> Descriptor {
-    Descriptor { media_type, digest, size, platform, annotations: Default::default(), rest: Map::new() }
 }

@@ -14,3 +14,5 @@ pub mod sandbox;
 pub mod spec;
 pub mod store;
 pub mod sys;
+#[cfg(test)]
+mod testing;

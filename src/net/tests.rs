@@ -18,6 +18,7 @@ use super::host::host_subnets;
 use super::netlink::{Batch, Socket, add_address};
 use super::{Cidr, NetError};
 use crate::sys::net_netlink::enable;
+use crate::testing::{alone, assert_passed};
 
 const BRIDGE: &str = "br-0123456789ab";
 const RELAY: u16 = 7;
@@ -25,15 +26,14 @@ const SHORT: Duration = Duration::from_millis(200);
 
 #[test]
 fn in_new_namespaces() {
-    let test = std::env::current_exe().unwrap();
-    let inner = ["--exact", "net::tests::as_root", "--ignored", "--nocapture", "--test-threads=1"];
-    let output = Command::new("unshare").arg("-Urn").arg(test).args(inner).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    if text.contains("unshare failed") {
-        eprintln!("skipped: no user namespace: {text}");
+    let inner = alone(module_path!(), "as_root");
+    let output = Command::new("unshare").arg("-Urn").arg(inner.get_program()).args(inner.get_args()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.contains("unshare failed") {
+        eprintln!("skipped: no user namespace: {errors}");
         return;
     }
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    assert_passed(&output);
 }
 
 #[test]

@@ -103,29 +103,25 @@ mod tests {
     use super::*;
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-    const AS_CHILD: &str = "RBOX_TEST_PANIC_IN_RAW_MODE";
+    #[test]
+    #[ignore = "run by a_panic_restores_the_terminal"]
+    fn panics_in_raw_mode() {
+        let _raw = RawMode::enter().unwrap().expect("a terminal");
+        assert_eq!(tcgetattr(rustix::stdio::stdin()).unwrap().local_modes.bits() & 2, 0, "ICANON is off");
+        println!("raw");
+        panic!("on purpose");
+    }
 
-    /// Starts itself on a terminal, where it panics in raw mode.
     #[test]
     fn a_panic_restores_the_terminal() {
-        if std::env::var_os(AS_CHILD).is_some() {
-            let _raw = RawMode::enter().unwrap().expect("a terminal");
-            assert_eq!(tcgetattr(rustix::stdio::stdin()).unwrap().local_modes.bits() & 2, 0, "ICANON is off");
-            println!("raw");
-            panic!("on purpose");
-        }
         let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&outer).and_then(|()| unlockpt(&outer)).unwrap();
         let name = ptsname(&outer, Vec::new()).unwrap().into_string().unwrap();
         let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
         let inner = rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).unwrap();
         let before = tcgetattr(&inner).unwrap();
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "sandbox::terminal::tests::a_panic_restores_the_terminal", "--nocapture"])
-            .env(AS_CHILD, "1")
-            .stdin(inner.try_clone().unwrap())
-            .output()
-            .unwrap();
+        let mut child = crate::testing::alone(module_path!(), "panics_in_raw_mode");
+        let output = child.stdin(inner.try_clone().unwrap()).output().unwrap();
         assert!(!output.status.success());
         assert!(String::from_utf8_lossy(&output.stdout).contains("raw\n"), "{output:?}");
         let after = tcgetattr(&inner).unwrap();

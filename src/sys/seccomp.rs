@@ -36,21 +36,8 @@ pub fn load(program: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, ExitStatus};
-
     use super::*;
-
-    /// Filters bind the thread for good, so each probe runs in a process of its own: this test
-    /// binary again, told by the environment which probe to make.
-    const PROBE: &str = "RBOX_TEST_SECCOMP_PROBE";
-
-    fn run_probe(name: &str) -> ExitStatus {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "sys::seccomp::tests::probe", "--nocapture"]).env(PROBE, name);
-        let output = command.output().unwrap();
-        print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        output.status
-    }
+    use crate::testing::{alone, assert_passed};
 
     /// The errno of a raw system call, 0 for success.
     fn errno_of(number: libc::c_long, first: libc::c_long, second: libc::c_long) -> i32 {
@@ -61,20 +48,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn probe() {
-        let Ok(name) = std::env::var(PROBE) else { return };
+    /// Filters bind the thread for good.
+    fn filter() {
         rustix::thread::set_no_new_privs(true).unwrap();
         crate::sandbox::seccomp::default_filter().unwrap().load().unwrap();
-        match name.as_str() {
-            "calls" => native_calls(),
-            #[cfg(target_arch = "x86_64")]
-            "int80" => int80(),
-            other => panic!("unknown probe {other}"),
-        }
     }
 
+    #[test]
+    #[ignore = "run by the_default_filter_holds"]
     fn native_calls() {
+        filter();
         let (stream, user_namespace) = (libc::SOCK_STREAM.into(), libc::CLONE_NEWUSER.into());
         assert_eq!(errno_of(libc::SYS_socket, libc::AF_UNIX.into(), stream), 0);
         assert_eq!(errno_of(libc::SYS_socket, libc::AF_INET.into(), stream), 0);
@@ -93,10 +76,13 @@ mod tests {
     }
 
     /// Enters the kernel as a 32-bit program would, to ask for its process id and for a socket.
+    #[test]
+    #[ignore = "run by there_is_no_32_bit_entry"]
     #[cfg(target_arch = "x86_64")]
     fn int80() {
         const GETPID: i32 = 20;
         const SOCKETCALL: i32 = 102;
+        filter();
         for number in [GETPID, SOCKETCALL] {
             let mut result = number;
             // SAFETY: the instruction reads and writes registers only; rbx, which the compiler
@@ -108,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_default_filter_holds() {
-        assert!(run_probe("calls").success());
+        assert_passed(&alone(module_path!(), "native_calls").output().unwrap());
     }
 
     /// ENOSYS, or a fault on a kernel without 32-bit emulation.
@@ -116,8 +102,10 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     fn there_is_no_32_bit_entry() {
         use std::os::unix::process::ExitStatusExt;
-        let status = run_probe("int80");
-        assert!(status.success() || status.signal() == Some(libc::SIGSEGV), "{status}");
+        let output = alone(module_path!(), "int80").output().unwrap();
+        if output.status.signal() != Some(libc::SIGSEGV) {
+            assert_passed(&output);
+        }
     }
 
     #[test]

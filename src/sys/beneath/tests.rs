@@ -10,13 +10,11 @@ use rustix::fs::{AtFlags, CWD, FileType, RenameFlags, StatxFlags, renameat_with}
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
+use crate::testing::{alone, assert_passed};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 const PLAIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
-
-/// Tells this test program, run again, that it is to go with few descriptors.
-const FEW: &str = "RBOX_TEST_FEW_DESCRIPTORS";
 
 /// All that callers ask for.
 const RESOLVES: [ResolveFlags; 8] = [
@@ -248,19 +246,13 @@ fn mounts_and_magic_links() {
 /// More levels than descriptors are left for.
 #[test]
 fn a_deep_path_takes_no_descriptor_a_level() {
-    let own = std::env::current_exe().unwrap();
-    let mut alone = std::process::Command::new(own);
-    alone.args(["--exact", "sys::beneath::tests::with_few_descriptors", "--nocapture"]).env(FEW, "1");
-    let output = alone.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_passed(&alone(module_path!(), "with_few_descriptors").output().unwrap());
 }
 
-/// Limits bind the whole process, so this is the one test of its own.
+/// Limits bind the whole process.
 #[test]
+#[ignore = "run by a_deep_path_takes_no_descriptor_a_level"]
 fn with_few_descriptors() {
-    if std::env::var_os(FEW).is_none() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let path = vec!["d"; 1500].join("/");
     std::fs::create_dir_all(directory.path().join(&path)).unwrap();

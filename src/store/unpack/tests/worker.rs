@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -15,6 +15,7 @@ use super::bench::Bench;
 use crate::spec::digest::Digest;
 use crate::store::pull::Unpacker;
 use crate::sys::process::{clone, exit_now};
+use crate::testing::alone;
 
 /// Started by [`start`]: this binary, this test. The harness has threads, so the worker is a child.
 #[test]
@@ -50,9 +51,7 @@ impl Server {
 fn start() -> (Worker, Server) {
     let kind = SocketType::SEQPACKET;
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
-    let name = format!("{}::worker_process", module_path!().split_once("::").unwrap().1);
-    let harness = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--ignored"])
+    let harness = alone(module_path!(), "worker_process")
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -110,9 +110,12 @@ pub fn open_init(container: &Container) -> Result<Option<OwnedFd>> {
 /// Signals a container's init, for somebody who asked for it.
 pub fn signal(store: &Store, container: &Container, init: &OwnedFd, signal: Signal) -> Result<()> {
     send(init, signal)?;
-    if container.state.paused.is_some() {
-        // Who stands still takes no signal.
-        pause::resume(store, &mut container.clone())?;
+    // Who stands still takes no signal, but for SIGKILL in a cgroup of version 2: with its end the cgroup goes.
+    if container.state.paused.is_some()
+        && let Err(error) = pause::resume(store, &mut container.clone())
+        && !wait_readable(init, Some(Duration::ZERO))?
+    {
+        return Err(error);
     }
     store.happened(Happening::of_container(&container.config, "kill").with("signal", signal.number().to_string()));
     Ok(())

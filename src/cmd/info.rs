@@ -19,6 +19,7 @@ use self::networks::{DRIVERS, Networks};
 use super::Context;
 use super::format::{document, human, text};
 use super::version::VERSION;
+use crate::spec::log::LogDriver;
 use crate::store::Store;
 use crate::store::containers::Status;
 
@@ -127,7 +128,7 @@ impl<'a> Facts<'a> {
         line("Cgroup Version", &host.cgroup_version);
         line("Plugins", &"");
         line(" Network", &DRIVERS.join(" "));
-        line(" Log", &"json-file none");
+        line(" Log", &LogDriver::names().join(" "));
         text.push_str(" CDI spec directories:\n");
         for directory in &self.configuration.settings.cdi_spec_dirs.value {
             text.push_str(&format!("  {}\n", directory.display()));
@@ -170,7 +171,7 @@ impl<'a> Facts<'a> {
             "Images": self.images,
             "Driver": "overlay",
             "DriverStatus": self.driver_status(),
-            "Plugins": {"Volume": [], "Network": DRIVERS, "Authorization": null, "Log": ["json-file", "none"]},
+            "Plugins": {"Volume": [], "Network": DRIVERS, "Authorization": null, "Log": LogDriver::names()},
             "MemoryLimit": self.cgroups.has("memory"),
             "SwapLimit": self.cgroups.has("memory"),
             "CpuCfsPeriod": self.cgroups.has("cpu"),

@@ -69,7 +69,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let query = LogQuery {
         tail,
         since: moment("since", args.since.as_deref(), &now)?,
-        until: moment("until", args.until.as_deref(), &now)?,
+        // 0 is no limit (docker).
+        until: moment("until", args.until.as_deref(), &now)?.filter(|until| *until != jiff::Timestamp::UNIX_EPOCH),
     };
     if args.latest && !args.containers.is_empty() {
         bail!("conflicting options: --latest and a container's name");

@@ -507,9 +507,9 @@ fn go_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The moment that `--since` or `--until` names, in docker's words when it is none.
+/// The moment that `--since` or `--until` names, in docker's words when it is none. An empty text names none.
 fn moment(flag: &str, text: Option<&str>, now: &Zoned) -> Result<Option<Timestamp>> {
-    let parsed = text.map(|text| parse_moment(text, now)).transpose();
+    let parsed = text.filter(|text| !text.is_empty()).map(|text| parse_moment(text, now)).transpose();
     parsed.map_err(|error| anyhow!("invalid value for {flag:?}: {error}"))
 }
 

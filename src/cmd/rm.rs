@@ -133,7 +133,7 @@ fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volu
                 None => (Signal::from_number(9), Some(Duration::from_secs(10))),
                 Some(seconds) => (None, u64::try_from(seconds).ok().map(Duration::from_secs)),
             };
-            stop::stop(context.store()?, container, signal, patience)?;
+            stop::end(context.store()?, container, signal, patience)?;
         }
         match take(&id) {
             // A --rm container removed itself when it was stopped.

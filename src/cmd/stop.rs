@@ -53,9 +53,20 @@ pub fn timeout(container: &Container, asked: Option<i64>) -> Option<Duration> {
     }
 }
 
+/// Stops a container as somebody asked for, who is told of it.
+pub fn stop(store: &Store, container: Container, asked: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
+    if container.is_at_rest() {
+        return Ok(());
+    }
+    let stopped = Happening::of_container(&container.config, "stop");
+    end(store, container, asked, timeout)?;
+    store.happened(stopped);
+    Ok(())
+}
+
 /// Sends the stop signal, waits, then kills. A container that does not run is stopped already; one that
 /// waits to be started again is not.
-pub fn stop(store: &Store, mut container: Container, asked: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
+pub fn end(store: &Store, mut container: Container, asked: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
     if container.is_at_rest() {
         return Ok(());
     }
@@ -72,7 +83,6 @@ pub fn stop(store: &Store, mut container: Container, asked: Option<Signal>, time
     }
     wait_recorded(&mut container)?;
     wait_unkept(&container);
-    store.happened(Happening::of_container(&container.config, "stop"));
     Ok(())
 }
 

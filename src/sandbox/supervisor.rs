@@ -92,7 +92,7 @@ pub fn supervise(charge: Charge) {
     cgroup::clear(&store, &plan.id);
     // It may have been renamed, or its policy changed.
     let config = store.containers().get(&plan.id).map_or_else(|_| container.config.clone(), |now| now.config);
-    let stopped = supervisor.session.was_ended_by_client();
+    let stopped = supervisor.session.was_end_wanted();
     // The last write of the state comes before the lock is free, the lock before anybody is told.
     let recorded = container.update_state(|state| {
         state.stopped_by_user |= stopped;

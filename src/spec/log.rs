@@ -73,7 +73,7 @@ pub struct LogConfig {
 /// Why log options can't be used; docker's words where it has them.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidLog {
-    #[error("error looking up logging plugin {0}: plugin {0:?} not found: there are {names}", names = LogDriver::names())]
+    #[error("error looking up logging plugin {0}: plugin {0:?} not found: there are {names}", names = LogDriver::names().join(", "))]
     Driver(String),
     #[error("invalid logging opts for driver {0}")]
     OptionsOf(LogDriver),
@@ -119,7 +119,10 @@ impl LogConfig {
     /// What `--log-driver` and the `--log-opt` values make of the defaults; the last of an option
     /// counts.
     pub fn with_flags(&self, driver: Option<&str>, options: &[String]) -> Result<Self, InvalidLog> {
-        let mut config = Self { driver: driver.map_or(Ok(self.driver), str::parse)?, ..self.clone() };
+        let mut config = Self {
+            driver: driver.filter(|text| !text.is_empty()).map_or(Ok(self.driver), str::parse)?,
+            ..self.clone()
+        };
         let known = config.driver.options();
         if known.is_empty() && !options.is_empty() {
             return Err(InvalidLog::OptionsOf(config.driver));
@@ -180,9 +183,9 @@ pub fn parse_max_file(text: &str) -> Result<u32, InvalidLog> {
 }
 
 impl LogDriver {
-    /// What there is, for messages.
-    pub fn names() -> String {
-        DRIVERS.map(|(name, _)| name).join(", ")
+    /// What there is.
+    pub fn names() -> [&'static str; DRIVERS.len()] {
+        DRIVERS.map(|(name, _)| name)
     }
 
     /// Whether the log is files that we write.

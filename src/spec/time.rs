@@ -82,7 +82,9 @@ fn split_digits(text: &str) -> (&str, &str) {
 /// an optional fraction.
 pub fn parse_moment(text: &str, now: &Zoned) -> Result<Timestamp, InvalidMoment> {
     let invalid = || InvalidMoment(text.to_owned());
-    if let Ok(back) = parse_duration(text) {
+    // docker takes it for the number of seconds.
+    let duration = Some(text).filter(|text| *text != "0").map(parse_duration);
+    if let Some(Ok(back)) = duration {
         return now.timestamp().checked_sub(back).map_err(|_| invalid());
     }
     let date = text.get(..10).and_then(parse_date);

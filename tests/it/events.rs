@@ -196,7 +196,7 @@ fn what_cannot_be_meant_is_refused() {
             1,
             "invalid value for \"since\": failed to parse value as time or duration: \"yesterday\"",
         ),
-        (&["--until", ""], 1, "invalid value for \"until\""),
+        (&["--until", " "], 1, "invalid value for \"until\""),
         (&["--filter", "colour=red"], 1, "invalid filter 'colour'"),
         (&["--filter", "event"], 125, "bad format of filter (expected name=value)"),
         (&["--format", "{{.Action"], 64, "template parsing error"),

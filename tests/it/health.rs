@@ -268,3 +268,41 @@ fn checks_are_changed_while_they_run() {
     wait_until("it was restarted", || bench.inspect("web", "{{.RestartCount}}") != "0");
     bench.ok(&["rm", "-f", "web"]);
 }
+
+#[test]
+fn the_containers_end_is_no_result_of_a_check() {
+    let (bench, image) = Bench::with_image();
+    for way in ["kill", "stop", "end"] {
+        let flags =
+            ["--name", "web", "--health-cmd", "sleep 0.1", "--health-interval", "10ms", "--health-retries", "1"];
+        let flags = [&flags[..], &["--health-on-failure", "restart"]].concat();
+        bench.start(&flags, &image, &["sh", "-c", "trap 'exit 0' TERM; until test -e /end; do sleep 0.01; done"]);
+        wait_until("it is healthy", || bench.inspect("web", "{{.State.Health.Status}}") == "healthy");
+        match way {
+            "end" => drop(bench.rbox(&["exec", "web", "touch", "/end"]).run()),
+            way => drop(bench.ok(&[way, "web"])),
+        }
+        wait_until("it has ended", || bench.status("web") == "exited");
+        assert_eq!(bench.inspect("web", "{{.RestartCount}} {{.State.Health.FailingStreak}}"), "0 0", "{way}");
+        let events = ["events", "--since", "1h", "--until", "0s", "--filter", "event=health_status: unhealthy"];
+        assert_eq!(bench.ok(&events), "", "{way}");
+        // Nothing is healthy without a process (docker).
+        assert_eq!(bench.ok(&["ps", "-a", "--filter", "health=unhealthy", "--format", "{{.Names}}"]), "web");
+        bench.ok(&["rm", "web"]);
+    }
+}
+
+#[test]
+fn what_health_ends_is_not_restarted_by_a_policy() {
+    let (bench, image) = Bench::with_image();
+    for action in ["kill", "stop"] {
+        let flags = ["--name", "web", "--health-cmd", "false", "--health-interval", "50ms", "--health-retries", "1"];
+        let flags =
+            [&flags[..], &["--restart", "always", "--stop-timeout", "0", "--health-on-failure", action]].concat();
+        bench.start(&flags, &image, &["sleep", "1000"]);
+        wait_until("it has ended", || bench.status("web") == "exited");
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(bench.inspect("web", "{{.State.Status}} {{.RestartCount}}"), "exited 0", "{action}");
+        bench.ok(&["rm", "web"]);
+    }
+}

@@ -170,7 +170,7 @@ fn what_is_wrong_is_one_clear_line() {
     bench.rbox(&["run", "--name", "n", "--log-driver=none", &image, "true"]).run().ok();
     bench.rbox(&["logs", "n"]).run().refused(1, "configured logging driver does not support reading");
     bench.rbox(&["run", "--name", "j", &image, "true"]).run().ok();
-    for time in ["yesterday", "2026-13-01", "12:00", "1x", "2026-01-01T", "--", "", "1.2.3"] {
+    for time in ["yesterday", "2026-13-01", "12:00", "1x", "2026-01-01T", "--", " ", "1.2.3"] {
         for flag in ["since", "until"] {
             let output = bench.rbox(&["logs", &format!("--{flag}={time}"), "j"]).run();
             output.refused(1, &format!("invalid value for \"{flag}\": failed to parse value as time or duration"));
@@ -344,4 +344,28 @@ fn several_logs_are_told_apart_and_followed_through_restarts() {
     bench.ok(&run);
     let follow = bench.rbox(&["logs", "-f", "again"]).limit(30).run().ok();
     assert_eq!(follow.out(), "life\nlife\nlife");
+}
+
+#[test]
+fn a_log_that_goes_with_its_container_is_followed_to_its_end() {
+    let (bench, image) = Bench::with_image();
+    for _ in 0..10 {
+        let script = "echo ready; until test -e /go; do :; done; seq 1 3000";
+        bench.start(&["--rm", "--name", "r"], &image, &["sh", "-c", script]);
+        let mut follow = bench.rbox(&["logs", "-f", "r"]).spawn();
+        follow.expect("ready");
+        bench.ok(&["exec", "r", "touch", "/go"]);
+        assert_eq!(follow.wait().ok().out().lines().count(), 3001);
+        wait_until("it is gone", || bench.ok(&["ps", "-aq"]).is_empty());
+    }
+}
+
+#[test]
+fn times_that_are_none_and_zero() {
+    let (bench, image) = Bench::with_image();
+    bench.ok(&["run", "--name", "l", "--log-driver", "", &image, "echo", "line"]);
+    for flags in [["--since", "0"], ["--since", ""], ["--until", "0"], ["--until", ""]] {
+        assert_eq!(bench.rbox(&["logs"]).args(flags).arg("l").ok(), "line", "{flags:?}");
+    }
+    assert!(bench.ok(&["events", "--since", "0", "--until", "0s"]).contains("container create"));
 }

@@ -13,6 +13,7 @@ use super::printer::Printer;
 use super::{Followed, Reading, print_new};
 use crate::cmd::changes::{Audience, Changes};
 use crate::store::containers::Container;
+use crate::store::fs;
 
 /// Longest wait in milliseconds: what wakes nobody up is found by then.
 const LONGEST: i64 = 1000;
@@ -27,14 +28,19 @@ pub fn follow<O: Write + AsFd, E: Write>(
     until: Option<Timestamp>,
     printer: &mut Printer<O, E>,
 ) -> Result<()> {
+    // What is open by now is read to its end, even where the container is removed meanwhile.
+    print_new(all, printer)?;
     let changes = changes_of(all)?;
     let mut ended = None;
     loop {
         // First the status, then the log: what was written before the end is there when it ended.
         let mut running = false;
         for one in all.iter_mut() {
-            one.container.refresh()?;
-            running |= goes_on(&one.container);
+            running |= match one.container.refresh() {
+                Ok(()) => goes_on(&one.container),
+                Err(_) if !fs::exists(one.container.directory()) => false,
+                Err(error) => return Err(error),
+            };
         }
         let now = Instant::now();
         if print_new(all, printer)? > 0 && ended.is_some() {
@@ -71,7 +77,10 @@ fn changes_of(all: &[Followed]) -> io::Result<Changes> {
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_DELETE_SELF;
-        changes.watch(directory, events)?;
+        match changes.watch(directory, events) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            watched => watched?,
+        }
     }
     Ok(changes)
 }

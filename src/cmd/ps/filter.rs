@@ -171,7 +171,8 @@ fn created(config: &ContainerConfig) -> Timestamp {
 
 /// docker's word.
 fn health(container: &Container) -> &'static str {
-    container.health_status().map_or("none", |status| status.as_str())
+    let status = container.health_status().or_else(|| container.health().map(|health| health.status));
+    status.map_or("none", |status| status.as_str())
 }
 
 fn has_mount(config: &ContainerConfig, place: &str) -> bool {

@@ -21,6 +21,11 @@ const OUTPUT_MAX: usize = 1 << 20;
 /// The result of a check that has none of its own.
 const NO_CODE: i32 = -1;
 
+/// The result of one that was killed by SIGKILL.
+const KILLED: i32 = 128 + 9;
+/// How long a result may wait for the container's end, with which it would be none.
+const DOUBT: Duration = Duration::from_millis(200);
+
 /// A check that was begun.
 #[derive(Debug)]
 pub struct Attempt {
@@ -40,6 +45,8 @@ pub struct Attempt {
     /// Why there is no command.
     failure: Option<String>,
     exit_code: Option<i32>,
+    /// Until when its end may be but a part of the container's.
+    doubted: Option<Instant>,
     /// The result was handed over.
     told: bool,
 }
@@ -60,6 +67,7 @@ impl Attempt {
             truncated: false,
             failure: None,
             exit_code: None,
+            doubted: None,
             told: false,
         };
         attempt.failure = match plan {
@@ -91,7 +99,7 @@ impl Attempt {
     /// When it has taken too long.
     pub fn deadline(&self) -> Option<Instant> {
         match self.told {
-            false if self.is_ended() => Some(Instant::now()),
+            false if self.is_ended() => Some(self.doubted.unwrap_or_else(Instant::now)),
             _ => self.deadline,
         }
     }
@@ -120,6 +128,9 @@ impl Attempt {
             return None;
         }
         if self.is_ended() {
+            if self.is_doubtful() && *self.doubted.get_or_insert_with(|| Instant::now() + DOUBT) > Instant::now() {
+                return None;
+            }
             self.told = true;
             self.deadline = None;
             return Some(self.result());
@@ -147,6 +158,12 @@ impl Attempt {
     /// Whether its result is known.
     fn is_ended(&self) -> bool {
         self.reports.is_none() && self.command.is_none()
+    }
+
+    /// Whether it was killed or never came to be. When a container ends, the kernel kills all in it first, and its
+    /// init is seen to end only then.
+    fn is_doubtful(&self) -> bool {
+        self.exit_code.is_none_or(|code| code == KILLED)
     }
 
     /// Hears from the process that goes in, and from the one it made, until that has become the command.

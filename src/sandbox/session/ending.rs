@@ -32,9 +32,9 @@ impl Session {
         self.kill_at = lifetime.map(|lifetime| Instant::now() + lifetime);
     }
 
-    /// Whether it was a client that sent the process a signal to end.
-    pub fn was_ended_by_client(&self) -> bool {
-        self.ended_by_client
+    /// Whether a client, or what `--health-on-failure` says, ended the process: no policy starts it again.
+    pub fn was_end_wanted(&self) -> bool {
+        self.end_wanted
     }
 
     /// Tells the clients the exit code and waits until they took everything or left; for onlookers,

@@ -41,8 +41,15 @@ impl Session {
         }
         match finished.action() {
             OnFailure::None => {}
-            OnFailure::Kill => self.send_signal(Signal::KILL),
-            OnFailure::Stop => self.stop(),
+            // As if its user did it: no policy starts it again (podman).
+            OnFailure::Kill => {
+                self.end_wanted = true;
+                self.send_signal(Signal::KILL);
+            }
+            OnFailure::Stop => {
+                self.end_wanted = true;
+                self.stop();
+            }
             OnFailure::Restart => {
                 self.restart_wanted = true;
                 self.stop();

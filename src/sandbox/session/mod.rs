@@ -68,8 +68,8 @@ pub struct Session {
     kill_at: Option<Instant>,
     nudge: Option<Nudge>,
     stopping: bool,
-    /// A client sent a signal that is meant to end the process.
-    ended_by_client: bool,
+    /// A client sent a signal that is meant to end the process, or its health asked for the end.
+    end_wanted: bool,
     /// The container is to be started again once it has stopped.
     restart_wanted: bool,
     exit: Option<i32>,
@@ -123,7 +123,7 @@ impl Session {
             kill_at: None,
             nudge: None,
             stopping: false,
-            ended_by_client: false,
+            end_wanted: false,
             restart_wanted: false,
             exit: None,
             leftover: LEFTOVER_MAX,

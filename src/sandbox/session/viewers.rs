@@ -131,7 +131,7 @@ impl Session {
                 if let Some(signal) = crate::sys::process::signal_from_number(number) {
                     let ends =
                         crate::spec::signal::Signal::from_number(number).is_some_and(|one| one.is_meant_to_end());
-                    self.ended_by_client |= ends || signal == self.rule.signal;
+                    self.end_wanted |= ends || signal == self.rule.signal;
                     self.send_signal(signal);
                 }
             }

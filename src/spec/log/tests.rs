@@ -80,7 +80,6 @@ fn refusals_are_dockers() {
         ),
         (Some("fluentd"), &[], "error looking up logging plugin fluentd: plugin \"fluentd\" not found"),
         (Some("Journald"), &[], "error looking up logging plugin Journald"),
-        (Some(""), &[], "error looking up logging plugin : plugin \"\" not found"),
         (Some("none"), &["max-size=1m"], "invalid logging opts for driver none"),
         (Some("passthrough"), &["tag=x"], "invalid logging opts for driver passthrough"),
         (None, &["syslog-address=x"], "unknown log opt 'syslog-address' for json-file log driver: it has compress,"),

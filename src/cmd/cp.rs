@@ -31,6 +31,8 @@ use super::{Context, launching, progress};
 use crate::explain::reason;
 use crate::sandbox::userns;
 use crate::sandbox::view::{Stopped, View};
+use crate::spec::config::ContainerConfig;
+use crate::spec::event::Happening;
 use crate::spec::identity::Maps;
 use crate::store::containers::Container;
 use crate::store::lock::AliveLock;
@@ -122,7 +124,16 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         overwrite: args.overwrite,
     };
     let destination = shown(&job.target);
+    let happenings: Vec<Happening> = [(&job.source, "archive-path"), (&job.target, "extract-to-dir")]
+        .into_iter()
+        .filter_map(|(end, action)| match end {
+            End::Container { view, .. } => Some(Happening::of_container(&containers.configs[*view], action)),
+            _ => None,
+        })
+        .collect();
     let done = copy(context, job, args.quiet)?;
+    let store = context.store()?;
+    happenings.into_iter().for_each(|what| store.happened(what));
     tell(&done, &destination, args.quiet);
     Ok(ExitCode::SUCCESS)
 }
@@ -132,7 +143,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 struct Containers {
     views: Vec<View>,
     maps: Vec<Option<Maps>>,
-    ids: Vec<String>,
+    configs: Vec<ContainerConfig>,
     /// Keeps those that do not run from being started or removed meanwhile.
     locks: Vec<AliveLock>,
 }
@@ -140,14 +151,13 @@ struct Containers {
 impl Containers {
     fn end(&mut self, context: &Context, name: &str, path: &[u8]) -> Result<End> {
         let mut container = context.store()?.containers().find(name)?;
-        let id = container.id().to_string();
-        let view = match self.ids.iter().position(|known| *known == id) {
+        let view = match self.configs.iter().position(|known| known.id == *container.id()) {
             Some(view) => view,
             None => {
                 let (view, lock) = view(context, &mut container)?;
                 self.views.push(view);
                 self.maps.push(container.config.identity.maps.clone());
-                self.ids.push(id);
+                self.configs.push(container.config);
                 self.locks.extend(lock);
                 self.views.len() - 1
             }

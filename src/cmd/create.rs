@@ -23,7 +23,7 @@ use super::launching::shifting;
 use super::launching::volumes::Moment;
 use super::{launching, rm};
 use crate::sandbox::cgroup;
-use crate::spec::config::{ContainerId, NetworkMode, RootSource, SecretUse};
+use crate::spec::config::{ContainerConfig, ContainerId, NamespaceMode, NetworkMode, RootSource, SecretUse};
 use crate::spec::create::{self, Base, CreateRequest, PullPolicy};
 use crate::spec::create_command::CreateCommand;
 use crate::spec::mount::{FoundImage, Mount, MountKind};
@@ -99,7 +99,8 @@ pub fn create(
     let (root, config, name) = root::find(context, image, &options.image, policy).or_exit(125)?;
     request.image = name;
     find_images(context, &mut request.mounts, &options.image, policy).or_exit(125)?;
-    if purpose != Purpose::Keep && has_layers(store, &root, &request) {
+    // The removal of what is replaced may need U to itself.
+    if purpose != Purpose::Keep && !options.replace && has_layers(store, &root, &request) {
         context.prepare_user_namespace().or_exit(125)?;
     }
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -114,12 +115,16 @@ pub fn create(
         let mut resolved = create::resolve(request.clone(), base, id, name, Timestamp::now())?;
         resolved.ephemeral = resolved.auto_remove && purpose != Purpose::Keep;
         resolved.name_volumes(|| store::fs::random_bytes().map(volume::anonymous_name))?;
-        // Not before everything else is known to be right.
-        if options.replace {
-            rm::remove(context, &resolved.name, true, None)?;
-        }
         // What cannot be enforced is not accepted; the start says the warnings.
         cgroup::choose(&resolved.id, &resolved.limits, purpose != Purpose::Keep && resolved.systemd.is_some())?;
+        // Not before everything else is known to be right.
+        if options.replace {
+            replace(context, &resolved)?;
+        }
+        // Before there is a lock of the new one's, which their supervisors would hold with it.
+        if purpose != Purpose::Keep {
+            launching::start_required(context, &resolved)?;
+        }
         let _lease = match &request.auto {
             Some(options) => Some(leasing::lease(store, options, &mut resolved)?),
             None => None,
@@ -153,6 +158,18 @@ pub fn prepare(context: &Context, (container, alive): (Container, AliveLock)) ->
             Err(error)
         }
     }
+}
+
+/// Removes the container that the new one is to take the place of.
+fn replace(context: &Context, new: &ContainerConfig) -> Result<()> {
+    if let Ok(old) = context.store()?.containers().resolve(&new.name) {
+        let shared = NamespaceMode::Container(old.clone());
+        let joins = [&new.pid, &new.ipc, &new.uts].contains(&&shared);
+        if joins || new.network == NetworkMode::Container(old.clone()) || new.lifetime.requires.contains(&old) {
+            bail!("container {} cannot be replaced by one that requires it or shares its namespaces", new.name);
+        }
+    }
+    rm::remove(context, &new.name, true, None)
 }
 
 /// A container and its lock, or why there is none under this name.

@@ -11,7 +11,6 @@ use super::format::text::warn;
 use super::pull::unpack_worker;
 use super::{Context, say};
 use crate::sandbox::userns;
-use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::archive::{self, Import};
@@ -76,7 +75,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         let count = imported.skipped_devices;
         warn(&format!("skipped {count} device nodes of the archive: containers have their own /dev"));
     }
-    store.happened(Happening::of_image(imported.id, "import", name.as_ref()));
+    store.images().happened(imported.id, "import", name.as_ref());
     say(&imported.id.to_string())?;
     Ok(ExitCode::SUCCESS)
 }

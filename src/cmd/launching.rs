@@ -14,6 +14,7 @@ pub mod shifting;
 pub mod volumes;
 
 pub use notify::hand_over;
+pub use requirements::start as start_required;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,19 +79,18 @@ impl InUse {
 
 /// Starts a container that does not run; the client has not heard yet how it went.
 pub fn launch(context: &Context, container: &Container, foreground: bool) -> Result<Client> {
-    requirements::start(context, container)?;
+    requirements::start(context, &container.config)?;
     begin(context, container, take_alive(container)?, foreground, false)
 }
 
-/// Starts a container that was made just now, with the lock it was made with.
+/// Starts a container that was made just now, with the lock it was made with. What it requires runs.
 pub fn launch_new(context: &Context, container: &Container, alive: AliveLock, foreground: bool) -> Result<Client> {
-    requirements::start(context, container)?;
     begin(context, container, alive, foreground, false)
 }
 
 /// Starts a container again for its keeper, unless it was stopped meanwhile, and waits for the start.
 pub fn launch_again(context: &Context, container: &Container) -> Result<()> {
-    requirements::start(context, container)?;
+    requirements::start(context, &container.config)?;
     let mut client = begin(context, container, take_alive(container)?, false, true)?;
     let pid = hear(&mut client)?;
     requirements::write_pid(container, pid);

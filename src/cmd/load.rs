@@ -11,7 +11,6 @@ use super::format::text::warn;
 use super::pull::unpack_worker;
 use super::{Context, say};
 use crate::sandbox::userns;
-use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::archive::{self, Contents, LoadOptions, Loaded};
@@ -49,7 +48,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let shown = input.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
     let loaded = loaded.with_context(|| format!("load {shown}"))?;
     for image in &loaded.images {
-        store.happened(Happening::of_image(image.id, "load", image.names.first()));
+        store.images().happened(image.id, "load", image.names.first());
     }
     report(&loaded)
 }

@@ -12,6 +12,7 @@ use super::format::human::decimal_size;
 use super::{Context, error, finish_cleanup, rm, rmi, say};
 use crate::sandbox::measure;
 use crate::spec::digest::Digest;
+use crate::spec::event::{Happening, Subject};
 use crate::spec::time::parse_moment;
 use crate::store::Store;
 use crate::store::containers::{Container, RemoveError};
@@ -82,6 +83,7 @@ pub(super) fn prune_containers(context: &Context, selection: &Selection, report:
     all.retain(|one| one.is_at_rest() && selection.matches(one.config.created.parse().ok(), &one.config.labels));
     let sizes = usage::containers(store, &all, &mut |trees| measure::sizes(store, trees))?;
     report.begin("Deleted Containers:");
+    let before = report.reclaimed;
     let mut cleanup = Cleanup::Complete;
     for (container, bytes) in all.iter().zip(sizes) {
         match store.containers().remove(container.id()) {
@@ -103,6 +105,7 @@ pub(super) fn prune_containers(context: &Context, selection: &Selection, report:
         }
     }
     report.end()?;
+    store.happened(Happening::of_prune(Subject::Container, report.reclaimed - before));
     // Files of mapped ids, of all of them at once.
     finish_cleanup(context, cleanup)
 }
@@ -149,6 +152,7 @@ pub(super) fn prune_images(context: &Context, all: bool, selection: &Selection, 
     }
     report.reclaimed += collected.bytes + bytes;
     report.end()?;
+    store.happened(Happening::of_prune(Subject::Image, collected.bytes + bytes));
     rmi::finish_collection(context, &collected)
 }
 

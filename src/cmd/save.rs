@@ -10,7 +10,6 @@ use anyhow::{Result, bail};
 
 use super::pull::names_version;
 use super::{Context, missing, platform_options};
-use crate::spec::event::Happening;
 use crate::spec::platform::Platform;
 use crate::spec::reference::ImageRef;
 use crate::store::archive::{self, Format, LayerForm, Output, SaveOptions, Selected};
@@ -74,7 +73,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let store = context.store()?;
     archive::save(store, &selected, &options, output)?;
     for image in &selected {
-        store.happened(Happening::of_image(image.config, "save", image.names.first()));
+        store.images().happened(image.config, "save", image.names.first());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -71,6 +71,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         signal_proxy: args.sig_proxy,
         detach_keys: launching::detach_keys(context, args.detach_keys)?,
     };
+    refuse_paused(&container)?;
     if container.is_running() {
         let attach = Attach { signal_proxy: attach.signal_proxy && !config.tty, ..attach };
         return attach::follow(&container, &attach, Leaving::Succeeds);
@@ -83,9 +84,18 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     launching::attach(client, &attach, Leaving::Succeeds)
 }
 
+/// docker's words.
+fn refuse_paused(container: &Container) -> Result<()> {
+    if container.is_running() && container.state.paused.is_some() {
+        bail!("cannot start a paused container, try unpause instead");
+    }
+    Ok(())
+}
+
 /// Starts a container in the background; one that runs is started already.
 pub fn start_detached(context: &Context, name: &str) -> Result<()> {
     let container: Container = context.store()?.containers().find(name)?;
+    refuse_paused(&container)?;
     if container.is_running() {
         // It has one, unless it was killed with its spare.
         keeper::ensure(context, &container);

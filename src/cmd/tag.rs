@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 
 use super::Context;
-use crate::spec::event::Happening;
 use crate::spec::reference::ImageRef;
 
 /// Create a tag TARGET that refers to SOURCE
@@ -27,7 +26,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let image = images.find(&args.source)?;
     for target in &targets {
         images.tag(target, image.manifest, image.id)?;
-        store.happened(Happening::of_image(image.id, "tag", Some(target)));
+        images.happened(image.id, "tag", Some(target));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,6 +14,7 @@ use super::format::text::clean_line;
 use super::{Context, selection};
 use crate::sandbox::idmap::IdMaps;
 use crate::sandbox::processes::{self, Processes};
+use crate::spec::event::Happening;
 
 /// Show the processes of a container
 #[derive(clap::Args, Debug)]
@@ -51,6 +52,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         None => by_ps(&options, &processes.pids)?,
     };
     let lines: Vec<String> = lines.iter().map(|line| line.join("\t")).collect();
+    context.store()?.happened(Happening::of_container(&container.config, "top"));
     super::print_line(&table::align(&lines.join("\n"), LAYOUT))?;
     Ok(ExitCode::SUCCESS)
 }

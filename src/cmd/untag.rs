@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 
 use super::Context;
-use crate::spec::event::Happening;
 use crate::spec::reference::ImageRef;
 use crate::store::images::Image;
 
@@ -31,7 +30,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
         args.names.iter().map(|text| name_of(&image, text)).collect::<Result<Vec<_>>>()?
     };
     images.strip(&image, &names)?;
-    names.iter().for_each(|name| store.happened(Happening::of_image(image.id, "untag", Some(name))));
+    names.iter().for_each(|name| images.happened(image.id, "untag", Some(name)));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -126,7 +126,7 @@ pub fn supervise(charge: Charge) {
     }
 }
 
-/// A container that could not be started stays created, with the reason; a `--rm` one goes.
+/// A container that could not be started stays what it was, with the reason; a `--rm` one goes.
 fn report_failure(
     store: &Store,
     plan: &mut Plan,
@@ -140,7 +140,7 @@ fn report_failure(
     // The keeper records what it hears.
     if !again {
         let _ = container.update_state(|state| {
-            state.status = Status::Created;
+            state.status = if state.started_at.is_some() { Status::Exited } else { Status::Created };
             state.pid = 0;
             state.exit_code = i32::from(error.code);
             state.error = error.text.clone();
@@ -215,6 +215,9 @@ impl Supervisor {
         record_start(container, &built.identity, &own, ports, again)?;
         plan.volumes.starting.clear();
         let recorder = Recorder::new(store, &container.config);
+        if let Networking::Links(links) = &networking {
+            links.tell_joined();
+        }
         recorder.volumes_mounted();
         store.happened(Happening::of_container(&container.config, "start"));
         let rule = StopRule {

@@ -98,6 +98,11 @@ impl Happening {
         happening.with("name", name)
     }
 
+    /// The removal of all unused objects of a kind, which gave so many bytes free.
+    pub fn of_prune(subject: Subject, reclaimed: u64) -> Self {
+        Self::new(subject, "prune", "").with("reclaimed", reclaimed.to_string())
+    }
+
     /// A transfer from or to a registry, which docker knows by the name it was asked for with.
     pub fn of_transfer(reference: &ImageRef, action: &str) -> Self {
         Self::new(Subject::Image, action, reference.familiar()).with("name", reference.familiar_repository())

@@ -208,3 +208,44 @@ fn what_cannot_be_meant_is_refused() {
     let took = bench.rbox(&["events", "--until", "-1s"]).run().ok().took;
     assert!(took >= Duration::from_millis(500), "{took:?}");
 }
+
+#[test]
+fn copies_lists_and_prunes_are_told_and_images_with_their_labels() {
+    let (bench, image) = Bench::with_image();
+    bench.start(&["--name", "web"], &image, &["sleep", "1000"]);
+    bench.ok(&["top", "web"]);
+    bench.ok(&["cp", "web:/bin/busybox", bench.path("out").to_str().unwrap()]);
+    bench.ok(&["cp", bench.path("out").to_str().unwrap(), "web:/tmp/in"]);
+    bench.ok(&["commit", "-c", "LABEL maker=me", "web", "made"]);
+    bench.ok(&["tag", "made", "made:2"]);
+    bench.ok(&["rm", "-f", "web"]);
+    bench.ok(&["rmi", "made", "made:2"]);
+    for kind in ["container", "volume", "network", "image"] {
+        bench.ok(&[kind, "prune", "-f"]);
+    }
+    let told = |filters: &[&str], format: &str| {
+        let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
+        bench.rbox(&["events", "--since", "1h", "--until", "0s", "--format", format]).args(filters).ok()
+    };
+    let actions = told(&["container=web", "scope=local"], "{{.Action}}");
+    let actions: Vec<&str> = actions.lines().filter(|action| !action.starts_with("exec")).collect();
+    let expected = ["create", "start", "top", "archive-path", "extract-to-dir", "commit", "kill", "die", "destroy"];
+    let of_container: Vec<&&str> =
+        actions.iter().filter(|action| !matches!(**action, "connect" | "disconnect")).collect();
+    assert_eq!(of_container, expected.iter().collect::<Vec<_>>());
+    assert_eq!(told(&["event=prune"], "{{.Type}}"), "container\nvolume\nnetwork\nimage");
+    assert!(told(&["event=prune", "type=network"], "{{json .}}").contains(r#""reclaimed":"0""#));
+    let of_image = told(&["label=maker=me", "type=image"], "{{.Action}} {{.Actor.Attributes.name}}");
+    assert!(of_image.lines().any(|line| line == "tag made:2"), "{of_image}");
+    assert_eq!(told(&["service=web"], "{{.Action}}"), "");
+    // What did not start was on no network.
+    bench.rbox(&["run", "--rm", "--name", "bad", &image, "nosuch"]).run().exits(127);
+    let id = told(&["container=bad", "event=create"], "{{.Actor.ID}}");
+    assert_eq!(told(&[&format!("container={id}"), "type=network"], "{{.Action}}"), "");
+    // A name that changes meanwhile.
+    bench.start(&["--name", "old"], &image, &["sleep", "1000"]);
+    bench.ok(&["exec", "-d", "old", "sh", "-c", "until test -e /go; do sleep 0.01; done"]);
+    bench.ok(&["rename", "old", "new"]);
+    bench.ok(&["exec", "new", "touch", "/go"]);
+    wait_until("both have ended", || told(&["container=new", "event=exec_die"], "{{.Action}}").lines().count() == 2);
+}

@@ -486,3 +486,36 @@ fn a_stop_returns_when_the_container_has_ended() {
         bench.ok(&["rm", "c"]);
     }
 }
+
+#[test]
+fn a_container_replaces_the_only_one_there_is() {
+    let (bench, image) = Bench::with_image();
+    for round in 0..3 {
+        let old = bench.ok(&["ps", "-aq", "--no-trunc"]);
+        let id = bench.start(&["--replace", "--name", "a"], &image, &["sleep", "1000"]);
+        assert_ne!(id, old, "round {round}");
+        assert_eq!(bench.ok(&["ps", "-aq", "--no-trunc"]), id);
+    }
+    // What is refused leaves it there.
+    let id = bench.inspect("a", "{{.Id}}");
+    for flags in [&["--requires", "a"][..], &["--network", "container:a"], &["--pid", "container:a"], &["-m", "1k"]] {
+        bench.rbox(&["run", "-d", "--replace", "--name", "a"]).args(flags).arg(&image).arg("true").run().exits(125);
+        assert_eq!(bench.inspect("a", "{{.Id}} {{.State.Status}}"), format!("{id} running"), "{flags:?}");
+    }
+    bench.ok(&["pause", "a"]);
+    for flags in [&["start", "a"][..], &["start", "-a", "a"]] {
+        bench.rbox(flags).run().refused(1, "cannot start a paused container, try unpause instead");
+    }
+}
+
+#[test]
+fn what_is_started_for_another_holds_nothing_of_it() {
+    let (bench, image) = Bench::with_image();
+    bench.ok(&["create", "--name", "a", &image, "sleep", "1000"]);
+    bench.start(&["--requires", "a", "--name", "b"], &image, &["true"]);
+    bench.ok(&["wait", "b"]);
+    assert_eq!(bench.status("a"), "running");
+    bench.ok(&["start", "b"]);
+    bench.ok(&["wait", "b"]);
+    bench.ok(&["rm", "b"]);
+}

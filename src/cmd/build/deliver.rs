@@ -123,14 +123,14 @@ impl Delivery {
             tell(&format!("writing image {}", one.id), 0, 0);
             if is_list || names.is_empty() {
                 store.images().keep(one.manifest, one.id)?;
-                store.happened(Happening::of_image(one.id, "build", None));
+                store.images().happened(one.id, "build", None);
             }
         }
         for name in names {
             match built {
                 [one] => {
                     store.images().tag(name, one.manifest, one.id)?;
-                    store.happened(Happening::of_image(one.id, "build", Some(name)));
+                    store.images().happened(one.id, "build", Some(name));
                 }
                 several => {
                     let list = self.list(context, name, several)?;

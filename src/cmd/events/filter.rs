@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::cmd::format::filter::{Filter, Filters};
 use crate::spec::event::{Event, Subject};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "config",
     "container",
     "daemon",
@@ -16,7 +16,9 @@ const KEYS: [&str; 13] = [
     "node",
     "plugin",
     "pod",
+    "scope",
     "secret",
+    "service",
     "type",
     "volume",
 ];
@@ -48,11 +50,12 @@ impl Wanted {
         let none = |key: &str| filters.any(key, |_| false);
         filters.any("event", |action| is_action(&what.action, action))
             && filters.any("type", |subject| what.subject.as_str() == subject)
+            && filters.any("scope", |scope| scope == "local")
             && filters.any("container", container)
             && filters.any("image", |image| is_of_image(event, image))
             && [Subject::Network, Subject::Secret, Subject::Volume].into_iter().all(object)
             && filters.labels(&what.attributes)
-            && ["config", "daemon", "node", "plugin", "pod"].into_iter().all(none)
+            && ["config", "daemon", "node", "plugin", "pod", "service"].into_iter().all(none)
     }
 }
 

@@ -4,13 +4,14 @@ use anyhow::{Context as _, Result};
 
 use crate::cmd::format::text::clean_line;
 use crate::cmd::{Context, start};
+use crate::spec::config::ContainerConfig;
 use crate::store::containers::Container;
 
 /// Starts the containers that it requires, and what those require. There are no circles: a container
 /// can only require those that were there before it.
-pub fn start(context: &Context, container: &Container) -> Result<()> {
-    for id in &container.config.lifetime.requires {
-        let name = &container.config.name;
+pub fn start(context: &Context, config: &ContainerConfig) -> Result<()> {
+    for id in &config.lifetime.requires {
+        let name = &config.name;
         start::start_detached(context, id.as_str())
             .with_context(|| format!("start container {}, which container {name} requires", id.short()))?;
     }

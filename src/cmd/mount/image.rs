@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result, bail};
 use super::{Form, Row, check_possible, form};
 use crate::cmd::{Context, each};
 use crate::sandbox::mounted::{self, Kind, Mounted};
-use crate::spec::event::Happening;
 use crate::store::Store;
 use crate::store::images::Image;
 
@@ -63,7 +62,7 @@ pub fn mount(args: MountArgs, context: &Context) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for image in &images {
         let path = mount_one(store, image).with_context(|| format!("mount {}", label(image)))?;
-        store.happened(Happening::of_image(image.id, "mount", image.tags.first()));
+        store.images().happened(image.id, "mount", image.tags.first());
         rows.push(row(image, &path));
     }
     super::print(&rows, args.format, !args.all && images.len() == 1)?;

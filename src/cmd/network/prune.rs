@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::is_predefined;
 use crate::cmd::Context;
 use crate::cmd::prune::{PruneOptions, Report, Selection};
+use crate::spec::event::{Happening, Subject};
 use crate::store::networks::RemoveError;
 
 /// Remove all unused networks
@@ -30,7 +31,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
 
 /// Removes the networks that match and that no running container is on.
 pub(in crate::cmd) fn prune(context: &Context, selection: &Selection, report: &mut Report) -> Result<()> {
-    let networks = context.store()?.networks();
+    let store = context.store()?;
+    let networks = store.networks();
     let (mut all, _) = networks.list()?;
     all.retain(|network| !is_predefined(network) && selection.matches(network.created.parse().ok(), &network.labels));
     report.begin("Deleted Networks:");
@@ -41,5 +43,7 @@ pub(in crate::cmd) fn prune(context: &Context, selection: &Selection, report: &m
             Err(error) => report.failed(&error.into()),
         }
     }
-    report.end()
+    report.end()?;
+    store.happened(Happening::of_prune(Subject::Network, 0));
+    Ok(())
 }

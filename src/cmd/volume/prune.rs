@@ -8,6 +8,7 @@ use crate::cmd::format::filter::Filter;
 use crate::cmd::prune::{Report, Selection, confirmed};
 use crate::cmd::{Context, finish_cleanup};
 use crate::sandbox::measure;
+use crate::spec::event::{Happening, Subject};
 use crate::store::staging::Cleanup;
 use crate::store::usage;
 use crate::store::volumes::RemoveError;
@@ -64,6 +65,7 @@ pub(in crate::cmd) fn prune(context: &Context, all: bool, selection: &Selection,
     let names: Vec<&str> = unused.iter().map(|volume| volume.name.as_str()).collect();
     let sizes = usage::volumes(store, &names, &mut |trees| measure::sizes(store, trees))?;
     report.begin("Deleted Volumes:");
+    let before = report.reclaimed;
     let mut cleanup = Cleanup::Complete;
     for (name, bytes) in names.into_iter().zip(sizes) {
         match volumes.remove(name) {
@@ -77,5 +79,6 @@ pub(in crate::cmd) fn prune(context: &Context, all: bool, selection: &Selection,
         }
     }
     report.end()?;
+    store.happened(Happening::of_prune(Subject::Volume, report.reclaimed - before));
     finish_cleanup(context, cleanup)
 }

@@ -39,7 +39,11 @@ pub struct Journal {
 
 impl Journal {
     fn write(&self, action: String, attributes: &[(&str, String)]) {
-        let what = Happening { action, ..self.what.clone() };
+        let mut what = Happening { action, ..self.what.clone() };
+        // It may have been renamed.
+        if let Some(now) = what.id.parse().ok().and_then(|id| self.store.containers().get(&id).ok()) {
+            what = what.with("name", now.config.name);
+        }
         self.store.happened(attributes.iter().fold(what, |what, (key, value)| what.with(key, value)));
     }
 }

@@ -130,8 +130,12 @@ impl Links {
             links.links.push(Link { network, lease, connection: Some(membership.connection), gateway, retry: None });
         }
         links.publish().doing("publish ports").map_err(JoinError::Failed)?;
-        links.links.iter().for_each(|link| links.happened(link, "connect"));
         Ok(links)
+    }
+
+    /// Tells that the container is on them, once it has started.
+    pub fn tell_joined(&self) {
+        self.links.iter().for_each(|link| self.happened(link, "connect"));
     }
 
     /// The networks' namespaces, in the order they were joined.

@@ -53,6 +53,7 @@ impl State {
         self.pid = 0;
         self.exit_code = end.code;
         self.finished_at = Some(end.ended);
+        self.paused = None;
         self.ports.clear();
     }
 }
@@ -167,7 +168,8 @@ impl Containers<'_> {
         if state.status != Status::Running || is_alive(&directory)? && state.is_of_this_boot() {
             return Ok(());
         }
-        let crashed = state.crashed();
+        // When is not known, but this is told of now.
+        let crashed = State { finished_at: Some(Timestamp::now()), ..state.crashed() };
         self.record(config, &crashed)?;
         self.tell_end(config, &crashed);
         Ok(())

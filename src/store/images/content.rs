@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 
 use super::Images;
 use crate::spec::digest::Digest;
+use crate::spec::event::Happening;
 use crate::spec::image::{ImageConfig, Manifest};
+use crate::spec::reference::ImageRef;
 use crate::store::layers::chain_ids;
 
 /// The most that a manifest or config may hold, as the registry client has it.
@@ -23,6 +25,16 @@ impl Images<'_> {
     /// The config of the image `id`.
     pub fn config(&self, id: Digest) -> Result<ImageConfig> {
         self.document(id).with_context(|| format!("read the config of image {}", id.short()))
+    }
+
+    /// Tells of something that happened to an image, under one of its names or under none: its labels come along.
+    pub fn happened(&self, id: Digest, action: &str, name: Option<&ImageRef>) {
+        let mut what = Happening::of_image(id, action, name);
+        // Of one that is gone they are not known any more.
+        let labels = self.config(id).map(|config| config.config.labels).unwrap_or_default();
+        let own = std::mem::replace(&mut what.attributes, labels);
+        what.attributes.extend(own);
+        self.store.happened(what);
     }
 
     /// A manifest that an image name refers to.

@@ -7,7 +7,6 @@ use anyhow::Result;
 
 use super::{Image, Images, LookupError, not_found};
 use crate::spec::digest::Digest;
-use crate::spec::event::Happening;
 use crate::spec::reference::ImageRef;
 use crate::store::containers::Container;
 use crate::store::gc::{self, Collected};
@@ -163,10 +162,10 @@ impl Remover<'_> {
         let mut steps = Vec::new();
         for done in self.done {
             let id = done.image;
-            let untag = |name| self.images.store.happened(Happening::of_image(id, "untag", Some(name)));
+            let untag = |name| self.images.happened(id, "untag", Some(name));
             done.untagged.iter().for_each(untag);
             if done.deleted.is_some() {
-                self.images.store.happened(Happening::of_image(id, "delete", None));
+                self.images.happened(id, "delete", None);
             }
             steps.extend(done.untagged.into_iter().map(Removed::Untagged));
             if let Some((id, layers)) = done.deleted {

@@ -67,8 +67,7 @@ pub struct Args {
         long,
         value_name = "SECONDS",
         env = "SOURCE_DATE_EPOCH",
-        hide_env_values = true,
-        allow_negative_numbers = true
+        hide_env_values = true
     )]
     timestamp: Option<i64>,
     /// Container by name, id or unique prefix

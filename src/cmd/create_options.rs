@@ -157,7 +157,7 @@ pub struct CreateOptions {
     #[arg(long, value_name = "SIGNAL")]
     pub stop_signal: Option<Signal>,
     /// Seconds from the stop signal to SIGKILL, 10 unless configured; -1 waits for ever
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS")]
     pub stop_timeout: Option<i64>,
     /// Set a kernel parameter of the container's own namespaces
     #[arg(long, value_name = "KEY=VALUE")]

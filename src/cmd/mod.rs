@@ -354,14 +354,15 @@ pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(docker_grammar)
 }
 
-/// Of a flag given twice the last one counts, and every boolean takes `=true` or `=false` (pflag).
+/// Of a flag given twice the last one counts, every boolean takes `=true` or `=false`, and the word after any
+/// other flag is its value, a negative number, too (pflag).
 /// `-h` is help but where it is something else, as `--hostname` for run and create.
 fn docker_grammar(mut command: clap::Command) -> clap::Command {
     if command.get_arguments().any(|arg| arg.get_short() == Some('h')) {
         let help = clap::Arg::new("help").long("help").help("Print help").action(clap::ArgAction::Help);
         command = command.disable_help_flag(true).arg(help);
     }
-    let boolean = |arg: clap::Arg| match arg.get_action() {
+    let flag = |arg: clap::Arg| match arg.get_action() {
         // One with a default of its own says how it is to be read.
         clap::ArgAction::SetTrue if arg.get_default_values().is_empty() => arg
             .action(clap::ArgAction::Set)
@@ -373,9 +374,10 @@ fn docker_grammar(mut command: clap::Command) -> clap::Command {
             .value_parser(go_bool)
             .hide_default_value(true)
             .hide_possible_values(true),
+        clap::ArgAction::Set | clap::ArgAction::Append if !arg.is_positional() => arg.allow_negative_numbers(true),
         _ => arg,
     };
-    command.args_override_self(true).mut_args(boolean).mut_subcommands(docker_grammar)
+    command.args_override_self(true).mut_args(flag).mut_subcommands(docker_grammar)
 }
 
 fn parse() -> Result<Cli, clap::Error> {

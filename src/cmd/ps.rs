@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Show the N last created containers, in any state
-    #[arg(short = 'n', long, value_name = "N", default_value_t = -1, hide_default_value = true, allow_negative_numbers = true)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = -1, hide_default_value = true)]
     last: i64,
     /// Show the last created container, in any state
     #[arg(short, long)]

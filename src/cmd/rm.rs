@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(short, long)]
     ignore: bool,
     /// With --force: seconds from the stop signal to SIGKILL, none by default; -1 waits for ever
-    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "SECONDS")]
     time: Option<i64>,
     /// Remove the container's anonymous volumes, too, unless another container has them
     #[arg(short, long)]

@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(short, long)]
     signal: Option<Signal>,
     /// Seconds until SIGKILL, by default the container's own; -1 waits for ever
-    #[arg(short = 't', long, alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(short = 't', long, alias = "time", value_name = "SECONDS")]
     timeout: Option<i64>,
 }
 

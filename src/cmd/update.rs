@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::create_options::health::HealthOptions;
-use super::create_options::limits::{ResourceOptions, Strictness, available};
+use super::create_options::limits::{ResourceOptions, available};
 use super::selection::Choice;
 use super::{Context, each, keeper};
 use crate::sandbox::cgroup::{self, Group, late};
@@ -49,7 +49,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let change = Change::of(&args)?;
-    if change.is_nothing() {
+    if args.resources.are_absent() && change.is_nothing_else() {
         bail!("you must provide one or more flags when using this command");
     }
     let choice = Choice { named: &args.containers, latest: args.latest, ..Choice::default() };
@@ -80,8 +80,6 @@ struct Change {
 
 impl Change {
     fn of(args: &Args) -> Result<Self> {
-        let limits = args.resources.limits()?;
-        let best_effort = args.resources.limits == Strictness::BestEffort;
         let caller = Caller::new(std::env::vars_os());
         let mut environment = Vec::new();
         for variable in &args.env {
@@ -89,7 +87,7 @@ impl Change {
         }
         environment.extend(args.unsetenv.iter().map(|name| EnvChange { name: name.clone(), value: None }));
         Ok(Self {
-            limits: Some(limits).filter(|limits| *limits != Limits { best_effort, ..Limits::default() }),
+            limits: (!args.resources.are_absent()).then(|| args.resources.limits()).transpose()?,
             restart: args.restart.as_deref().map(str::parse).transpose()?,
             health: args.health.request(),
             environment,
@@ -97,9 +95,9 @@ impl Change {
         })
     }
 
-    fn is_nothing(&self) -> bool {
-        self.limits.is_none()
-            && self.restart.is_none()
+    /// Nothing besides limits.
+    fn is_nothing_else(&self) -> bool {
+        self.restart.is_none()
             && self.health == HealthRequest::default()
             && self.environment.is_empty()
             && self.ulimits.is_empty()

@@ -251,10 +251,17 @@ pub fn maps(store: &Store) -> Result<IdMaps> {
     if rustix::process::geteuid().is_root() {
         return Ok(IdMaps::of_self()?);
     }
-    match find(store)? {
-        Some(member) => Ok(IdMaps::of(member.pid)?),
-        None => Ok(making::expected()),
+    Ok(maps_now(store)?.unwrap_or_else(making::expected))
+}
+
+/// The maps of U; None where nobody is in it.
+fn maps_now(store: &Store) -> Result<Option<IdMaps>> {
+    while let Some(member) = find(store)? {
+        if let Some(maps) = member.maps().context("read the maps of the user namespace")? {
+            return Ok(Some(maps));
+        }
     }
+    Ok(None)
 }
 
 /// Whether U maps one id only, for want of subordinate ids. Known while a process in it lives.
@@ -262,10 +269,7 @@ pub fn is_single(store: &Store) -> Result<bool> {
     if rustix::process::geteuid().is_root() {
         return Ok(IdMaps::of_self()?.is_single());
     }
-    match find(store)? {
-        Some(member) => Ok(IdMaps::of(member.pid)?.is_single()),
-        None => Ok(false),
-    }
+    Ok(maps_now(store)?.is_some_and(|maps| maps.is_single()))
 }
 
 /// Runs `work` in U and waits for it. Errors cross as text.

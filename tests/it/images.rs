@@ -64,6 +64,18 @@ pub fn du(bench: &Bench) -> u64 {
     out.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).expect("a number")
 }
 
+/// Asserts that the sum of `system df -v` is what `du` says; if it is not, with what each of them found.
+pub fn assert_accounted(bench: &Bench, when: &str) {
+    let (ours, theirs) = (all_bytes(bench), du(bench));
+    if ours != theirs {
+        let parts = bench.ok(&["system", "df", "-v", "--format", "json"]);
+        let du = program("unshare").args(["--user", "--map-auto", "--map-root-user", "du", "-a", "--block-size=1"]);
+        let all = du.arg(bench.root()).ok().out();
+        let again = (all_bytes(bench), self::du(bench));
+        panic!("{when}: {ours} of {theirs} bytes are accounted for, later {again:?}: {parts}\n{all}");
+    }
+}
+
 fn bytes_of(bench: &Bench, kind: &str, field: &str) -> u64 {
     let out = bench.ok(&["system", "df", "--format", &format!("{{{{.Type}}}}={{{{.{field}}}}}")]);
     let line = out.lines().find_map(|line| line.strip_prefix(&format!("{kind}="))).expect("the row");
@@ -299,8 +311,8 @@ fn trees_show_what_is_shared() {
 #[test]
 fn every_block_is_accounted_for_and_prune_says_what_it_frees() {
     let bench = three();
-    assert_eq!(all_bytes(&bench), du(&bench), "measured");
-    assert_eq!(all_bytes(&bench), du(&bench), "remembered");
+    assert_accounted(&bench, "measured");
+    assert_accounted(&bench, "remembered");
     let script = "dd if=/dev/urandom of=/big bs=1000 count=300 2>/dev/null; mkdir -m 700 /closed; touch /closed/x; \
                   chown -R 1000:1000 /closed; echo out";
     bench.rbox(&["run", "--name", "stopped", NAMES[1], "sh", "-c", script]).ok();
@@ -308,7 +320,7 @@ fn every_block_is_accounted_for_and_prune_says_what_it_frees() {
     crate::common::wait_until("the file is there", || {
         bench.rbox(&["exec", "running", "test", "-s", "/file"]).run().code == 0
     });
-    assert_eq!(all_bytes(&bench), du(&bench));
+    assert_accounted(&bench, "at the end");
     let table = bench.ok(&["system", "df"]);
     let rows: Vec<Vec<&str>> =
         table.lines().map(|line| line.split("  ").filter(|cell| !cell.is_empty()).collect()).collect();
@@ -360,7 +372,7 @@ fn every_block_is_accounted_for_and_prune_says_what_it_frees() {
     );
     assert!(out.starts_with(&head) && out.contains("\n\nTotal reclaimed space: "), "{out}");
     assert_eq!(bytes_of(&bench, "Images", "RawSize") + bytes_of(&bench, "Containers", "RawSize"), 0);
-    assert_eq!(all_bytes(&bench), du(&bench));
+    assert_accounted(&bench, "at the end");
 }
 
 #[test]
@@ -418,7 +430,7 @@ fn killed_while_removing_and_pruning() {
         // Everything that is still named is whole.
         let out = bench.rbox(&["system", "check"]).run();
         assert_eq!((out.code, out.out()), (0, String::new()), "round {round}: {}", out.report());
-        assert_eq!(all_bytes(&bench), du(&bench), "round {round}");
+        assert_accounted(&bench, &format!("round {round}"));
         bench.rbox(&["rm", "-f", "c"]).run();
         bench.ok(&["rmi", "-af"]);
         bench.ok(&["image", "prune", "-af"]);
@@ -471,7 +483,7 @@ fn four_at_once_lose_nothing_that_has_a_name() {
     }
     // Supervisors clean up after their clients have ended.
     bench.no_processes();
-    assert_eq!(all_bytes(&bench), du(&bench));
+    assert_accounted(&bench, "at the end");
 }
 
 #[test]

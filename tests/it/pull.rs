@@ -264,7 +264,7 @@ fn a_pull_killed_at_any_moment_is_gone_on_with() {
         running.wait();
         let checked = bench.rbox(&["system", "check"]).run();
         assert_eq!((checked.code, checked.out()), (0, String::new()), "round {round}: {}", checked.report());
-        assert_eq!(super::images::all_bytes(&bench), super::images::du(&bench), "round {round}");
+        super::images::assert_accounted(&bench, &format!("round {round}"));
         let complete = blobs(&bench);
         let before = proxy.sent();
         proxy.take_requests();

@@ -110,7 +110,7 @@ pub struct ResultOptions {
     #[arg(short, long, value_name = "NAME[:TAG]")]
     pub tag: Vec<String>,
     /// Date the image and its files with this many seconds since 1970 (SOURCE_DATE_EPOCH dates the image)
-    #[arg(long, alias = "source-date-epoch", value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(long, alias = "source-date-epoch", value_name = "SECONDS")]
     pub timestamp: Option<i64>,
     /// Take a variable out of the image
     #[arg(long, value_name = "NAME")]
@@ -196,7 +196,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "MICROSECONDS")]
     pub cpu_period: Option<u64>,
     /// Microseconds of processor time in each period; -1 for no limit
-    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "MICROSECONDS")]
     pub cpu_quota: Option<i64>,
     /// Weight of processor time among others', 1024 by default
     #[arg(short = 'c', long, value_name = "SHARES")]

@@ -27,7 +27,7 @@ pub struct HealthOptions {
     #[arg(long, value_name = "ACTION")]
     pub health_on_failure: Option<String>,
     /// Failures in a row that make the container unhealthy, 3 by default
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "COUNT")]
     pub health_retries: Option<i64>,
     /// Time between checks during the start period, 5s by default
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
@@ -42,10 +42,10 @@ pub struct HealthOptions {
     #[arg(long, value_name = "DURATION", value_parser = parse_interval, allow_hyphen_values = true)]
     pub health_startup_interval: Option<Interval>,
     /// Failures of the startup check in a row after which the container is restarted; 0 for never
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "COUNT")]
     pub health_startup_retries: Option<i64>,
     /// How often the startup check must succeed in a row, once by default
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "COUNT")]
     pub health_startup_success: Option<i64>,
     /// What a startup check may take, 30s by default
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]

@@ -12,7 +12,7 @@ use crate::spec::limits::{
 use crate::spec::size;
 
 /// What can be changed later, too: options of `run`, `create` and `update`, as typed.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceOptions {
     /// Weight of its block I/O among others', 10 to 1000
     #[arg(long, value_name = "WEIGHT")]
@@ -24,7 +24,7 @@ pub struct ResourceOptions {
     #[arg(long, value_name = "MICROSECONDS")]
     pub cpu_period: Option<u64>,
     /// Microseconds of processor time in each period; -1 for no limit
-    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "MICROSECONDS")]
     pub cpu_quota: Option<i64>,
     /// Period of real-time scheduling, in microseconds (cgroup version 1)
     #[arg(long, value_name = "MICROSECONDS")]
@@ -69,10 +69,10 @@ pub struct ResourceOptions {
     #[arg(long, value_name = "BYTES", value_parser = parse_memory_swap, allow_hyphen_values = true)]
     pub memory_swap: Option<i64>,
     /// How readily its memory is swapped out, 0 to 100 (cgroup version 1)
-    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PERCENT")]
     pub memory_swappiness: Option<i64>,
     /// Processes and threads it may have at most; -1 or 0 for no limit
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "COUNT")]
     pub pids_limit: Option<i64>,
 }
 
@@ -97,7 +97,7 @@ pub struct LimitOptions {
     #[arg(long)]
     pub oom_kill_disable: bool,
     /// How readily the kernel kills its processes when memory is short, -1000 to 1000
-    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE")]
     pub oom_score_adj: Option<i32>,
     /// Refused: only root can make classes of cache and memory bandwidth
     #[arg(long, value_name = "CLASS")]
@@ -113,6 +113,11 @@ pub enum Strictness {
 }
 
 impl ResourceOptions {
+    /// Whether none of them was given. One may say nothing: 0 and an empty list leave things as they are.
+    pub fn are_absent(&self) -> bool {
+        *self == Self { limits: self.limits, ..Self::default() }
+    }
+
     /// The limits they ask for, not settled.
     pub fn limits(&self) -> Result<Limits> {
         let swappiness = match self.memory_swappiness {

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     driver_opt: Vec<String>,
     /// The network with the highest has the default route
-    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
     gw_priority: i32,
     /// IPv4 address, as in 172.30.100.104
     #[arg(long, value_name = "IP")]

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use rustix::process::Pid;
 
+use crate::sandbox::idmap::IdMaps;
 use crate::store::Store;
 use crate::store::fs;
 use crate::sys::process;
@@ -28,6 +29,17 @@ impl Member {
     /// A process that cannot end meanwhile.
     pub fn open(pid: Pid) -> io::Result<Self> {
         Ok(Self { pid, user: File::open(namespace_path(pid))? })
+    }
+
+    /// The maps of its namespace; None when it has ended, as any member may at any time.
+    pub fn maps(&self) -> io::Result<Option<IdMaps>> {
+        let maps = IdMaps::of(self.pid);
+        // Were they read of a later process with its pid?
+        let found = std::fs::metadata(namespace_path(self.pid)).map(|found| found.ino());
+        if found.is_ok_and(|inode| self.user.metadata().is_ok_and(|ours| ours.ino() == inode)) {
+            return maps.map(Some);
+        }
+        Ok(None)
     }
 }
 
@@ -129,7 +141,8 @@ fn find_by_containers(store: &Store) -> Result<Option<Member>> {
         if entry.start == supervisor.start
             && let Some(member) = entry.open()
         {
-            register(store, supervisor.pid)?;
+            // A hint for the next one; the process may be ending.
+            let _ = register(store, supervisor.pid);
             return Ok(Some(member));
         }
     }
@@ -160,5 +173,15 @@ mod tests {
         leave(&store, own).unwrap();
         assert!(find_where(&store, |_| true).unwrap().is_none());
         assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn maps_are_a_living_members() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let member = Member::open(Pid::from_child(&child)).unwrap();
+        assert_eq!(member.maps().unwrap(), Some(IdMaps::of_self().unwrap()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(member.maps().unwrap(), None);
     }
 }

@@ -33,6 +33,8 @@ pub enum InvalidLimits {
     MemoryAboveSetSwap,
     #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set.")]
     NanoCpusAnd(&'static str),
+    #[error("Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set: give --cpu-quota, too")]
+    NanoCpusSet,
     #[error("range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available")]
     Cpus(usize),
     #[error("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")]
@@ -143,7 +145,7 @@ impl Limits {
         } else if change.memory != 0 && self.memory_swap > 0 && change.memory > self.memory_swap.unsigned_abs() {
             return Err(InvalidLimits::MemoryAboveSetSwap);
         }
-        all.update_cpu(change);
+        all.update_cpu(change)?;
         all.memory_swappiness = change.memory_swappiness.or(all.memory_swappiness);
         all.pids_limit = change.pids_limit.or(all.pids_limit);
         all.blkio_weight = if change.blkio_weight == 0 { all.blkio_weight } else { change.blkio_weight };
@@ -166,13 +168,17 @@ impl Limits {
         all.settle(machine)
     }
 
-    /// One way of saying how much of the processors takes the other's place.
-    fn update_cpu(&mut self, change: &Self) {
+    /// One way of saying how much of the processors takes the other's place, if it says it whole: a period
+    /// alone would leave no limit at all.
+    fn update_cpu(&mut self, change: &Self) -> Result<(), InvalidLimits> {
         if change.nano_cpus != 0 {
-            (self.nano_cpus, self.cpu_period, self.cpu_quota) = (change.nano_cpus, 0, 0);
+            (self.nano_cpus, self.cpu_period, self.cpu_quota) = (change.nano_cpus, change.cpu_period, change.cpu_quota);
+            return Ok(());
         }
-        if change.cpu_period != 0 || change.cpu_quota != 0 {
-            self.nano_cpus = change.nano_cpus;
+        match (change.cpu_period, change.cpu_quota) {
+            (0, 0) => return Ok(()),
+            (_, 0) if self.nano_cpus != 0 => return Err(InvalidLimits::NanoCpusSet),
+            _ => self.nano_cpus = 0,
         }
         if change.cpu_period != 0 {
             self.cpu_period = change.cpu_period;
@@ -180,6 +186,7 @@ impl Limits {
         if change.cpu_quota != 0 {
             self.cpu_quota = change.cpu_quota;
         }
+        Ok(())
     }
 }
 

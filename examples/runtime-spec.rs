@@ -18,7 +18,7 @@ fn main() -> Result<()> {
         uid_map: vec![(0, 0, 1), (1, 1, 65535)],
         gid_map: vec![(0, 0, 1), (1, 1, 65535)],
         joined: JoinedNamespaces { pid: Some("/proc/7/ns/pid".into()), ..JoinedNamespaces::default() },
-        nofile_hard: 524_288,
+        nofile: (524_288, 524_288),
         kernel: (6, 1),
         masked: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".to_owned()],
         ..HostFacts::default()

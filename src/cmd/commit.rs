@@ -63,12 +63,7 @@ pub struct Args {
     #[arg(short, long)]
     squash: bool,
     /// Date the image and its files with this many seconds since 1970
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        env = "SOURCE_DATE_EPOCH",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", hide_env_values = true)]
     timestamp: Option<i64>,
     /// Container by name, id or unique prefix
     container: String,

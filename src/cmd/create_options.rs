@@ -42,7 +42,7 @@ use crate::spec::security::SecurityOptions;
 use crate::spec::settings::{Origin, Settings};
 use crate::spec::signal::Signal;
 use crate::spec::size;
-use crate::spec::ulimit::Ulimit;
+use crate::spec::ulimit::UlimitRequest;
 
 /// Profiles longer than this are not read.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -165,9 +165,9 @@ pub struct CreateOptions {
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
     pub tty: bool,
-    /// Resource limit, as in nofile=1024:4096
+    /// Resource limit, as in nofile=1024:4096, with -1 for as much as you may; or host for all as they are here
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
-    pub ulimit: Vec<Ulimit>,
+    pub ulimit: Vec<UlimitRequest>,
     /// UTS namespace to use (host, container:NAME)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub uts: String,
@@ -241,7 +241,7 @@ impl CreateOptions {
             log: self.logging.request(&settings.log(), self.tty)?,
             extra_hosts: self.extra_hosts()?,
             limits: self.limits.request()?,
-            health: self.health.request(),
+            health: self.health.request()?,
             cidfile: self.cidfile.clone(),
             credentials: self.secrets.credentials()?,
             ..CreateRequest::default()

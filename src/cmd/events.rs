@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use jiff::{Timestamp, Zoned};
 use nix::poll::PollTimeout;
 use nix::sys::inotify::AddWatchFlags;
@@ -48,6 +48,11 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     let now = Zoned::now();
     let (since, until) = (moment("since", args.since.as_deref(), &now)?, moment("until", args.until.as_deref(), &now)?);
+    if let (Some(since), Some(until)) = (since, until)
+        && since > until
+    {
+        bail!("`since` time ({since}) cannot be after `until` time ({until})");
+    }
     let wanted = Wanted::new(args.filter)?;
     let form = Form::new(args.format.as_deref().unwrap_or_default())?;
     // Without --since what is to come; unless there is nothing to wait for.

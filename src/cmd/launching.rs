@@ -335,7 +335,7 @@ fn host_facts(container: &Container, joins: &[Join]) -> Result<HostFacts> {
         let join = joins.iter().find(|join| join.kind == kind)?;
         Some(PathBuf::from(format!("/proc/{}/ns/{name}", join.pid.as_raw_nonzero())))
     };
-    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
+    let nofile = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
     Ok(HostFacts {
         container_dir: container.directory().to_owned(),
         root_path: container.path("merged"),
@@ -353,7 +353,7 @@ fn host_facts(container: &Container, joins: &[Join]) -> Result<HostFacts> {
             },
         },
         volumes: BTreeMap::new(),
-        nofile_hard: hard,
+        nofile,
         kernel: kernel_version(),
         block_devices: block_devices(&container.config),
         masked: thermal_throttles(),

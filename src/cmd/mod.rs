@@ -19,6 +19,7 @@ mod credentials;
 pub mod diff;
 mod docker_config;
 pub mod doctor;
+mod ending;
 pub mod error;
 pub mod events;
 pub mod exec;
@@ -540,17 +541,46 @@ fn say(line: &str) -> Result<()> {
 /// Does `work` for each argument and prints the argument as typed when it succeeds, as docker does;
 /// goes on past failures.
 fn each(arguments: &[String], work: impl Fn(&str) -> Result<()>) -> Result<ExitCode> {
-    let mut failed = false;
-    for argument in arguments {
-        match work(argument) {
-            Ok(()) => say(argument)?,
-            Err(error) => {
-                error::print(&error);
-                failed = true;
-            }
-        }
+    let mut report = Report::new(arguments);
+    for (index, argument) in arguments.iter().enumerate() {
+        report.add(index, work(argument))?;
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(report.code())
+}
+
+/// What `each` prints, in the order of the arguments, of work that may end in another.
+struct Report<'a> {
+    arguments: &'a [String],
+    /// Those that could not be shown yet.
+    outcomes: Vec<Option<Result<()>>>,
+    shown: usize,
+    failed: bool,
+}
+
+impl<'a> Report<'a> {
+    fn new(arguments: &'a [String]) -> Self {
+        Self { arguments, outcomes: arguments.iter().map(|_| None).collect(), shown: 0, failed: false }
+    }
+
+    /// The outcome of the argument at `index`.
+    fn add(&mut self, index: usize, outcome: Result<()>) -> Result<()> {
+        self.outcomes[index] = Some(outcome);
+        while let Some(outcome) = self.outcomes.get_mut(self.shown).and_then(Option::take) {
+            match outcome {
+                Ok(()) => say(&self.arguments[self.shown])?,
+                Err(error) => {
+                    error::print(&error);
+                    self.failed = true;
+                }
+            }
+            self.shown += 1;
+        }
+        Ok(())
+    }
+
+    fn code(self) -> ExitCode {
+        if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
 }
 
 /// Ends a deletion that met files of mapped ids.

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::selection::Chosen;
 use super::{Context, each, warn};
-use crate::sandbox::pause;
+use crate::sandbox::pause::{self, Pause};
 use crate::spec::event::Happening;
 use crate::store::Store;
-use crate::store::containers::{Container, Paused};
+use crate::store::containers::{Container, Paused, ProcessIdentity};
 
 /// Have the processes of containers stand still
 #[derive(clap::Args, Debug)]
@@ -31,44 +31,57 @@ pub fn pause(args: PauseArgs, context: &Context) -> Result<ExitCode> {
     each(&args.chosen.choice().names(context, fits)?, |name| {
         let store = context.store()?;
         let mut container = store.containers().find(name)?;
+        let failed = || format!("cannot pause container {name}");
+        let _turn = container.pausing().with_context(failed)?;
+        container.refresh()?;
         if container.state.paused.is_some() {
             bail!("container {} is already paused", container.id());
         }
         let Some(init) = container.state.init().filter(|_| container.is_running()) else {
             bail!("container {} is not running", container.id());
         };
-        let how = pause::pause(store, &container, init).with_context(|| format!("cannot pause container {name}"))?;
+        let how = stand_still(store, &mut container, init).with_context(failed)?;
         if how == Paused::Stopped {
             warn(&format!(
                 "container {name} has no freezer: its processes were stopped by SIGSTOP, which they can notice"
             ));
         }
-        container.update_state(|state| state.paused = Some(how).filter(|_| state.pid != 0))?;
         store.happened(Happening::of_container(&container.config, "pause"));
         Ok(())
     })
+}
+
+/// On record first: where this process is killed in between, `unpause` mends what it left.
+fn stand_still(store: &Store, container: &mut Container, init: ProcessIdentity) -> Result<Paused> {
+    let pause = Pause::prepare(store, container, init)?;
+    container.update_state(|state| state.paused = Some(pause.how()).filter(|_| state.pid != 0))?;
+    if let Err(error) = pause.stand_still(store, container, init) {
+        let _ = pause::resume(store, container, init, pause.how());
+        container.update_state(|state| state.paused = None)?;
+        return Err(error);
+    }
+    Ok(pause.how())
 }
 
 /// Runs `unpause`.
 pub fn unpause(args: UnpauseArgs, context: &Context) -> Result<ExitCode> {
     each(&args.chosen.choice().names(context, |container| container.state.paused.is_some())?, |name| {
         let mut container = context.store()?.containers().find(name)?;
-        if container.state.paused.is_none() || !container.is_running() {
+        let failed = || format!("cannot unpause container {name}");
+        if !resume(context.store()?, &mut container).with_context(failed)? || !container.is_running() {
             bail!("Container {} is not paused", container.id());
         }
-        resume(context.store()?, &mut container).with_context(|| format!("cannot unpause container {name}"))
+        Ok(())
     })
 }
 
-/// Lets a paused container go on; one that is not goes on already.
-pub fn resume(store: &Store, container: &mut Container) -> Result<()> {
-    let Some((how, init)) = container.state.paused.zip(container.state.init()) else { return Ok(()) };
+/// Lets a paused container go on; false where it was not paused.
+pub fn resume(store: &Store, container: &mut Container) -> Result<bool> {
+    let _turn = container.pausing()?;
+    container.refresh()?;
+    let Some((how, init)) = container.state.paused.zip(container.state.init()) else { return Ok(false) };
     pause::resume(store, container, init, how)?;
-    let mut stood = false;
-    container.update_state(|state| stood = state.paused.take().is_some())?;
-    // Another may have been quicker.
-    if stood {
-        store.happened(Happening::of_container(&container.config, "unpause"));
-    }
-    Ok(())
+    container.update_state(|state| state.paused = None)?;
+    store.happened(Happening::of_container(&container.config, "unpause"));
+    Ok(true)
 }

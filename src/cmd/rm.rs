@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
+use super::ending::{self, Ending};
 use super::error::WithCode;
 use super::selection::Chosen;
-use super::{Context, each, finish_cleanup, stop};
+use super::{Context, each, finish_cleanup};
 use crate::sandbox::mounted::{self, Kind};
 use crate::spec::config::ContainerId;
 use crate::spec::signal::Signal;
@@ -48,6 +49,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
     }
     let names = args.chosen.choice().names(context, |_| true)?;
     let names = requiring_first(context, names, args.depend)?;
+    if args.force && names.len() > 1 {
+        end_all(context, &names, args.time)?;
+    }
     each(&names, |name| match context.store()?.containers().resolve(name) {
         Err(LookupError::NotFound(_)) if args.ignore => Ok(()),
         _ => remove_as(context, name, args.force, args.time, args.volumes),
@@ -129,11 +133,10 @@ fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volu
         if let Ok(container) = containers.get(&id)
             && !container.is_at_rest()
         {
-            let (signal, patience) = match time {
-                None => (Signal::from_number(9), Some(Duration::from_secs(10))),
-                Some(seconds) => (None, u64::try_from(seconds).ok().map(Duration::from_secs)),
-            };
-            stop::end(context.store()?, container, signal, patience)?;
+            let (signal, patience) = forced(time);
+            if let Some(ending) = Ending::begin(context.store()?, container, signal, patience)? {
+                ending.wait(context.store()?)?;
+            }
         }
         match take(&id) {
             // A --rm container removed itself when it was stopped.
@@ -147,6 +150,26 @@ fn remove_as(context: &Context, name: &str, force: bool, time: Option<i64>, volu
             }
         }
     }
+}
+
+/// How a container is ended that is removed by force: killed, or asked to stop when there is time.
+fn forced(time: Option<i64>) -> (Option<Signal>, Option<Duration>) {
+    match time {
+        None => (Some(Signal::KILL), None),
+        Some(seconds) => (None, u64::try_from(seconds).ok().map(Duration::from_secs)),
+    }
+}
+
+/// Ends those that can be removed, side by side. What went wrong is told when they are removed.
+fn end_all(context: &Context, names: &[String], time: Option<i64>) -> Result<()> {
+    let store = context.store()?;
+    let (signal, patience) = forced(time);
+    let begin = |name: &mut &String| {
+        let container = store.containers().find(name)?;
+        store.containers().refuse_required(container.id())?;
+        Ending::begin(store, container, signal, patience)
+    };
+    ending::side_by_side(store, names.iter(), begin, |_, _| ())
 }
 
 /// What a container that is gone had besides its directory: what is mounted of it, and its addresses, which

@@ -1,5 +1,6 @@
 //! `stop`: end containers gracefully, `kill`: signal them, `wait`: wait for their end.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -8,12 +9,13 @@ use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::ending::{self, Ending};
 use super::selection::Chosen;
-use super::{Context, each, pause};
+use super::{Context, Report, pause};
 use crate::spec::event::Happening;
 use crate::spec::signal::Signal;
+use crate::store::Store;
 use crate::store::containers::{Container, LookupError};
-use crate::store::{Store, fs};
 use crate::sys::process::signal_from_number;
 
 /// Stop one or more running containers
@@ -32,16 +34,45 @@ pub struct Args {
     timeout: Option<i64>,
 }
 
-/// Runs the command.
+/// One of the containers, by the place of its name in the command line.
+struct Job<'a> {
+    index: usize,
+    name: &'a str,
+    /// What to tell of its end.
+    stopped: Option<Happening>,
+}
+
+/// Runs the command: all have their signal before the first is waited for.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode> {
-    each(&args.chosen.choice().names(context, |container| !container.is_at_rest())?, |name| {
-        let container = match context.store()?.containers().find(name) {
-            Err(LookupError::NotFound(_)) if args.ignore => return Ok(()),
+    let names = args.chosen.choice().names(context, |container| !container.is_at_rest())?;
+    let store = context.store()?;
+    // One that was named twice is signalled once.
+    let mut begun = HashSet::new();
+    let begin = |job: &mut Job<'_>| {
+        let container = match store.containers().find(job.name) {
+            Err(LookupError::NotFound(_)) if args.ignore => return Ok(None),
             found => found?,
         };
-        let timeout = timeout(&container, args.timeout);
-        stop(context.store()?, container, args.signal, timeout)
-    })
+        if !begun.insert(container.id().clone()) {
+            return Ok(None);
+        }
+        let (stopped, timeout) =
+            (Happening::of_container(&container.config, "stop"), timeout(&container, args.timeout));
+        let ending = Ending::begin(store, container, args.signal, timeout)?;
+        job.stopped = ending.is_some().then_some(stopped);
+        Ok(ending)
+    };
+    let mut report = Report::new(&names);
+    let mut told = Ok(());
+    let jobs = names.iter().enumerate().map(|(index, name)| Job { index, name, stopped: None });
+    ending::side_by_side(store, jobs, begin, |job, outcome| {
+        if let (Ok(()), Some(stopped)) = (&outcome, job.stopped) {
+            store.happened(stopped);
+        }
+        let shown = report.add(job.index, outcome);
+        told = std::mem::replace(&mut told, Ok(())).and(shown);
+    })?;
+    told.map(|()| report.code())
 }
 
 /// From the stop signal to SIGKILL: the asked-for seconds, by default the container's own. None
@@ -55,34 +86,11 @@ pub fn timeout(container: &Container, asked: Option<i64>) -> Option<Duration> {
 
 /// Stops a container as somebody asked for, who is told of it.
 pub fn stop(store: &Store, container: Container, asked: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
-    if container.is_at_rest() {
-        return Ok(());
-    }
     let stopped = Happening::of_container(&container.config, "stop");
-    end(store, container, asked, timeout)?;
-    store.happened(stopped);
-    Ok(())
-}
-
-/// Sends the stop signal, waits, then kills. A container that does not run is stopped already; one that
-/// waits to be started again is not.
-pub fn end(store: &Store, mut container: Container, asked: Option<Signal>, timeout: Option<Duration>) -> Result<()> {
-    if container.is_at_rest() {
-        return Ok(());
+    if let Some(ending) = Ending::begin(store, container, asked, timeout)? {
+        ending.wait(store)?;
+        store.happened(stopped);
     }
-    let runs = match renounce(store, &mut container) {
-        // A --rm container that ended just now.
-        Err(_) if !fs::exists(container.directory()) => return Ok(()),
-        runs => runs?,
-    };
-    if runs && let Some(init) = open_init(&container)? {
-        signal(store, &container, &init, asked.unwrap_or(container.config.stop_signal))?;
-        if !wait_readable(&init, timeout)? {
-            signal(store, &container, &init, Signal::from_number(9).unwrap_or_default())?;
-        }
-    }
-    wait_recorded(&mut container)?;
-    wait_unkept(&container);
     Ok(())
 }
 

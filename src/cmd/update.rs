@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::create_options::health::HealthOptions;
 use super::create_options::limits::{ResourceOptions, available};
 use super::selection::Choice;
-use super::{Context, each, keeper};
+use super::{Context, each, keeper, warn};
 use crate::sandbox::cgroup::{self, Group, late};
 use crate::sandbox::client::Client;
 use crate::spec::env::{self, Caller, EnvChange};
@@ -89,7 +89,7 @@ impl Change {
         Ok(Self {
             limits: (!args.resources.are_absent()).then(|| args.resources.limits()).transpose()?,
             restart: args.restart.as_deref().map(str::parse).transpose()?,
-            health: args.health.request(),
+            health: args.health.request()?,
             environment,
             ulimits: args.ulimit.clone(),
         })
@@ -148,19 +148,33 @@ fn enforce(store: &Store, container: &Container, old: &Limits, new: &Limits) -> 
         cgroup::choose(container.id(), new, false)?;
         return Ok(());
     };
-    match Group::of(store, container.id())? {
-        Some(group) => group.set_all(&differing(old, new, &group)?)?,
-        None => {
-            let running = late::Running {
-                id: container.id(),
-                directory: container.directory(),
-                init,
-                own_user_namespace: !container.config.userns_host,
-            };
-            late::make(store, running, new)?;
+    let best_effort = |why: anyhow::Error| {
+        if !new.best_effort {
+            return Err(why);
         }
+        warn(&format!("{why:#}"));
+        Ok(())
+    };
+    let Some(group) = Group::of(store, container.id())? else {
+        let running = late::Running {
+            id: container.id(),
+            directory: container.directory(),
+            init,
+            own_user_namespace: !container.config.userns_host,
+        };
+        return match late::make(store, running, new) {
+            Ok((_, warnings)) => {
+                warnings.iter().for_each(|warning| warn(warning));
+                Ok(())
+            }
+            Err(error) => best_effort(error.context("no limit is enforced before the next start")),
+        };
+    };
+    let settings = differing(old, new, &group)?;
+    match new.best_effort {
+        true => settings.chunks(1).try_for_each(|one| group.set_all(one).map_err(Into::into).or_else(best_effort)),
+        false => Ok(group.set_all(&settings)?),
     }
-    Ok(())
 }
 
 /// The settings that change.
@@ -174,7 +188,8 @@ fn differing(old: &Limits, new: &Limits, group: &Group) -> Result<Vec<Setting>> 
     let before = settings(old)?;
     let mut after = settings(new)?;
     after.retain(|setting| !before.contains(setting));
-    // The limit of swap alone may have to change before that of memory.
-    after.sort_by_key(|setting| setting.file == "memory.limit_in_bytes" && new.memory > old.memory);
+    // Version 1 wants memory never above memory and swap together, at any moment.
+    let raised = old.memory != 0 && new.memory > old.memory;
+    after.sort_by_key(|setting| setting.file == "memory.limit_in_bytes" && raised);
     Ok(after)
 }

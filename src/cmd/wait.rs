@@ -21,9 +21,9 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// Block until one or more containers stop, then print their exit codes
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Wait for this state instead (created, running, paused, stopped, removing, healthy, unhealthy); for one
-    /// of them if given several times
-    #[arg(long, value_name = "STATE")]
+    /// Wait for this state instead (created, running, paused, stopped, removing, healthy, unhealthy); for any
+    /// of several
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
     condition: Vec<Condition>,
     /// Return when the first of the containers fits
     #[arg(long)]

@@ -142,7 +142,17 @@ fn set_limits(spec: &Process) -> Result<(), SetupError> {
     for limit in spec.rlimits().iter().flatten() {
         let name = limit.typ().to_string();
         let what = format!("set the limit {name} to {}:{}", limit.soft(), limit.hard());
-        process::set_rlimit(resource(limit.typ()), limit.soft(), limit.hard()).doing(what)?;
+        let resource = resource(limit.typ());
+        let set = process::set_rlimit(resource, limit.soft(), limit.hard());
+        let refused = set.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+        // No limit is as much as the caller may give (podman).
+        let set = match process::hard_rlimit(resource) {
+            Ok(most) if refused && limit.hard() == u64::MAX => {
+                process::set_rlimit(resource, limit.soft().min(most), most)
+            }
+            _ => set,
+        };
+        set.doing(what)?;
     }
     Ok(())
 }

@@ -18,25 +18,38 @@ const ROUNDS: usize = 100;
 /// How long the last of them may take to stop.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Has all processes stand still.
-pub fn pause(store: &Store, container: &Container, init: ProcessIdentity) -> Result<Paused> {
-    let own = Group::of(store, container.id())?.or_else(|| {
-        let running = late::Running {
-            id: container.id(),
-            directory: container.directory(),
-            init,
-            own_user_namespace: !container.config.userns_host,
-        };
-        late::make(store, running, &Limits::default()).ok()
-    });
-    match own.filter(Group::can_freeze) {
-        Some(group) => {
-            group.freeze(true).context("freeze the container")?;
-            Ok(Paused::Frozen)
-        }
-        None => {
-            signal_all(store, container, init, Signal::STOP)?;
-            Ok(Paused::Stopped)
+/// A way to have all processes of a container stand still.
+#[derive(Debug)]
+pub struct Pause {
+    /// With a freezer.
+    group: Option<Group>,
+}
+
+impl Pause {
+    /// Finds it; makes a cgroup for one that runs without, where that can be done.
+    pub fn prepare(store: &Store, container: &Container, init: ProcessIdentity) -> Result<Self> {
+        let own = Group::of(store, container.id())?.or_else(|| {
+            let running = late::Running {
+                id: container.id(),
+                directory: container.directory(),
+                init,
+                own_user_namespace: !container.config.userns_host,
+            };
+            late::make(store, running, &Limits::default()).ok().map(|(group, _)| group)
+        });
+        Ok(Self { group: own.filter(Group::can_freeze) })
+    }
+
+    /// Which it is.
+    pub fn how(&self) -> Paused {
+        if self.group.is_some() { Paused::Frozen } else { Paused::Stopped }
+    }
+
+    /// Does it.
+    pub fn stand_still(&self, store: &Store, container: &Container, init: ProcessIdentity) -> Result<()> {
+        match &self.group {
+            Some(group) => group.freeze(true).context("freeze the container"),
+            None => signal_all(store, container, init, Signal::STOP),
         }
     }
 }

@@ -29,7 +29,8 @@ impl Recorder {
     pub fn volumes_mounted(&self) {
         for (mount, volume) in self.config.volume_uses() {
             if let Some(name) = &volume.name {
-                let what = self.of_volume(name, "mount").with("destination", &mount.target).with("propagation", "");
+                let what = Happening::of_volume(name, "mount").with("container", self.config.id.as_str());
+                let what = what.with("destination", &mount.target).with("propagation", "");
                 self.store.happened(what.with("read/write", (!mount.read_only).to_string()));
             }
         }
@@ -37,14 +38,6 @@ impl Recorder {
 
     /// Records that they are not any more.
     pub fn volumes_unmounted(&self) {
-        for (_, volume) in self.config.volume_uses() {
-            if let Some(name) = &volume.name {
-                self.store.happened(self.of_volume(name, "unmount"));
-            }
-        }
-    }
-
-    fn of_volume(&self, name: &str, action: &str) -> Happening {
-        Happening::of_volume(name, action).with("container", self.config.id.as_str())
+        self.store.containers().tell_unmounted(&self.config);
     }
 }

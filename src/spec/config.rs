@@ -184,6 +184,9 @@ pub struct ContainerConfig {
     /// Size of /dev/shm in bytes.
     pub shm_size: u64,
     pub ulimits: Vec<Ulimit>,
+    /// `--ulimit host`: none of our defaults, which are for what `ulimits` does not say.
+    #[serde(default)]
+    pub host_ulimits: bool,
     pub pid: NamespaceMode,
     pub ipc: NamespaceMode,
     pub uts: NamespaceMode,

@@ -33,7 +33,7 @@ use super::security::{SeccompChoice, SecurityOptions};
 use super::signal::{InvalidSignal, Signal};
 use super::systemd::{self, SystemdMode};
 use super::text::printable;
-use super::ulimit::Ulimit;
+use super::ulimit::{InvalidUlimit, Ulimit, UlimitRequest};
 
 pub use environment::{EnvironmentRequest, parse_merge};
 pub use streams::{InvalidStream, StandardStream};
@@ -89,7 +89,7 @@ pub struct CreateRequest {
     /// Seconds; negative waits for ever.
     pub stop_timeout: Option<i64>,
     /// In the order of the flags; the last of a name wins.
-    pub ulimits: Vec<Ulimit>,
+    pub ulimits: Vec<UlimitRequest>,
     /// Bytes; 0 is the default.
     pub shm_size: Option<u64>,
     pub pid: NamespaceMode,
@@ -147,6 +147,8 @@ pub enum CreateError {
     HostnameAndUts,
     #[error("conflicting options: {0}")]
     Conflict(&'static str),
+    #[error(transparent)]
+    Ulimit(#[from] InvalidUlimit),
     #[error("invalid CapAdd: {0}")]
     CapAdd(UnknownCapability),
     #[error("invalid CapDrop: {0}")]
@@ -239,7 +241,8 @@ pub fn resolve(
         auto_remove: request.auto_remove,
         ephemeral: false,
         shm_size: request.shm_size.filter(|size| *size != 0).unwrap_or(DEFAULT_SHM_SIZE),
-        ulimits: last_of_each_name(request.ulimits),
+        host_ulimits: request.ulimits.contains(&UlimitRequest::Host),
+        ulimits: ulimits(request.ulimits)?,
         pid: request.pid,
         ipc: request.ipc,
         uts: request.uts,
@@ -403,15 +406,21 @@ fn seccomp_choice(asked: SeccompChoice, privileged: bool) -> Result<SeccompChoic
     }
 }
 
-fn last_of_each_name(limits: Vec<Ulimit>) -> Vec<Ulimit> {
+/// The last of each name.
+fn ulimits(requests: Vec<UlimitRequest>) -> Result<Vec<Ulimit>, InvalidUlimit> {
+    let is_host = requests.contains(&UlimitRequest::Host);
     let mut kept: Vec<Ulimit> = Vec::new();
-    for limit in limits {
+    for request in requests {
+        let UlimitRequest::One(limit) = request else { continue };
+        if is_host {
+            return Err(InvalidUlimit::BesidesHost(limit.to_string()));
+        }
         match kept.iter_mut().find(|earlier| earlier.name == limit.name) {
             Some(earlier) => *earlier = limit,
             None => kept.push(limit),
         }
     }
-    kept
+    Ok(kept)
 }
 
 /// What execve and the kernel take as C strings.

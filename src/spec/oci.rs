@@ -59,8 +59,8 @@ pub struct HostFacts {
     pub joined: JoinedNamespaces,
     /// Where volumes have their files, by name.
     pub volumes: BTreeMap<String, VolumeSource>,
-    /// The hard limit on open files that processes inherit.
-    pub nofile_hard: u64,
+    /// The soft and the hard limit on open files of whoever starts the container.
+    pub nofile: (u64, u64),
     /// Version and patch level of the running kernel.
     pub kernel: (u32, u32),
     /// Numbers of the block devices that limits name.
@@ -130,7 +130,7 @@ fn process(config: &ContainerConfig, facts: &HostFacts) -> Result<Process, SpecE
         .set_env(Some(config.env.clone()))
         .set_cwd(PathBuf::from(cwd))
         .set_capabilities(Some(capabilities(config, uid)?))
-        .set_rlimits(Some(rlimits(config, facts.nofile_hard)?))
+        .set_rlimits(Some(rlimits(config, facts.nofile)?))
         .set_no_new_privileges(Some(config.no_new_privileges))
         .set_oom_score_adj(config.limits.oom_score_adj);
     Ok(process)
@@ -169,12 +169,15 @@ fn capability_set(names: &[&str]) -> Result<HashSet<Capability>, SpecError> {
 }
 
 /// What was asked for; else few open files by default (the hard limit stays) and no core dumps.
-fn rlimits(config: &ContainerConfig, nofile_hard: u64) -> Result<Vec<PosixRlimit>, SpecError> {
+fn rlimits(config: &ContainerConfig, nofile: (u64, u64)) -> Result<Vec<PosixRlimit>, SpecError> {
     const NOFILE_SOFT: u64 = 1024;
     let mut limits = Vec::new();
-    for (name, soft, hard) in [("nofile", NOFILE_SOFT.min(nofile_hard), nofile_hard), ("core", 0, 0)] {
+    let (soft, hard) = nofile;
+    // As it was before rbox raised its own.
+    let soft = if config.host_ulimits { soft } else { NOFILE_SOFT.min(hard) };
+    for (name, soft, hard) in [("nofile", soft, hard), ("core", 0, 0)] {
         // systemd sets its services' own.
-        let left = name == "core" && config.systemd.is_some();
+        let left = name == "core" && (config.host_ulimits || config.systemd.is_some());
         if !left && !config.ulimits.iter().any(|limit| limit.name == name) {
             limits.push(rlimit(name, soft, hard)?);
         }

@@ -16,6 +16,22 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
+/// What one `--ulimit` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UlimitRequest {
+    One(Ulimit),
+    /// podman's `host`: all as they are where the container is started.
+    Host,
+}
+
+impl FromStr for UlimitRequest {
+    type Err = InvalidUlimit;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "host" { Ok(Self::Host) } else { text.parse().map(Self::One) }
+    }
+}
+
 /// Why a text is not a limit.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidUlimit {
@@ -27,6 +43,8 @@ pub enum InvalidUlimit {
     Value { name: String, value: String },
     #[error("too many limit value arguments - {0}, can only have up to two, `soft[:hard]`")]
     TooMany(String),
+    #[error("conflicting options: --ulimit host, which means all of them, and --ulimit {0}")]
+    BesidesHost(String),
     #[error("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")]
     Order { soft: String, hard: String },
 }

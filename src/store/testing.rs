@@ -96,6 +96,7 @@ pub fn config(name: &str, prefix: &str) -> ContainerConfig {
         build: false,
         shm_size: 64 << 20,
         ulimits: Vec::new(),
+        host_ulimits: false,
         pid: NamespaceMode::Private,
         ipc: NamespaceMode::Private,
         uts: NamespaceMode::Private,

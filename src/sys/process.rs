@@ -325,6 +325,16 @@ pub fn set_rlimit(resource: libc::c_uint, soft: u64, hard: u64) -> io::Result<()
     }
 }
 
+/// The hard limit of this process; `u64::MAX` means unlimited.
+pub fn hard_rlimit(resource: libc::c_uint) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is written to and outlives the call; the kernel checks the resource number.
+    match unsafe { libc::getrlimit(resource, &mut limit) } {
+        0 => Ok(limit.rlim_max),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Becomes another process's memory owner no more: exits at once, running no destructors.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes no memory and does not return.

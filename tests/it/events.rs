@@ -197,7 +197,8 @@ fn what_cannot_be_meant_is_refused() {
             "invalid value for \"since\": failed to parse value as time or duration: \"yesterday\"",
         ),
         (&["--until", " "], 1, "invalid value for \"until\""),
-        (&["--filter", "colour=red"], 1, "invalid filter 'colour'"),
+        (&["--filter", "colour=red"], 1, "invalid filter 'colour': use one of config, container, "),
+        (&["--since", "1m", "--until", "1h"], 1, "cannot be after `until` time"),
         (&["--filter", "event"], 125, "bad format of filter (expected name=value)"),
         (&["--format", "{{.Action"], 64, "template parsing error"),
     ] {
@@ -207,6 +208,23 @@ fn what_cannot_be_meant_is_refused() {
     // A moment to come ends it.
     let took = bench.rbox(&["events", "--until", "-1s"]).run().ok().took;
     assert!(took >= Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn what_a_killed_supervisor_lets_go_of_is_told() {
+    let (bench, image) = Bench::with_image();
+    bench.ok(&["network", "create", "net"]);
+    bench.start(&["--name", "web", "--network", "net", "-v", "data:/data"], &image, &["sleep", "1000"]);
+    proc::kill(bench.supervisor("web"), Signal::KILL);
+    wait_until("it has ended", || bench.status("web") == "exited");
+    let past = ["events", "--since", "1h", "--until", "0s", "--format", "{{.Type}} {{.Action}}"];
+    let told = bench.ok(&[&past[..], &["--filter", "container=web"], &["--filter", "event=die"]].concat());
+    assert_eq!(told, "container die");
+    let told = |action: &str| bench.ok(&[&past[..], &["--filter", &format!("event={action}")]].concat());
+    assert_eq!([told("disconnect"), told("unmount")], ["network disconnect", "volume unmount"]);
+    bench.ok(&["ps", "-a"]);
+    bench.ok(&["rm", "web"]);
+    assert_eq!([told("disconnect"), told("unmount")], ["network disconnect", "volume unmount"]);
 }
 
 #[test]

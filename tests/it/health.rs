@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::common::{Bench, proc, wait_until};
+use crate::common::{Bench, proc, read, wait_until};
 
 fn health(bench: &Bench, name: &str) -> Value {
     let state: Value = serde_json::from_str(&bench.ok(&["inspect", name])).unwrap();
@@ -230,6 +230,32 @@ fn output_is_limited_and_the_loop_is_not_held_up() {
     let begin = Instant::now();
     bench.ok(&["stop", "-t", "0", "web"]);
     assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn results_are_written_where_they_are_asked_for() {
+    let (bench, image) = Bench::with_image();
+    let place = bench.mkdir("results");
+    let (flag, nowhere) = (place.display().to_string(), bench.text("nowhere"));
+    let check = ["--health-cmd", "echo fine", "--health-interval", "100ms", "--health-log-destination"];
+    let refused = bench.rbox(&["run", "-d"]).args(check).args([&nowhere, &image, "sleep", "1000"]).run();
+    refused.refused(125, "there is no such directory");
+    let id = bench.start(&[&["--name", "one"], &check[..], &[&flag]].concat(), &image, &["sleep", "1000"]);
+    wait_until("it is healthy", || status(&bench, "one") == "healthy");
+    let copy = place.join(format!("{id}-healthcheck.log"));
+    assert!(read(&copy).contains("fine"));
+    bench.rbox(&["update", "--health-log-destination", &nowhere, "one"]).run().refused(1, "no such directory");
+    // The record does not depend on somebody else's directory.
+    std::fs::remove_file(&copy).unwrap();
+    std::fs::remove_dir(&place).unwrap();
+    assert_eq!(status(&bench, "one"), "healthy");
+    std::fs::create_dir(&place).unwrap();
+    wait_until("it is written again", || copy.exists());
+    bench.ok(&["rm", "-f", "one"]);
+    assert!(!copy.exists(), "it goes with its container");
+    for empty in ["[\"CMD\"]", "[\"CMD-SHELL\", \"\"]"] {
+        bench.rbox(&["create", "--health-cmd", empty, &image]).run().refused(125, "has no command");
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub fn assert_accounted(bench: &Bench, when: &str) {
     if ours != theirs {
         let parts = bench.ok(&["system", "df", "-v", "--format", "json"]);
         let du = program("unshare").args(["--user", "--map-auto", "--map-root-user", "du", "-a", "--block-size=1"]);
-        let all = du.arg(bench.root()).ok().out();
+        let all = du.arg(bench.root()).ok();
         let again = (all_bytes(bench), self::du(bench));
         panic!("{when}: {ours} of {theirs} bytes are accounted for, later {again:?}: {parts}\n{all}");
     }

@@ -110,6 +110,19 @@ fn stop_asks_then_kills() {
     let took = bench.rbox(&["stop", "short"]).run().ok().took;
     assert!(took < Duration::from_secs(5), "{took:?}");
     bench.rbox(&["stop", "nosuch"]).run().refused(1, "nosuch");
+
+    // Several have their signals at once, and are told of in their order.
+    let names = ["a", "b", "c"];
+    let start = || names.iter().for_each(|name| drop(bench.start(&["--name", name], &image, &["sleep", "100"])));
+    start();
+    let out = bench.rbox(&["stop", "-t", "3", "b", "nosuch", "a", "polite", "c", "a"]).run().exits(1);
+    assert_eq!((out.out().as_str(), out.took < Duration::from_secs(8)), ("b\na\npolite\nc\na", true), "{:?}", out.took);
+    assert!(names.iter().all(|name| bench.inspect(name, "{{.State.ExitCode}}") == "137"));
+    bench.ok(&["rm", "-a"]);
+    start();
+    let out = bench.rbox(&["rm", "-f", "-t", "3", "a", "b", "c"]).run().ok();
+    assert_eq!((out.out().as_str(), out.took < Duration::from_secs(8)), ("a\nb\nc", true), "{:?}", out.took);
+    bench.no_containers();
 }
 
 #[test]

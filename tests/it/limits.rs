@@ -195,6 +195,116 @@ fn a_paused_container_stands_still() {
 }
 
 #[test]
+fn pause_and_unpause_at_once_leave_what_the_record_says() {
+    let (bench, image) = Bench::with_image();
+    bench.start(&["--name", "one", "--cgroups", "enabled", "--limits", "best-effort"], &image, &["sleep", "1000"]);
+    for round in 0..15 {
+        let both = ["pause", "unpause"].map(|command| bench.rbox(&[command, "one"]).spawn());
+        both.into_iter().for_each(|one| drop(one.wait()));
+        if bench.status("one") == "paused" {
+            bench.ok(&["unpause", "one"]);
+        }
+        let out = bench.rbox(&["exec", "one", "echo", "awake"]).limit(20).run();
+        assert_eq!(out.out(), "awake", "round {round}: {}", out.report());
+    }
+    bench.ok(&["rm", "-f", "one"]);
+}
+
+#[test]
+fn an_update_says_what_it_cannot_do() {
+    let (bench, image) = Bench::with_image();
+    if !can_limit(&bench) {
+        return;
+    }
+    let swap = ["memory.swap.max", "memory.memsw.limit_in_bytes"];
+    // The first limit of memory, of one that has a cgroup for others.
+    let id = bench.start(&["--name", "one", "--pids-limit", "50"], &image, &["sleep", "1000"]);
+    bench.ok(&["update", "-m", "64m", "one"]);
+    assert_eq!(setting(&bench, &id, MEMORY), "67108864");
+    bench.ok(&["update", "-m", "32m", "--memory-swap", "48m", "one"]);
+    bench.ok(&["update", "-m", "96m", "--memory-swap", "128m", "one"]);
+    assert_eq!(setting(&bench, &id, MEMORY), "100663296");
+    let before = setting(&bench, &id, swap);
+    // Version 2 kills where version 1 refuses.
+    if cgroup(&bench, &id).iter().any(|(names, _)| names.contains("memory")) {
+        let hold = "x=$(head -c 30000000 /dev/zero | tr '\\0' a); echo full; sleep 1000; true";
+        let id = bench.start(&["--name", "full", "-m", "256m"], &image, &["sh", "-c", hold]);
+        wait_until("it is full", || bench.ok(&["logs", "full"]) == "full");
+        let before = setting(&bench, &id, swap);
+        let out = bench.rbox(&["update", "-m", "8m", "--memory-swap", "16m", "full"]).run();
+        out.refused(1, "cannot enforce --memory: the container uses more than that now");
+        assert_eq!((setting(&bench, &id, MEMORY), setting(&bench, &id, swap)), ("268435456".to_owned(), before));
+        bench.ok(&["rm", "-f", "full"]);
+    }
+    assert_eq!(setting(&bench, &id, swap), before);
+    bench.ok(&["update", "--cpus", "0.5", "one"]);
+    let out = bench.rbox(&["update", "--cpu-period", "50000", "one"]).run();
+    out.refused(1, "CPU Period cannot be updated as NanoCPUs has already been set");
+    assert_eq!(bench.inspect("one", "{{.HostConfig.NanoCpus}}"), "500000000");
+    // What says nothing is no mistake, and changes nothing.
+    for nothing in [["--cpu-shares", "0"], ["--memory", "0"], ["--cpuset-cpus", ""]] {
+        assert_eq!(bench.ok(&[&["update"], &nothing[..], &["one"]].concat()), "one");
+    }
+    assert_eq!(bench.inspect("one", "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}"), "100663296 500000000");
+    for flag in ["--cpus", "--cpu-shares", "--cpu-period"] {
+        let out = bench.rbox(&["update", flag, "-1", "one"]).run().exits(125);
+        assert!(out.err().contains(flag) && !out.err().contains("unknown flag"), "{}", out.report());
+    }
+    // One without a cgroup gets it where processes can be moved, else at its next start.
+    bench.start(&["--name", "none"], &image, &["sleep", "1000"]);
+    let out = bench.rbox(&["update", "--limits", "best-effort", "--pids-limit", "9", "none"]).run().ok();
+    if !out.err().is_empty() {
+        assert!(out.err().contains("no limit is enforced before the next start"), "{}", out.report());
+        bench.ok(&["restart", "-t", "0", "none"]);
+    }
+    assert_eq!(setting(&bench, &bench.inspect("none", "{{.Id}}"), PIDS), "9");
+    bench.ok(&["rm", "-f", "-a"]);
+}
+
+#[test]
+fn a_parent_that_is_not_there_is_made() {
+    let (bench, image) = Bench::with_image();
+    if !can_limit(&bench) {
+        return;
+    }
+    let parent = format!("made-{}/deep", std::process::id());
+    let id =
+        bench.start(&["--name", "one", "--cgroup-parent", &parent, "--pids-limit", "9"], &image, &["sleep", "1000"]);
+    assert_eq!(setting(&bench, &id, PIDS), "9");
+    let places = cgroup(&bench, &id);
+    assert!(
+        !places.is_empty() && places.iter().all(|(_, place)| place.parent().unwrap().ends_with(&parent)),
+        "{places:?}"
+    );
+    bench.ok(&["rm", "-f", "one"]);
+    for (_, place) in places {
+        // As docker leaves it.
+        let deep = place.parent().unwrap();
+        std::fs::remove_dir(deep).and_then(|()| std::fs::remove_dir(deep.parent().unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn processes_have_the_limits_of_their_caller_if_asked_for() {
+    let (bench, image) = Bench::with_image();
+    let files = |flags: &[&str], kind: &str| {
+        let script = format!("ulimit {kind}n; ulimit {kind}c");
+        let flags = flags.join(" ");
+        bench
+            .shell(&format!("ulimit -Sn 3000; ulimit -Hn 5000; rbox run --rm {flags} {image} sh -c '{script}'"))
+            .ok()
+            .replace('\n', " ")
+    };
+    assert_eq!((files(&[], "-S"), files(&[], "-H")), ("1024 0".to_owned(), "5000 0".to_owned()));
+    let core = program("sh").args(["-c", "ulimit -Sc"]).ok();
+    assert_eq!(files(&["--ulimit", "host"], "-S"), format!("3000 {core}"));
+    assert_eq!(files(&["--ulimit", "nofile=-1"], "-S"), "5000 0", "as much as the caller may");
+    let both = bench.rbox(&["create", "--ulimit", "host", "--ulimit", "nofile=9", &image]).run();
+    both.refused(125, "conflicting options: --ulimit host, which means all of them, and --ulimit nofile=9:9");
+    bench.no_containers();
+}
+
+#[test]
 fn what_containers_use() {
     let (bench, image) = Bench::with_image();
     bench.start(&["--name", "busy", "--label", "a=b"], &image, &["sh", "-c", "sleep 1000 & while :; do :; done"]);

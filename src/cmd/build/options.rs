@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cmd::registry_options::{RegistryOptions, RetryOptions};
 use crate::spec::limits::parse_memory_swap;
 use crate::spec::size;
-use crate::spec::ulimit::Ulimit;
+use crate::spec::ulimit::UlimitRequest;
 
 /// What is built, and of what.
 #[derive(clap::Args, Clone, Debug)]
@@ -242,7 +242,7 @@ pub struct RunOptions {
     pub shm_size: Option<u64>,
     /// Resource limit, as in nofile=1024:4096
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
-    pub ulimit: Vec<Ulimit>,
+    pub ulimit: Vec<UlimitRequest>,
     /// Mount a directory or a file of the host, or a volume, while steps run; it is no part of the image
     #[arg(short = 'v', long, value_name = "SOURCE:TARGET[:OPTIONS]")]
     pub volume: Vec<String>,

@@ -131,7 +131,7 @@ impl Completer<'_> {
             Source::Capabilities => values(capabilities(text)),
             Source::Environment => values(environment()),
             Source::Filter => self.filter(arg, text),
-            Source::Limits => values(ulimit::NAMES.iter().map(|name| Candidate::open(&format!("{name}="))).collect()),
+            Source::Limits => values(limits()),
             Source::Mount => self.mount(text),
             Source::Security => security(text),
             Source::Settings => values(KEYS.iter().map(|key| Candidate::open(&format!("{}=", key.name))).collect()),
@@ -328,6 +328,11 @@ fn filter_keys(arg: &Arg) -> Vec<String> {
     }
     let keys = help.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(keys, _)| keys);
     keys.split(", ").filter(|key| !key.is_empty() && !key.contains(' ')).map(str::to_owned).collect()
+}
+
+fn limits() -> Vec<Candidate> {
+    let named = ulimit::NAMES.iter().map(|name| Candidate::open(&format!("{name}=")));
+    named.chain([Candidate::new("host", "all as they are here")]).collect()
 }
 
 /// Short names, as people type them, unless they began with SIG.

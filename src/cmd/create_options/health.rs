@@ -1,5 +1,8 @@
 //! Options about health checks.
 
+use std::path::Path;
+
+use anyhow::{Result, bail};
 use jiff::SignedDuration;
 
 use crate::spec::health::{HealthRequest, Interval, StartupRequest, parse_command, parse_interval};
@@ -59,10 +62,15 @@ pub struct HealthOptions {
 }
 
 impl HealthOptions {
-    /// What they ask for.
-    pub fn request(&self) -> HealthRequest {
+    /// What they ask for. A directory for results must be there.
+    pub fn request(&self) -> Result<HealthRequest> {
+        if let Some(path) = self.health_log_destination.as_deref().filter(|place| place.starts_with('/'))
+            && !Path::new(path).is_dir()
+        {
+            bail!("--health-log-destination {path}: there is no such directory");
+        }
         let command = |text: &Option<String>| text.as_deref().map(parse_command).unwrap_or_default();
-        HealthRequest {
+        Ok(HealthRequest {
             disabled: self.no_healthcheck,
             test: command(&self.health_cmd),
             interval: self.health_interval,
@@ -81,6 +89,6 @@ impl HealthOptions {
             log_destination: self.health_log_destination.clone(),
             log_count: self.health_max_log_count,
             log_size: self.health_max_log_size,
-        }
+        })
     }
 }

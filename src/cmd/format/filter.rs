@@ -16,8 +16,8 @@ pub struct Filter {
 pub enum FilterError {
     #[error("bad format of filter (expected name=value)")]
     Format,
-    #[error("invalid filter '{0}'")]
-    UnknownKey(String),
+    #[error("invalid filter '{key}': use one of {known}")]
+    UnknownKey { key: String, known: String },
     #[error("invalid filter '{key}={value}'{}", reason(.why))]
     Value { key: String, value: String, why: String },
 }
@@ -59,7 +59,7 @@ impl Filters {
     /// Takes the arguments; a key that is not in `known` is an error.
     pub fn new(filters: Vec<Filter>, known: &[&str]) -> Result<Self, FilterError> {
         match filters.iter().find(|filter| !known.contains(&filter.key.as_str())) {
-            Some(unknown) => Err(FilterError::UnknownKey(unknown.key.clone())),
+            Some(unknown) => Err(FilterError::UnknownKey { key: unknown.key.clone(), known: known.join(", ") }),
             None => Ok(Self(filters)),
         }
     }
@@ -109,7 +109,7 @@ mod tests {
     fn bad_filters_are_named() {
         assert_eq!("bogus".parse::<Filter>(), Err(FilterError::Format));
         let unknown = Filters::new(vec!["Foo=x".parse().unwrap()], &["status"]).unwrap_err();
-        assert_eq!(unknown.to_string(), "invalid filter 'foo'");
+        assert_eq!(unknown.to_string(), "invalid filter 'foo': use one of status");
         let status: Filter = "status=foo".parse().unwrap();
         assert_eq!(status.invalid("no such state").to_string(), "invalid filter 'status=foo': no such state");
         let dangling: Filter = "dangling=maybe".parse().unwrap();

@@ -102,7 +102,11 @@ fn filters_choose() {
         assert_eq!(repositories(&store, filters, reference).unwrap(), expected, "{filters:?} {reference:?}");
     }
     for (filter, expected) in [
-        ("bogus=1", "invalid filter 'bogus'"),
+        (
+            "bogus=1",
+            "invalid filter 'bogus': use one of after, before, containers, dangling, digest, id, intermediate, label, \
+             label!, manifest, readonly, reference, since, until",
+        ),
         ("dangling=maybe", "invalid filter 'dangling=maybe'"),
         ("before=absent", "No such image: absent:latest"),
     ] {

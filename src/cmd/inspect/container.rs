@@ -60,9 +60,7 @@ pub fn describe(subject: &Subject) -> Value {
         ("HostConfig", host_config(config, &subject.network)),
         ("GraphDriver", graph_driver(subject)),
     ]);
-    if let Some(lost) = lost(subject.container) {
-        object.insert("LogLost".to_owned(), lost);
-    }
+    object.insert("LogLost".to_owned(), lost(subject.container));
     if let Some((written, all)) = subject.sizes {
         object.extend(self::object([("SizeRw", json!(written)), ("SizeRootFs", json!(all))]));
     }
@@ -90,9 +88,10 @@ fn log_path(container: &Container) -> String {
 }
 
 /// How much of its log was lost, if there was any.
-fn lost(container: &Container) -> Option<Value> {
-    let lost: Lost = serde_json::from_slice(&std::fs::read(container.log_loss_path()).ok()?).ok()?;
-    Some(json!({"Messages": lost.messages, "Bytes": lost.bytes, "Reason": lost.reason}))
+fn lost(container: &Container) -> Value {
+    let bytes = std::fs::read(container.log_loss_path()).unwrap_or_default();
+    let lost: Lost = serde_json::from_slice(&bytes).unwrap_or_default();
+    json!({"Messages": lost.messages, "Bytes": lost.bytes, "Reason": lost.reason})
 }
 
 fn or_null<T: serde::Serialize>(list: &[T]) -> Value {

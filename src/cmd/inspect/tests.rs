@@ -48,7 +48,7 @@ fn a_container_has_dockers_shape() {
     assert!(text.starts_with("[\n    {\n        \"Id\": \"abc") && text.ends_with("    }\n]\n"), "{text}");
     let object = &serde_json::from_str::<Value>(&text).unwrap()[0];
     assert_eq!(keys(object)[..6], ["Id", "Created", "Path", "Args", "State", "Image"]);
-    assert_eq!(keys(object)[18..], ["HostConfig", "GraphDriver", "Mounts", "Config", "NetworkSettings"]);
+    assert_eq!(keys(object)[18..], ["HostConfig", "GraphDriver", "LogLost", "Mounts", "Config", "NetworkSettings"]);
     assert_eq!(
         keys(&object["State"]),
         [

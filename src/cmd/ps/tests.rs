@@ -217,7 +217,12 @@ fn filters_choose() {
         assert_eq!(names(&store, filters).unwrap(), expected, "{filters:?}");
     }
     for (filters, expected) in [
-        (["bogus=1"], "invalid filter 'bogus'"),
+        (
+            ["bogus=1"],
+            "invalid filter 'bogus': use one of ancestor, before, command, exited, expose, health, id, is-task, \
+             isolation, label, label!, name, network, publish, restart-policy, should-start-on-boot, since, status, \
+             until, volume",
+        ),
         (
             ["status=foo"],
             "invalid filter 'status=foo': invalid value for state (foo): must be one of created, running, paused, \

@@ -8,7 +8,10 @@ use anyhow::Result;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::{Groups, Members, at, failed, open_directory, reason, record, scope, unified, words, write};
+use super::{
+    Groups, Members, at, failed, file_in, make_directory, missing, open_directory, reason, record, scope, unified,
+    words, write,
+};
 use crate::spec::config::ContainerId;
 use crate::spec::limits::Setting;
 use crate::store::Store;
@@ -60,19 +63,32 @@ impl Group {
         self.unified.as_deref().map(open_directory).transpose()
     }
 
+    /// Makes the cgroups above those of version 1, where `--cgroup-parent` names some that are not there.
+    pub(super) fn make_parents(&self) -> io::Result<()> {
+        for (names, directory) in &self.legacy {
+            for above in directory.parent().map(missing).unwrap_or_default() {
+                make_directory(above)?;
+                if names.split(',').any(|name| name == "cpuset") {
+                    open_cpuset(above)?;
+                }
+            }
+        }
+        self.unified
+            .as_deref()
+            .and_then(Path::parent)
+            .map(missing)
+            .unwrap_or_default()
+            .into_iter()
+            .try_for_each(make_directory)
+    }
+
     /// Sets a new cgroup up to take processes: one of cpusets of version 1 begins without processors.
     pub fn prepare(&self) -> io::Result<()> {
         let Some((_, directory)) = self.legacy.iter().find(|(names, _)| names.split(',').any(|name| name == "cpuset"))
         else {
             return Ok(());
         };
-        let above = directory.parent().unwrap_or(directory);
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            let list =
-                std::fs::read_to_string(above.join(file)).map_err(|error| at(&above.join(file), "read", error))?;
-            write(&directory.join(file), list.trim())?;
-        }
-        Ok(())
+        open_cpuset(directory)
     }
 
     /// Takes in a process, which was born in the cgroup of version 2 if there is one.
@@ -149,22 +165,29 @@ impl Group {
                 _ => {}
             }
         }
-        let file = self.with_controller(&setting.controller).map(|directory| directory.join(&setting.file));
+        let file = self.with_controller(&setting.controller).map(|directory| file_in(directory, &setting.file));
         let Some(file) = file.filter(|file| file.exists()) else {
             return if setting.optional { Ok(None) } else { Err(missing()) };
         };
         let old = std::fs::read_to_string(&file).unwrap_or_default().trim().to_owned();
         match write(&file, &setting.value) {
-            // Version 1 wants memory never above memory and swap together, at any moment.
-            Err(_) if setting.file == "memory.limit_in_bytes" => {
-                let together = file.with_file_name("memory.memsw.limit_in_bytes");
-                write(&together, "-1")?;
-                write(&file, &setting.value)?;
+            Err(error) if setting.controller == "memory" && reason(&error) == Some(Errno::BUSY) => {
+                return Err(io::Error::new(error.kind(), format!("the container uses more than that now: {error}")));
             }
-            set => set?,
+            written => written?,
         }
         Ok(Some((file, restoring(&setting.file, &old))))
     }
+}
+
+/// Gives a cgroup of cpusets what the one above it has.
+pub(super) fn open_cpuset(directory: &Path) -> io::Result<()> {
+    let above = directory.parent().unwrap_or(directory);
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let list = std::fs::read_to_string(above.join(file)).map_err(|error| at(&above.join(file), "read", error))?;
+        write(&directory.join(file), list.trim())?;
+    }
+    Ok(())
 }
 
 /// What is to be written for a file to say what it said.

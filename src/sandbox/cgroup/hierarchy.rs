@@ -104,6 +104,11 @@ fn unescape(field: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
+/// The cgroup itself, or if it is not there the next above it that is.
+pub fn nearest(directory: &Path) -> &Path {
+    directory.ancestors().find(|above| above.exists()).unwrap_or(directory)
+}
+
 /// Whether we may make cgroups in a directory and put processes there.
 pub fn is_ours(directory: &Path) -> bool {
     may_write(directory, Access::WRITE_OK | Access::EXEC_OK)

@@ -27,10 +27,11 @@ pub struct Running<'a> {
 }
 
 /// Makes a cgroup with these limits around a container's processes. Where they cannot be moved nothing has
-/// changed.
-pub fn make(store: &Store, container: Running<'_>, limits: &Limits) -> Result<Group> {
+/// changed. What the limits do not insist on is left out, and said.
+pub fn make(store: &Store, container: Running<'_>, limits: &Limits) -> Result<(Group, Vec<String>)> {
     let limits = Limits { cgroups: CgroupsMode::Enabled, ..limits.clone() };
-    let chosen = choose(container.id, &limits, false)?;
+    let mut chosen = choose(container.id, &limits, false)?;
+    let warnings = std::mem::take(&mut chosen.warnings);
     let Some(place) = chosen.place(store, container.id, container.directory)? else {
         bail!("the container has no cgroup of its own, and none can be made");
     };
@@ -47,7 +48,7 @@ pub fn make(store: &Store, container: Running<'_>, limits: &Limits) -> Result<Gr
         moved
     })
     .context("make a cgroup for a container that runs")?;
-    place.made().context("find the container's cgroup")
+    Ok((place.made().context("find the container's cgroup")?, warnings))
 }
 
 /// Makes it around those that are there, and takes in those that were made meanwhile.

@@ -65,7 +65,7 @@ impl Place {
     /// namespace sees.
     pub fn prepare(&self) -> io::Result<()> {
         match &self.way {
-            Way::Unified { base, controllers, .. } => unified::enable(base, controllers),
+            Way::Unified { base, controllers, .. } => unified::enable(hierarchy::nearest(base), controllers),
             Way::Scope { .. } | Way::Legacy { .. } => Ok(()),
         }
     }
@@ -77,12 +77,13 @@ impl Place {
             Way::Unified { base, name, controllers } => {
                 let group = Group { unified: Some(base.join(name)), legacy: Vec::new() };
                 self.begin(&group)?;
-                unified::enable(base, controllers)?;
+                unified::make_base(base, controllers)?;
                 self.finish(group, members, owner)
             }
             Way::Legacy { unified, directories } => {
                 let group = Group { unified: unified.clone(), legacy: directories.clone() };
                 self.begin(&group)?;
+                group.make_parents()?;
                 self.finish(group, members, owner)
             }
             Way::Scope { scope, controllers } => {
@@ -153,6 +154,21 @@ fn make_directory(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made.map_err(|error| at(path, "make", error)),
     }
+}
+
+/// The directories above and including this one that are not there, the topmost first.
+fn missing(directory: &Path) -> Vec<&Path> {
+    let mut missing: Vec<&Path> = directory.ancestors().take_while(|above| !above.exists()).collect();
+    missing.reverse();
+    missing
+}
+
+/// A file of a cgroup, by the name that this kernel has for it.
+fn file_in(directory: &Path, name: &str) -> PathBuf {
+    // Of the scheduler that kernels have since 5.0.
+    let otherwise = name.strip_prefix("blkio.").map(|rest| directory.join(format!("blkio.bfq.{rest}")));
+    let file = directory.join(name);
+    otherwise.filter(|otherwise| !file.exists() && otherwise.exists()).unwrap_or(file)
 }
 
 /// An error that names what it is about.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use rustix::io::Errno;
 
-use super::{at, make_directory, reason, words, write};
+use super::{at, make_directory, missing, reason, words, write};
 
 /// What a cgroup is handed over with (Delegation in the same document).
 const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
@@ -39,6 +39,15 @@ pub fn enable(base: &Path, needed: &[String]) -> io::Result<()> {
     }
     welcome(base);
     Ok(())
+}
+
+/// Makes a cgroup for others to be made in, with those above it, all of which get these controllers.
+pub fn make_base(base: &Path, needed: &[String]) -> io::Result<()> {
+    for directory in missing(base) {
+        enable(directory.parent().unwrap_or(directory), needed)?;
+        make_directory(directory)?;
+    }
+    enable(base, needed)
 }
 
 /// Has the cgroups below `base`, in which no process is, get what is of use.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::bus::Address;
 use super::hierarchy::{self, Groups, is_ours};
 use super::scope::Scope;
-use super::{Way, record, unified, words};
+use super::{Way, file_in, record, unified, words};
 use crate::explain::{Code, Explained};
 use crate::spec::config::ContainerId;
 use crate::spec::limits::{self, CgroupsMode, Limits, Setting, Unsupported};
@@ -21,10 +21,6 @@ const SYSTEMD: &str = "/run/systemd/system";
 const DELEGATE: &str = "mkdir -p /etc/systemd/system/user@.service.d && \
      printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf && \
      systemctl daemon-reload && systemctl restart user@$(id -u USER)";
-/// Names of files that this kernel may have instead.
-const OTHERWISE: [(&str, &str); 2] =
-    [("blkio.weight", "blkio.bfq.weight"), ("blkio.weight_device", "blkio.bfq.weight_device")];
-
 /// What is to be made for a container that is about to start.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -157,6 +153,7 @@ pub fn choose(id: &ContainerId, limits: &Limits, whole: bool) -> Result<Chosen> 
 fn plainest(mut reasons: Vec<Explained>, groups: &Groups, limits: &Limits) -> Option<Explained> {
     let own = groups.unified.as_ref().map(|own| own.own.as_path());
     let place = match () {
+        () if is_slice(&limits.cgroup_parent) => 1,
         // Version 1 is all there is where version 2 has no controllers.
         () if !groups.legacy.is_empty() => reasons.len().checked_sub(1)?,
         () if limits.cgroups == CgroupsMode::Split || own.and_then(service_name).is_some() => 0,
@@ -241,6 +238,10 @@ fn is_slice(parent: &str) -> bool {
     parent.ends_with(".slice")
 }
 
+fn slice_of_nobody(limits: &Limits) -> Explained {
+    Explained::new(Code::Cgroups, format!("{} is systemd's to make", limits.cgroup_parent))
+}
+
 /// The directory that `--cgroup-parent` means, else the one that new cgroups are made in.
 fn parent(limits: &Limits, place: &hierarchy::Place) -> PathBuf {
     match limits.cgroup_parent.as_str() {
@@ -255,27 +256,29 @@ fn directly(id: &ContainerId, limits: &Limits, _: bool, groups: &Groups) -> Resu
     let none = || Explained::new(Code::Cgroups, "cgroup version 2 is not mounted");
     let Some(own) = &groups.unified else { return Ok(Err(none())) };
     if is_slice(&limits.cgroup_parent) {
-        return Ok(Err(Explained::new(Code::Cgroups, format!("{} is systemd's to make", limits.cgroup_parent))));
+        return Ok(Err(slice_of_nobody(limits)));
     }
     let base = parent(limits, own);
-    if !is_ours(&base) {
-        return Ok(Err(not_ours(&base)));
+    // What --cgroup-parent names is made if it is not there.
+    let top = hierarchy::nearest(&base);
+    if !is_ours(top) {
+        return Ok(Err(not_ours(top)));
     }
     let settings = limits::unified(limits, device_number)?;
     let controllers = controllers(&settings.0);
-    let enabled = words(&base.join("cgroup.subtree_control")).unwrap_or_default();
+    let enabled = words(&top.join("cgroup.subtree_control")).unwrap_or_default();
     let there = match controllers.iter().all(|name| enabled.contains(name)) {
         true => enabled,
         // Whoever may write here might still not be meant to: a terminal's cgroup is systemd's.
-        false if is_handed_over(&base) => words(&base.join("cgroup.controllers")).unwrap_or_default(),
-        false => return Ok(Err(not_ours(&base))),
+        false if is_handed_over(top) => words(&top.join("cgroup.controllers")).unwrap_or_default(),
+        false => return Ok(Err(not_ours(top))),
     };
     let lacking: Vec<&String> = controllers.iter().filter(|name| !there.contains(name)).collect();
     let reason = match lacking.is_empty() {
         true => Explained::new(Code::Cgroups, "this kernel lacks the file"),
-        false => missing_in(&base, &lacking),
+        false => missing_in(top, &lacking),
     };
-    let is_there = |setting: &Setting| there.contains(&setting.controller) && has_file(&base, setting);
+    let is_there = |setting: &Setting| there.contains(&setting.controller) && has_file(top, setting);
     let way = Way::Unified { base: base.clone(), name: name(id), controllers };
     Ok(Ok(Candidate::new(way, settings, is_there, reason)))
 }
@@ -370,30 +373,26 @@ fn by_version_one(
     groups: &Groups,
 ) -> Result<Result<Candidate, Explained>> {
     let no = |cause: String| Ok(Err(Explained::new(Code::Cgroups, cause)));
-    if groups.legacy.is_empty() || is_slice(&limits.cgroup_parent) {
+    if groups.legacy.is_empty() {
         return no("cgroup version 1 is not mounted".to_owned());
     }
-    let unified = groups.unified.as_ref().map(|own| parent(limits, own)).filter(|base| is_ours(base));
+    if is_slice(&limits.cgroup_parent) {
+        return Ok(Err(slice_of_nobody(limits)));
+    }
+    let may_use = |base: &PathBuf| is_ours(hierarchy::nearest(base));
+    let unified = groups.unified.as_ref().map(|own| parent(limits, own)).filter(may_use);
     if whole && unified.is_none() {
         return no("cgroup version 2 is not mounted".to_owned());
     }
-    let mut settings = limits::legacy(limits, device_number)?;
+    let settings = limits::legacy(limits, device_number)?;
     let bases = groups.legacy.iter().map(|(names, own)| (names, parent(limits, own)));
-    let (ours, others): (Vec<_>, Vec<_>) = bases.partition(|(_, base)| is_ours(base));
+    let (ours, others): (Vec<_>, Vec<_>) = bases.partition(|(_, base)| may_use(base));
     let base_of = |controller: &str| {
         ours.iter().find(|(names, _)| names.iter().any(|name| name == controller)).map(|(_, base)| base.clone())
     };
-    for setting in &mut settings.0 {
-        let other = OTHERWISE.iter().find(|(file, _)| *file == setting.file).map(|(_, other)| *other);
-        if let (Some(base), Some(other)) = (base_of(&setting.controller), other)
-            && !base.join(&setting.file).exists()
-            && base.join(other).exists()
-        {
-            setting.file = other.to_owned();
-        }
-    }
-    let is_there =
-        |setting: &Setting| base_of(&setting.controller).is_some_and(|base| base.join(&setting.file).exists());
+    let is_there = |setting: &Setting| {
+        base_of(&setting.controller).is_some_and(|base| file_in(hierarchy::nearest(&base), &setting.file).exists())
+    };
     let lacking = settings.0.iter().find(|setting| !setting.optional && !is_there(setting));
     let reason = lacking.map(|setting| missing_of_version_one(setting, base_of(&setting.controller), &others));
     if ours.is_empty() && unified.is_none() {
@@ -411,7 +410,7 @@ fn missing_of_version_one(setting: &Setting, base: Option<PathBuf>, others: &[(&
         return Explained::new(Code::Cgroups, format!("this kernel has no {}", setting.file));
     }
     let other = others.iter().find(|(names, _)| names.contains(&setting.controller)).map(|(_, base)| base);
-    let Some(directory) = other else {
+    let Some(directory) = other.map(|base| hierarchy::nearest(base)) else {
         return Explained::new(Code::Cgroups, format!("the cgroup controller {} is not mounted", setting.controller));
     };
     let uid = rustix::process::getuid().as_raw();

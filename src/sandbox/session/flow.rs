@@ -98,6 +98,10 @@ impl Session {
     /// The size of the client that came or changed last holds. `fresh`: it just came and has seen
     /// nothing yet.
     pub(super) fn resize(&mut self, size: (u16, u16), fresh: bool) {
+        // A terminal that does not know its size.
+        if size == (0, 0) {
+            return;
+        }
         if fresh && self.streams.has_size(size) {
             return self.redraw();
         }

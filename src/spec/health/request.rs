@@ -70,6 +70,8 @@ pub enum InvalidHealth {
     NothingFollows,
     #[error("the container has no health check to change: add --health-cmd")]
     NoCommand,
+    #[error("the health check {0:?} has no command")]
+    Empty(Vec<String>),
     #[error("--health-startup-* options need --health-startup-cmd")]
     NoStartupCommand,
     #[error("invalid health log destination {0:?}: expected local, events_logger or an absolute directory")]
@@ -132,6 +134,8 @@ fn disabled(request: &HealthRequest) -> Result<HealthCheck, InvalidHealth> {
 }
 
 fn apply(request: &HealthRequest, base: HealthCheck) -> Result<HealthCheck, InvalidHealth> {
+    check_command(&request.test)?;
+    check_command(&request.startup.test)?;
     let check = HealthCheck {
         probe: merge(probe(request)?, base.probe),
         shell: base.shell,
@@ -232,6 +236,17 @@ fn on_failure(word: &str) -> Result<OnFailure, InvalidHealth> {
         "stop" => OnFailure::Stop,
         other => return Err(InvalidHealth::OnFailure(printable(other))),
     })
+}
+
+/// Of words that were asked for; the empty ones mean that nothing was.
+fn check_command(test: &[String]) -> Result<(), InvalidHealth> {
+    let says_nothing = test.get(1).is_none_or(String::is_empty);
+    match test.first().map(String::as_str) {
+        Some("CMD" | "CMD-SHELL") if says_nothing => {
+            Err(InvalidHealth::Empty(test.iter().map(|word| printable(word)).collect()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_lengths(probe: &Probe) -> Result<(), InvalidHealth> {

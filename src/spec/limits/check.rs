@@ -33,7 +33,9 @@ pub enum InvalidLimits {
     MemoryAboveSetSwap,
     #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set.")]
     NanoCpusAnd(&'static str),
-    #[error("Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set: give --cpu-quota, too")]
+    #[error(
+        "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set: give --cpu-quota, too"
+    )]
     NanoCpusSet,
     #[error("range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available")]
     Cpus(usize),

@@ -179,7 +179,8 @@ fn an_update_changes_what_it_names() {
     let above = Limits { memory: 256 << 20, ..Limits::default() };
     let period = Limits { cpu_period: 50_000, ..Limits::default() };
     assert_eq!(old.updated(&period, &machine()), Err(InvalidLimits::NanoCpusSet));
-    let (whole, cpus) = (Limits { cpu_quota: 20_000, ..period }, Limits { nano_cpus: 2_000_000_000, ..Limits::default() });
+    let (whole, cpus) =
+        (Limits { cpu_quota: 20_000, ..period }, Limits { nano_cpus: 2_000_000_000, ..Limits::default() });
     let new = old.updated(&whole, &machine()).unwrap();
     assert_eq!((new.nano_cpus, new.cpu_period, new.cpu_quota), (0, 50_000, 20_000));
     let new = new.updated(&cpus, &machine()).unwrap();

@@ -13,7 +13,7 @@ fn facts() -> HostFacts {
         root_path: "/store/containers/x/merged".into(),
         uid_map: vec![(0, 0, 1), (1, 1, 65535)],
         gid_map: vec![(0, 0, 1), (1, 1, 65535)],
-        nofile_hard: 4096,
+        nofile: (2048, 4096),
         kernel: (6, 1),
         masked: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
         ..HostFacts::default()

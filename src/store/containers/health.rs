@@ -5,11 +5,27 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Container, State};
+use crate::spec::config::ContainerConfig;
 use crate::spec::health::{Destination, Health, HealthCheck, Status};
 use crate::store::{fs, record};
 
 /// A longer record is not ours: it is checks without limits that wrote it.
 const RECORD_MAX: usize = 16 << 20;
+
+/// The file outside the store that has a copy, by podman's name for it.
+fn health_copy(config: &ContainerConfig, check: &HealthCheck) -> Option<PathBuf> {
+    match &check.results.destination {
+        Destination::Local | Destination::Events => None,
+        Destination::Directory(directory) => Some(directory.join(format!("{}-healthcheck.log", config.id))),
+    }
+}
+
+/// Removes the copy of a container that goes. It is somebody else's directory: what fails there stops nobody.
+pub(super) fn remove_copy(config: &ContainerConfig) {
+    if let Some(copy) = config.health.as_ref().and_then(|check| health_copy(config, check)) {
+        let _ = std::fs::remove_file(copy);
+    }
+}
 
 impl Container {
     /// Its health; None where it has no check or never ran. Without a process nothing is healthy (docker).
@@ -29,20 +45,18 @@ impl Container {
 
     /// What was recorded last, in this life or one before.
     pub fn last_health(&self) -> Option<Health> {
-        let check = self.config.health.as_ref().filter(|check| check.is_set())?;
-        serde_json::from_slice(&fs::read_limited(&self.health_path(check), RECORD_MAX).ok()?).ok()
+        self.config.health.as_ref().filter(|check| check.is_set())?;
+        serde_json::from_slice(&fs::read_limited(&self.path("health.json"), RECORD_MAX).ok()?).ok()
     }
 
-    /// Records its health.
+    /// Records its health, and a copy of it where that was asked for.
     pub fn write_health(&self, health: &Health) -> io::Result<()> {
         let Some(check) = &self.config.health else { return Ok(()) };
-        fs::write_volatile(&self.health_path(check), &serde_json::to_vec(health)?)
-    }
-
-    fn health_path(&self, check: &HealthCheck) -> PathBuf {
-        match &check.results.destination {
-            Destination::Local | Destination::Events => self.path("health.json"),
-            Destination::Directory(directory) => directory.join(format!("{}-healthcheck.log", self.id())),
+        let record = serde_json::to_vec(health)?;
+        fs::write_volatile(&self.path("health.json"), &record)?;
+        match health_copy(&self.config, check) {
+            Some(copy) => fs::write_volatile(&copy, &record),
+            None => Ok(()),
         }
     }
 

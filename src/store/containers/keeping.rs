@@ -113,7 +113,7 @@ impl Containers<'_> {
             self.record(&config, &state)?;
         }
         if killed {
-            self.tell_end(&config, &state);
+            self.part(&config, &state);
         }
         let now = Timestamp::now();
         Ok(match state.status {
@@ -171,8 +171,29 @@ impl Containers<'_> {
         // When is not known, but this is told of now.
         let crashed = State { finished_at: Some(Timestamp::now()), ..state.crashed() };
         self.record(config, &crashed)?;
-        self.tell_end(config, &crashed);
+        self.part(config, &crashed);
         Ok(())
+    }
+
+    /// What a supervisor does last of all, for one that was killed: tells of the end, gives back the addresses.
+    fn part(&self, config: &ContainerConfig, state: &State) {
+        self.tell_end(config, state);
+        let networks = self.store.networks();
+        for network in networks.attached(config) {
+            let left = Happening::of_network(&network, "disconnect");
+            self.store.happened(left.with("container", config.id.as_str()));
+        }
+        // Leases of a container that nobody supervises are nobody's, too.
+        let _ = networks.leave(&config.id);
+        self.tell_unmounted(config);
+    }
+
+    /// docker's events of volumes that a container had.
+    pub fn tell_unmounted(&self, config: &ContainerConfig) {
+        for name in config.volume_uses().filter_map(|(_, volume)| volume.name.as_ref()) {
+            let unmounted = Happening::of_volume(name, "unmount");
+            self.store.happened(unmounted.with("container", config.id.as_str()));
+        }
     }
 
     /// docker's event of an end.

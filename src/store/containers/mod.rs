@@ -340,6 +340,11 @@ impl Container {
         Ok(())
     }
 
+    /// Held by whoever has its processes stand still or go on, so that they and the record agree.
+    pub fn pausing(&self) -> Result<FileLock> {
+        FileLock::directory(&self.directory).with_context(|| format!("lock container {}", self.config.id))
+    }
+
     /// Changes the state on disk under the container's lock, which the caller must not hold. Works
     /// on a full disk. `change` sees what was written last.
     pub fn update_state(&mut self, change: impl FnOnce(&mut State)) -> Result<()> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Containers, Status, is_alive, names, read_config, read_state};
+use super::{Containers, Status, health, is_alive, names, read_config, read_state};
 use crate::spec::config::ContainerId;
 use crate::spec::event::Happening;
 use crate::store::fs;
@@ -95,6 +95,7 @@ impl Containers<'_> {
         };
         let parting = gone.as_ref().map_or_else(Parting::default, |config| Parting::left_in(trash.path(), config));
         if let Some(config) = gone {
+            health::remove_copy(&config);
             self.store.happened(Happening::of_container(&config, "destroy"));
         }
         let parted = freed.and_then(|()| parting.retire(self.store));

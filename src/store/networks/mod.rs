@@ -26,7 +26,7 @@ use super::record::{self, Quarantined, RecordError};
 use crate::spec::config::{ContainerConfig, ContainerId};
 use crate::spec::digest::Digest;
 use crate::spec::network::{
-    DEFAULT_NETWORK, Driver, InvalidNetworkFlag, Lease, Network, NetworkMode, check_network_name,
+    Attachment, DEFAULT_NETWORK, Driver, InvalidNetworkFlag, Lease, Network, NetworkMode, check_network_name,
 };
 use crate::spec::text::printable;
 
@@ -155,6 +155,18 @@ impl Networks<'_> {
             }
         }
         Ok(joined)
+    }
+
+    /// The networks of those that are there which a container is attached to whenever it runs.
+    pub fn attached(&self, config: &ContainerConfig) -> Vec<Network> {
+        match &config.network {
+            NetworkMode::Slirp(_) => vec![Network::own_of(&config.id)],
+            NetworkMode::Networks(attachments) => {
+                let find = |attachment: &Attachment| self.by_name(&attachment.network).ok().flatten();
+                attachments.iter().filter_map(find).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Gives back all of a container's leases. Waits for nobody.

@@ -58,6 +58,10 @@ fn generate(args: &GenerateArgs) -> Result<ExitCode> {
     let scope = Scope::own();
     let directory = match &args.directory {
         Some(directory) => directory.clone(),
+        None if directories::is_generated(scope) => {
+            apply::clear(&directories::services(scope)?)?;
+            bail!("systemd has the files translated itself, by {}: systemctl daemon-reload", scope.generator());
+        }
         None => directories::services(scope)?,
     };
     let report = apply::bring_up_to_date(scope, &directory)?;
@@ -102,9 +106,9 @@ pub fn program() -> Result<String> {
     }
 }
 
-/// Whether the command tree has a command and a flag of it.
+/// Whether the command tree has a command, rbox itself if it is empty, and a flag of it.
 fn has(tree: &clap::Command, words: &str, flag: &str) -> bool {
-    let command = words.split(' ').try_fold(tree, |command, word| command.find_subcommand(word));
+    let command = words.split_ascii_whitespace().try_fold(tree, |command, word| command.find_subcommand(word));
     let Some(command) = command else { return false };
     let Some(long) = flag.strip_prefix("--") else { return true };
     let is_called = |arg: &clap::Arg| {

@@ -18,7 +18,7 @@ use super::config::{
 };
 use super::create_command::CreateCommand;
 use super::credential::{self, Credential};
-use super::health::{self, HealthRequest, InvalidHealth};
+use super::health::{self, HealthCheck, HealthRequest, InvalidHealth};
 use super::identity::{AutoOptions, Identity};
 use super::image::{Defaults, ImageConfig};
 use super::limits::Limits;
@@ -149,6 +149,9 @@ pub enum CreateError {
     Conflict(&'static str),
     #[error(transparent)]
     Ulimit(#[from] InvalidUlimit),
+    /// podman's words.
+    #[error("sdnotify policy \"healthy\" requires a healthcheck to be set")]
+    NothingHealthy,
     #[error("invalid CapAdd: {0}")]
     CapAdd(UnknownCapability),
     #[error("invalid CapDrop: {0}")]
@@ -206,6 +209,9 @@ pub fn resolve(
     let mut mounts: Vec<Mount> = inherited.into_iter().chain(request.mounts).collect();
     mounts.extend(image_volumes.mounts(image.volumes.keys().map(String::as_str), &mounts)?);
     let health = health::resolve(&request.health, &image)?;
+    if request.notify == NotifyMode::Healthy && !health.as_ref().is_some_and(HealthCheck::is_set) {
+        return Err(CreateError::NothingHealthy);
+    }
     let config = ContainerConfig {
         name,
         created: format!("{now:.9}"),

@@ -15,6 +15,7 @@ mod network;
 mod sources;
 mod volume;
 
+pub use self::draft::{NO_UNIT_NAME, is_unit_name};
 pub use self::install::Link;
 pub use self::sources::{Kind, Source, Sources, dropin_directories};
 

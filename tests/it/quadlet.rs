@@ -208,7 +208,7 @@ fn what_is_generated_is_what_systemd_takes() {
     let (said, out) = generated(&bench, &files, &[]);
     let warnings = said.ok().err();
     assert!(
-        warnings.lines().count() == 1 && warnings.contains("everything.container:13: AutoUpdate= has no effect"),
+        warnings.lines().count() == 1 && warnings.contains("everything.container:13: AutoUpdate= is only noted"),
         "{warnings}"
     );
     verify(&bench, &units_in(&out));
@@ -324,6 +324,45 @@ fn files_are_installed_listed_shown_and_removed() {
     write(services(&bench).join("mine.service"), "[Service]\nExecStart=/bin/true\n");
     rbox(&bench, &["quadlet", "generate"]).ok();
     assert!(services(&bench).join("mine.service").exists());
+}
+
+#[test]
+fn services_follow_their_files_and_replace_nothing_else() {
+    let bench = Bench::new();
+    let place = |name: &str| services(&bench).join(name);
+    std::fs::create_dir_all(services(&bench)).unwrap();
+    let files = bench.mkdir("q");
+    let put = |name: &str, rest: &str| {
+        write(files.join(name), format!("[Container]\nImage=x\n{rest}"));
+        files.join(name).display().to_string()
+    };
+    let install = |file: &str| rbox(&bench, &["quadlet", "install", "--reload-systemd=false", "--replace", file]).run();
+    // Services and aliases that somebody wrote.
+    for name in ["web.service", "site.service"] {
+        write(place(name), "[Service]\nExecStart=/bin/true\n");
+    }
+    let file = put("web.container", "");
+    install(&file).refused(1, "web.service is not of a Quadlet file");
+    let file = put("web.container", "ServiceName=other\n[Install]\nAlias=site.service\n");
+    install(&file).refused(1, "site.service is not of a Quadlet file");
+    assert_eq!(names_in(installed(&bench)), [".rbox-lock"]);
+    for name in ["web.service", "site.service"] {
+        assert_eq!(read(place(name)), "[Service]\nExecStart=/bin/true\n");
+        std::fs::remove_file(place(name)).unwrap();
+    }
+    // What the file does not ask for any more is not asked for.
+    install(&put("web.container", "[Install]\nWantedBy=a.target b.target\nAlias=site.service\n")).ok();
+    assert_eq!(names_in(services(&bench)), ["a.target.wants", "b.target.wants", "site.service", "web.service"]);
+    // As `systemctl enable` has it.
+    symlink(place("web.service"), place("a.target.wants").join("enabled.service")).unwrap();
+    install(&put("web.container", "[Install]\nWantedBy=b.target\n")).ok();
+    assert_eq!(names_in(place("a.target.wants")), ["enabled.service"]);
+    assert_eq!(names_in(place("b.target.wants")), ["web.service"]);
+    assert!(!place("site.service").exists());
+    // Two files cannot have one service.
+    let twice = install(&put("z.container", "ServiceName=web\n")).ok();
+    assert!(twice.err().contains("z.container: web.service is made of "), "{}", twice.report());
+    assert!(read(place("web.service")).contains("web.container"));
 }
 
 #[test]

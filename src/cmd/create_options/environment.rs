@@ -1,6 +1,8 @@
 //! Options about the environment of the process: variables, proxies, the time zone.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -43,7 +45,7 @@ pub struct VariableOptions {
     /// Set an environment variable; without a value, pass on the caller's, and with NAME* all that begin so
     #[arg(short = 'e', long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// Read in a file of environment variables
+    /// Read in a file of environment variables; with - before its path it may be missing
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
 }
@@ -57,13 +59,26 @@ impl VariableOptions {
         let caller = Caller::new(std::env::vars_os());
         let mut changes = Vec::new();
         for file in &self.env_file {
-            changes.extend(env::parse_env_file(&file.to_string_lossy(), &super::read_file(file)?, &caller)?);
+            let Some((file, content)) = read_env_file(file)? else { continue };
+            changes.extend(env::parse_env_file(&file.to_string_lossy(), &content, &caller)?);
         }
         for variable in &self.env {
             changes.extend(env::parse_env(variable, &caller)?);
         }
         Ok(changes)
     }
+}
+
+/// A file of variables with its content; None for one that need not be there (`-PATH`, as in systemd's
+/// EnvironmentFile=) and is not.
+fn read_env_file(file: &Path) -> Result<Option<(&Path, Vec<u8>)>> {
+    let optional = file.as_os_str().as_bytes().strip_prefix(b"-").filter(|path| !path.is_empty());
+    let file = match optional.map(|path| Path::new(OsStr::from_bytes(path))) {
+        Some(path) if !path.exists() => return Ok(None),
+        Some(path) => path,
+        None => file,
+    };
+    Ok(Some((file, super::read_file(file)?)))
 }
 
 impl EnvironmentOptions {

@@ -220,11 +220,12 @@ impl Args {
         let mut line = vec![literal(program)];
         line.extend(globals(config));
         line.push("run".to_owned());
-        let flags = made.flags_without(&["--cidfile", "--name", "--sdnotify", "--restart", "--pidfile"]);
+        let flags = made.flags_without(&["--cidfile", "--name", "--restart", "--pidfile"]);
         line.extend(flags.iter().map(|flag| literal(flag)));
         // The last of a flag counts.
-        for flag in ["--detach=false", "--replace", "--rm", "--sdnotify=conmon"] {
-            line.push(flag.to_owned());
+        line.extend(["--detach=false", "--replace", "--rm"].map(str::to_owned));
+        if flags == made.flags_without(&["--cidfile", "--name", "--restart", "--pidfile", "--sdnotify"]) {
+            line.push("--sdnotify=conmon".to_owned());
         }
         if config.tty && config.open_stdin {
             // There is nobody to type.

@@ -71,8 +71,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Lets systemd know, once files are there or gone.
 pub fn finish(scope: Scope, reload: bool) -> Result<()> {
-    if !directories::is_generated(scope) {
-        apply::bring_up_to_date(scope, &directories::services(scope)?)?.say();
+    let services = directories::services(scope)?;
+    match directories::is_generated(scope) {
+        // Those that were written before there was a generator count more than what it makes.
+        true => apply::clear(&services)?,
+        false => apply::bring_up_to_date(scope, &services)?.say(),
     }
     if reload && let Err(why) = manager::reload(scope) {
         warn(&clean_line(&format!("systemd has not read its units again: {why}")));
@@ -213,6 +216,11 @@ fn check(staged: &Staged, place: &Path, scope: Scope) -> Result<()> {
         count += 1;
         let made = translation(source, &found.sources, scope)?;
         problems.extend(made.problems);
+        if !directories::is_generated(scope)
+            && let Err(error) = apply::check_free(&made.service, &directories::services(scope)?)
+        {
+            problems.push(format!("{}: {error}", source.path));
+        }
         made.warnings.iter().for_each(|text| warn(&clean_line(&shown(text, staged, place))));
     }
     let Some((last, others)) = problems.split_last() else {

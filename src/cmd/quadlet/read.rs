@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::spec::quadlet::{Kind, Source, Sources, dropin_directories};
+use crate::spec::quadlet::{Kind, NO_UNIT_NAME, Source, Sources, dropin_directories, is_unit_name};
 use crate::spec::unit::UnitFile;
 use crate::store::fs;
 
@@ -12,8 +12,8 @@ use crate::store::fs;
 const FILE_MAX: usize = 1 << 20;
 /// Directories within directories that are looked into.
 const DEPTH_MAX: usize = 8;
-/// A directory of files for users lies within that of the system.
-const USERS: &str = "users";
+/// Where directories of the system's are; one of files for users lies within.
+const SYSTEM: [&str; 3] = ["/run/", "/etc/", "/usr/share/"];
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ fn walk(directory: &Path, depth: usize, out: &mut Vec<PathBuf>) {
         let path = directory.join(name);
         if !path.is_dir() {
             out.push(path);
-        } else if !name.as_encoded_bytes().ends_with(b".d") && name != USERS {
+        } else if !name.as_encoded_bytes().ends_with(b".d") && !is_anothers(&path) {
             inner.push(path);
         }
     }
@@ -66,15 +66,19 @@ fn walk(directory: &Path, depth: usize, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// What systemd takes in the name of a unit.
-fn is_unit_name(name: &str) -> bool {
-    name.len() < 200
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@'))
+/// Whether a directory within one that is searched is not for who searches: that of the files for users within
+/// the system's, and within it those of one user, who searches his own besides.
+fn is_anothers(directory: &Path) -> bool {
+    let of_system = SYSTEM.iter().any(|base| directory.as_os_str().as_encoded_bytes().starts_with(base.as_bytes()));
+    let is_users = |path: &Path| path.ends_with("systemd/users");
+    let name = directory.file_name().unwrap_or_default().as_encoded_bytes();
+    let of_one = name.iter().all(u8::is_ascii_digit) && directory.parent().is_some_and(is_users);
+    of_system && (is_users(directory) || of_one)
 }
 
 fn read(path: &Path, name: &str, kind: Kind, directories: &[PathBuf]) -> Result<Source, String> {
     if !is_unit_name(name) {
-        return Err("systemd takes no such name: letters, digits and :-_.\\@ only".to_owned());
+        return Err(NO_UNIT_NAME.to_owned());
     }
     let path = std::path::absolute(path).map_err(|error| error.to_string())?;
     let shown = path.to_str().ok_or("its path is not UTF-8 text")?.to_owned();
@@ -108,4 +112,24 @@ fn dropins(path: &Path, name: &str, directories: &[PathBuf]) -> Vec<PathBuf> {
         }
     }
     chosen.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_directories_are_searched() {
+        for (path, expected) in [
+            ("/etc/containers/systemd/users", true),
+            ("/usr/share/containers/systemd/users/1000", true),
+            ("/etc/rbox/systemd/users/web", false),
+            ("/etc/rbox/systemd/users/web/1000", false),
+            ("/etc/rbox/systemd/web", false),
+            ("/home/u/.config/rbox/systemd/users", false),
+            ("/home/u/.config/rbox/systemd/users/7", false),
+        ] {
+            assert_eq!(is_anothers(Path::new(path)), expected, "{path}");
+        }
+    }
 }

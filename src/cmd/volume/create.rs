@@ -101,21 +101,21 @@ fn give(store: &Store, data: &Path, (uid, gid): (Option<u32>, Option<u32>)) -> R
 }
 
 impl Args {
-    /// `-o` pairs; `--uid` and `--gid` are words of podman's `o`.
+    /// `-o` pairs; `--uid`, `--gid` and podman's two options without a value are words of its `o`.
     fn options(&self) -> Result<BTreeMap<String, String>> {
         let mut options = BTreeMap::new();
+        let ids = [("uid", self.uid), ("gid", self.gid)];
+        let mut words: Vec<String> = ids.into_iter().filter_map(|(name, id)| Some(format!("{name}={}", id?))).collect();
         for text in &self.opt {
             match text.split_once('=') {
-                Some((key, value)) if !key.is_empty() => options.insert(key.to_owned(), value.to_owned()),
+                Some((key, value)) if !key.is_empty() => drop(options.insert(key.to_owned(), value.to_owned())),
+                None if matches!(&**text, "copy" | "nocopy") => words.push(text.clone()),
                 _ => bail!("invalid volume option {}: must be KEY=VALUE", text::clean_line(text)),
-            };
-        }
-        for (name, id) in [("uid", self.uid), ("gid", self.gid)] {
-            if let Some(id) = id {
-                let words: &mut String = options.entry("o".to_owned()).or_default();
-                let comma = if words.is_empty() { "" } else { "," };
-                words.push_str(&format!("{comma}{name}={id}"));
             }
+        }
+        if !words.is_empty() {
+            let given = options.remove("o").filter(|given| !given.is_empty());
+            options.insert("o".to_owned(), given.into_iter().chain(words).collect::<Vec<_>>().join(","));
         }
         Ok(options)
     }

@@ -15,7 +15,8 @@ pub fn fill(draft: &mut Draft<'_>) {
     let context = context(draft);
     let mut line = draft.line(Vec::new());
     line.push(context);
-    draft.once(&line);
+    // With each start of what needs it an image is built anew, if what it is made of has changed.
+    draft.once(&line, false);
 }
 
 /// The directory that is built; without one, that of the file that says how.
@@ -36,10 +37,13 @@ fn context(draft: &mut Draft<'_>) -> String {
         None => match file {
             Some((_, address)) if is_address(address) => return address.to_owned(),
             Some((_, file)) => (parent(&draft.path(file)), false),
-            None => {
-                draft.problem(None, "neither File= nor SetWorkingDirectory= is given");
-                (String::new(), false)
-            }
+            None => match draft.source.unit.last("Service", "WorkingDirectory") {
+                Some(entry) => (entry.value.clone(), true),
+                None => {
+                    draft.problem(None, "neither File= nor SetWorkingDirectory= is given");
+                    (String::new(), false)
+                }
+            },
         },
     };
     if let Some((entry, file)) = file {

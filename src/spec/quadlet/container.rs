@@ -1,6 +1,6 @@
 //! `.container`: a service that is `rbox run`.
 
-use super::draft::Draft;
+use super::draft::{Draft, unquoted};
 use super::mounts;
 use crate::spec::unit::parse_boolean;
 
@@ -18,7 +18,13 @@ pub fn fill(draft: &mut Draft<'_>) {
     mounts::volumes(draft);
     mounts::mounts(draft);
     mounts::networks(draft);
+    entrypoint(draft);
+    environment_files(draft);
+    log(draft);
+    update(draft);
+    // A root that is read-only has one by itself.
     if draft.switch("VolatileTmp") == Some(true)
+        && draft.switch("ReadOnly") != Some(true)
         && let Some((entry, _)) = draft.text("VolatileTmp")
     {
         draft.flag(entry, "--tmpfs", Some("/tmp:rw,size=512M,mode=1777"));
@@ -75,9 +81,56 @@ fn image(draft: &mut Draft<'_>) -> Vec<String> {
         (Some(_), Some((entry, _))) => draft.problem(Some(entry), "Image= and Rootfs= cannot be given together"),
         (None, None) => draft.problem(None, "neither Image= nor Rootfs= is given"),
         (Some((entry, image)), None) => return vec![mounts::image(draft, entry, image)],
-        (None, Some((_, root))) => return vec![format!("rootfs:{}", draft.path(root))],
+        (None, Some((entry, root))) => {
+            // podman's O is what a root directory has in any case: what is written goes with the container.
+            let (path, options) = root.split_once(':').unwrap_or((root, "O"));
+            if options != "O" {
+                draft.problem(Some(entry), format!("Rootfs={root}: rbox has no option {options} of a root directory"));
+            }
+            return vec![format!("rootfs:{}", draft.path(path))];
+        }
     }
     Vec::new()
+}
+
+/// An empty one takes the image's away.
+fn entrypoint(draft: &mut Draft<'_>) {
+    let mut section = draft.source.unit.section("Container").into_iter().flat_map(|section| &section.entries);
+    if let Some(entry) = section.rfind(|entry| entry.key == "Entrypoint") {
+        draft.flag(entry, "--entrypoint", Some(unquoted(&entry.value)));
+    }
+}
+
+/// With a dash before its path a file may be missing, as in systemd's own key.
+fn environment_files(draft: &mut Draft<'_>) {
+    for (entry, word) in draft.words("EnvironmentFile") {
+        let path = match word.strip_prefix('-') {
+            Some(path) => format!("-{}", draft.path(path)),
+            None => draft.path(&word),
+        };
+        draft.flag(entry, "--env-file", Some(&path));
+    }
+}
+
+/// What a driver keeps is not to be in the service's journal a second time.
+fn log(draft: &mut Draft<'_>) {
+    let Some((entry, driver)) = draft.text("LogDriver") else { return };
+    draft.flag(entry, "--log-driver", Some(driver));
+    if !driver.starts_with("passthrough") {
+        // Of its streams only stdin, which ends at once, is the service's.
+        draft.flag(entry, "--interactive", None);
+        draft.flag(entry, "--attach", Some("stdin"));
+    }
+}
+
+fn update(draft: &mut Draft<'_>) {
+    if let Some((entry, kind)) = draft.text("AutoUpdate") {
+        draft.warning(
+            entry,
+            "AutoUpdate= is only noted: rbox updates nothing by itself, let a timer run 'rbox pull' and restart the unit",
+        );
+        draft.flag(entry, "--label", Some(&format!("io.containers.autoupdate={kind}")));
+    }
 }
 
 fn exec(draft: &mut Draft<'_>) -> Vec<String> {
@@ -97,7 +150,7 @@ fn notify(draft: &mut Draft<'_>) -> Option<String> {
     }
     let who = match draft.text("Notify") {
         None => "conmon",
-        Some((_, "healthy")) => "healthy",
+        Some((_, value)) if value.eq_ignore_ascii_case("healthy") => "healthy",
         Some((entry, value)) => match parse_boolean(value) {
             Some(true) => "container",
             Some(false) => "conmon",

@@ -2,7 +2,7 @@
 
 use super::keys::{self, Means};
 use super::sources::Found;
-use super::{Host, Link, Service, Source, Sources, Translation};
+use super::{Host, Kind, Link, Service, Source, Sources, Translation};
 use crate::spec::similar::nearest;
 use crate::spec::unit::{Entry, join_words, parse_boolean, split_words};
 
@@ -11,8 +11,23 @@ use crate::spec::unit::{Entry, join_words, parse_boolean, split_words};
 const SECTIONS: [&str; 4] = ["Unit", "Service", "Install", "Quadlet"];
 
 /// Keys of `[Unit]` that may name other files.
-const DEPENDENCIES: [&str; 9] =
-    ["Wants", "Requires", "Requisite", "BindsTo", "PartOf", "Upholds", "Conflicts", "Before", "After"];
+const DEPENDENCIES: [&str; 15] = [
+    "Wants",
+    "Requires",
+    "Requisite",
+    "BindsTo",
+    "PartOf",
+    "Upholds",
+    "Conflicts",
+    "Before",
+    "After",
+    "OnFailure",
+    "OnSuccess",
+    "PropagatesReloadTo",
+    "ReloadPropagatedFrom",
+    "PropagatesStopTo",
+    "StopPropagatedFrom",
+];
 
 pub struct Draft<'a> {
     pub source: &'a Source,
@@ -44,7 +59,8 @@ impl<'a> Draft<'a> {
             service: Vec::new(),
         };
         draft.check_sections();
-        draft.global = draft.words("GlobalArgs").into_iter().map(|(_, word)| word).collect();
+        draft.check_name();
+        draft.global = draft.said("GlobalArgs", "");
         draft.default_dependencies();
         draft.table();
         draft
@@ -104,7 +120,26 @@ impl<'a> Draft<'a> {
                 format!("{}= needs 'rbox {command} {flag}', which this version of rbox does not have", entry.key);
             return self.problem(Some(entry), text);
         }
-        self.arguments.push(value.map_or_else(|| flag.to_owned(), |value| format!("{flag}={value}")));
+        match value {
+            None => self.arguments.push(flag.to_owned()),
+            // systemd expands a variable only where it begins a word.
+            Some(value) if value.starts_with('$') => self.arguments.extend([flag.to_owned(), value.to_owned()]),
+            Some(value) => self.arguments.push(format!("{flag}={value}")),
+        }
+    }
+
+    /// What a file says word for word, whose flags this rbox must have.
+    fn said(&mut self, key: &str, command: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (entry, word) in self.words(key) {
+            let flag = word.split_once('=').map_or(&*word, |(flag, _)| flag);
+            if flag.len() > 2 && flag.starts_with("--") && !(self.host.has)(command, flag) {
+                let called = format!("rbox {command}");
+                self.problem(Some(entry), format!("{key}={word}: '{}' has no flag {flag}", called.trim_end()));
+            }
+            words.push(word);
+        }
+        words
     }
 
     /// Adds a line to `[Unit]`, once.
@@ -145,10 +180,13 @@ impl<'a> Draft<'a> {
     /// As [`Self::reference`], by the name of what that file's service makes.
     pub fn resource(&mut self, entry: &Entry, name: &str) -> Option<String> {
         let found = self.reference(entry, name)?;
-        if found.resource.is_none() {
-            self.problem(Some(entry), format!("{}={name}: that file does not say what its image is called", entry.key));
+        match found.resource {
+            Ok(resource) => Some(resource),
+            Err(reason) => {
+                self.problem(Some(entry), format!("{}={name}: {reason}", entry.key));
+                None
+            }
         }
-        found.resource
     }
 
     /// The path as systemd can use it: a relative one begins at the file's directory. One that begins
@@ -174,15 +212,18 @@ impl<'a> Draft<'a> {
         let mut line: Vec<String> = self.source.kind.command().split(' ').map(str::to_owned).collect();
         line.extend(first);
         line.append(&mut self.arguments);
-        line.extend(self.words("PodmanArgs").into_iter().map(|(_, word)| word));
-        line.extend(self.words("RboxArgs").into_iter().map(|(_, word)| word));
+        let command = self.source.kind.command();
+        line.extend(self.said("PodmanArgs", command));
+        line.extend(self.said("RboxArgs", command));
         line
     }
 
-    /// The lines that a service has that runs once and counts as there from then on.
-    pub fn once(&mut self, line: &[String]) {
+    /// The lines that a service has that runs once; if what it makes `stays` it counts as there from then on.
+    pub fn once(&mut self, line: &[String], stays: bool) {
         self.service("Type", "oneshot");
-        self.service("RemainAfterExit", "yes");
+        if stays {
+            self.service("RemainAfterExit", "yes");
+        }
         self.service("SyslogIdentifier", "%N");
         self.command("ExecStart", "", line);
     }
@@ -191,9 +232,16 @@ impl<'a> Draft<'a> {
         let own = self.source.kind.section();
         let known: Vec<&str> = SECTIONS.into_iter().chain([own]).collect();
         for section in &self.source.unit.sections {
-            if !known.contains(&&*section.name) && !section.name.starts_with("X-") {
-                let hint = hint(nearest(&section.name, &known).map(|name| format!("[{name}]")));
+            if known.contains(&&*section.name) || section.name.starts_with("X-") {
+                continue;
+            }
+            let meant = nearest(&section.name, &known);
+            if meant.is_some() || Kind::ALL.iter().any(|other| other.section() == section.name) {
+                let hint = hint(meant.map(|name| format!("[{name}]")));
                 self.problems.push(format!("{}: unknown section [{}]{hint}", section.place, section.name));
+            } else {
+                // It goes into the service as it is, where systemd has its own word on it.
+                self.warnings.push(format!("{}: [{}] means nothing here", section.place, section.name));
             }
         }
         if self.source.unit.section(own).is_none() {
@@ -204,6 +252,15 @@ impl<'a> Draft<'a> {
                 Some(entry),
                 format!("ExecStart= is made of the section [{own}]: say there what is to be done"),
             );
+        }
+    }
+
+    fn check_name(&mut self) {
+        let Some(entry) = self.source.unit.last(self.source.kind.section(), "ServiceName") else { return };
+        if !is_unit_name(&entry.value) {
+            self.problem(Some(entry), format!("ServiceName={}: {NO_UNIT_NAME}", entry.value));
+        } else if entry.value.ends_with(".service") {
+            self.warning(entry, format!("the service is called {0}.service: leave .service away", entry.value));
         }
     }
 
@@ -266,6 +323,7 @@ impl<'a> Draft<'a> {
                     }
                 }
                 Means::Pairs(flag) => self.pairs(key, flag),
+                Means::Variables(flag) => self.variables(key, flag),
                 Means::Paths(flag) => {
                     for (entry, word) in self.words(key) {
                         let path = self.path(&word);
@@ -291,6 +349,19 @@ impl<'a> Draft<'a> {
             } else {
                 self.problem(Some(entry), format!("{key}={word} is no NAME=VALUE"));
             }
+        }
+    }
+
+    /// A name alone has the value that it has where the service runs, or none.
+    fn variables(&mut self, key: &str, flag: &str) {
+        let mut assigned = None;
+        for (entry, word) in self.words(key) {
+            if word.contains('=') {
+                assigned = Some(&entry.place);
+            } else if assigned == Some(&entry.place) {
+                self.warning(entry, format!("{key}=: {word} is a name alone: a value with blanks needs quotes"));
+            }
+            self.flag(entry, flag, Some(&word));
         }
     }
 
@@ -339,7 +410,7 @@ impl<'a> Draft<'a> {
         let all = self.all;
         let mut translated = Vec::new();
         for word in entry.value.split_ascii_whitespace() {
-            match super::Kind::of_file(word) {
+            match Kind::of_file(word) {
                 Some(Ok(_)) => match all.find(word) {
                     Some(found) => translated.push(found.service),
                     None => self.problem(Some(entry), format!("{}={word}: there is no such Quadlet file", entry.key)),
@@ -355,7 +426,19 @@ impl<'a> Draft<'a> {
 /// Without quotes around all of it.
 pub fn unquoted(value: &str) -> &str {
     let inside = |quote| value.strip_prefix(quote).and_then(|rest: &str| rest.strip_suffix(quote));
-    inside('"').or_else(|| inside('\'')).unwrap_or(value)
+    // Where there are more of them the first and the last are no pair.
+    let whole = |quote: char| inside(quote).filter(|inside| !inside.contains(quote));
+    whole('"').or_else(|| whole('\'')).unwrap_or(value)
+}
+
+/// Why a name is refused.
+pub const NO_UNIT_NAME: &str = "systemd takes no such name: letters, digits and :-_.\\@ only";
+
+/// What systemd takes in the name of a unit.
+pub fn is_unit_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() < 200
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@'))
 }
 
 fn hint(name: Option<String>) -> String {

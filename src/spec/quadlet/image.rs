@@ -16,5 +16,5 @@ pub fn fill(draft: &mut Draft<'_>) {
     };
     let mut line = draft.line(Vec::new());
     line.push(image);
-    draft.once(&line);
+    draft.once(&line, true);
 }

@@ -13,6 +13,8 @@ pub enum Means {
     Words(&'static str),
     /// As [`Self::Words`]; each is NAME=VALUE.
     Pairs(&'static str),
+    /// As [`Self::Words`]; each is NAME=VALUE, or NAME.
+    Variables(&'static str),
     /// As [`Self::Words`]; each is a path that may be relative to the file's directory.
     Paths(&'static str),
     /// A boolean.
@@ -25,20 +27,21 @@ pub enum Means {
     Refused(&'static str),
 }
 
-use Means::{Ignored, Own, Pairs, Paths, Refused, Switch, Text, Texts, Words};
+use Means::{Ignored, Own, Pairs, Paths, Refused, Switch, Text, Texts, Variables, Words};
 
 const MODULES: Means = Refused("rbox reads no containers.conf: see docs/configuration.md");
 const SELINUX: Means = Refused("rbox sets no SELinux labels");
 const PODS: Means = Refused("rbox has no pods: let the containers share a network");
+const IMAGES: Means = Refused("mount the image where it is needed, by Mount=type=image,source=...");
 const MASKS: Means = Refused("what is masked in a container is fixed");
 
 const CONTAINER: &[(&str, Means)] = &[
     ("AddCapability", Words("--cap-add")),
     ("AddDevice", Own),
     ("AddHost", Texts("--add-host")),
-    ("Annotation", Pairs("--annotation")),
+    ("Annotation", Variables("--annotation")),
     ("AppArmor", Own),
-    ("AutoUpdate", Ignored("rbox updates nothing by itself: let a timer run 'rbox pull' and restart the unit")),
+    ("AutoUpdate", Own),
     ("CgroupsMode", Own),
     ("ContainerName", Own),
     ("ContainersConfModule", MODULES),
@@ -46,13 +49,13 @@ const CONTAINER: &[(&str, Means)] = &[
     ("DNSOption", Texts("--dns-option")),
     ("DNSSearch", Texts("--dns-search")),
     ("DropCapability", Words("--cap-drop")),
-    ("Entrypoint", Text("--entrypoint")),
-    ("Environment", Pairs("--env")),
-    ("EnvironmentFile", Paths("--env-file")),
+    ("Entrypoint", Own),
+    ("Environment", Variables("--env")),
+    ("EnvironmentFile", Own),
     ("EnvironmentHost", Switch("--env-host")),
     ("Exec", Own),
     ("ExposeHostPort", Words("--expose")),
-    ("GIDMap", Texts("--gidmap")),
+    ("GIDMap", Words("--gidmap")),
     ("GlobalArgs", Own),
     ("Group", Own),
     ("GroupAdd", Texts("--group-add")),
@@ -75,9 +78,9 @@ const CONTAINER: &[(&str, Means)] = &[
     ("IP", Text("--ip")),
     ("IP6", Text("--ip6")),
     ("Image", Own),
-    ("Label", Pairs("--label")),
+    ("Label", Variables("--label")),
     ("LoadCredential", Words("--load-credential")),
-    ("LogDriver", Text("--log-driver")),
+    ("LogDriver", Own),
     ("LogOpt", Words("--log-opt")),
     ("Mask", MASKS),
     ("Memory", Text("--memory")),
@@ -121,7 +124,7 @@ const CONTAINER: &[(&str, Means)] = &[
     ("Sysctl", Pairs("--sysctl")),
     ("Timezone", Text("--tz")),
     ("Tmpfs", Texts("--tmpfs")),
-    ("UIDMap", Texts("--uidmap")),
+    ("UIDMap", Words("--uidmap")),
     ("Ulimit", Texts("--ulimit")),
     ("Unmask", MASKS),
     ("User", Own),
@@ -136,18 +139,18 @@ const VOLUME: &[(&str, Means)] = &[
     ("Copy", Own),
     ("Device", Own),
     ("Driver", Own),
-    ("GID", Text("--gid")),
+    ("GID", Own),
     ("GlobalArgs", Own),
-    ("Group", Text("--gid")),
-    ("Image", Own),
-    ("Label", Pairs("--label")),
+    ("Group", Own),
+    ("Image", IMAGES),
+    ("Label", Variables("--label")),
     ("Options", Own),
     ("PodmanArgs", Own),
     ("RboxArgs", Own),
     ("ServiceName", Own),
     ("Type", Own),
-    ("UID", Text("--uid")),
-    ("User", Text("--uid")),
+    ("UID", Own),
+    ("User", Own),
     ("VolumeName", Own),
 ];
 
@@ -163,7 +166,7 @@ const NETWORK: &[(&str, Means)] = &[
     ("IPv6", Switch("--ipv6")),
     ("InterfaceName", Ignored("a network of rbox is no interface of the host's")),
     ("Internal", Switch("--internal")),
-    ("Label", Pairs("--label")),
+    ("Label", Variables("--label")),
     ("NetworkDeleteOnStop", Own),
     ("NetworkName", Own),
     ("Options", Pairs("--opt")),
@@ -196,7 +199,7 @@ const IMAGE: &[(&str, Means)] = &[
 ];
 
 const BUILD: &[(&str, Means)] = &[
-    ("Annotation", Pairs("--annotation")),
+    ("Annotation", Variables("--annotation")),
     ("Arch", Text("--arch")),
     ("AuthFile", Text("--authfile")),
     ("BuildArg", Pairs("--build-arg")),
@@ -204,14 +207,14 @@ const BUILD: &[(&str, Means)] = &[
     ("DNS", Texts("--dns")),
     ("DNSOption", Texts("--dns-option")),
     ("DNSSearch", Texts("--dns-search")),
-    ("Environment", Pairs("--env")),
+    ("Environment", Variables("--env")),
     ("File", Own),
     ("ForceRM", Switch("--force-rm")),
     ("GlobalArgs", Own),
     ("GroupAdd", Texts("--group-add")),
     ("IgnoreFile", Paths("--ignorefile")),
     ("ImageTag", Texts("--tag")),
-    ("Label", Pairs("--label")),
+    ("Label", Variables("--label")),
     ("Network", Own),
     ("PodmanArgs", Own),
     ("Pull", Text("--pull")),

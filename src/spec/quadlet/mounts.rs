@@ -41,12 +41,15 @@ pub fn mounts(draft: &mut Draft<'_>) {
 
 fn mount(draft: &mut Draft<'_>, entry: &Entry, value: &str) -> String {
     let kind = value.split(',').find_map(|part| part.strip_prefix("type=")).unwrap_or("volume");
+    if kind == "glob" {
+        draft.problem(Some(entry), "rbox has no mounts of type glob: mount the directory");
+    }
     let parts: Vec<String> = value
         .split(',')
         .map(|part| match part.split_once('=') {
             Some((key @ ("source" | "src"), source)) => {
                 let known = match kind {
-                    "volume" | "bind" | "glob" => source_of(draft, entry, source),
+                    "volume" | "bind" => source_of(draft, entry, source),
                     "image" => image(draft, entry, source),
                     _ => source.to_owned(),
                 };

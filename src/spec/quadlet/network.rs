@@ -13,7 +13,7 @@ pub fn fill(draft: &mut Draft<'_>) {
     let name = draft.source.resource().unwrap_or_default();
     let mut line = draft.line(vec!["--ignore".to_owned()]);
     line.push(name.clone());
-    draft.once(&line);
+    draft.once(&line, true);
     if draft.switch("NetworkDeleteOnStop") == Some(true) {
         draft.command("ExecStopPost", "", &["network".to_owned(), "rm".to_owned(), name]);
     }

@@ -127,27 +127,42 @@ impl Source {
         format!("{}{dash}{at}.service", stem(&self.name).base)
     }
 
-    /// What the service makes is called so, by others; None for an image that is not named.
-    pub fn resource(&self) -> Option<String> {
+    /// What the service makes is called so, by others; an error for an image that is not named.
+    pub fn resource(&self) -> Result<String, &'static str> {
         self.resource_of(stem(&self.name).instance)
     }
 
-    fn resource_of(&self, instance: Option<&str>) -> Option<String> {
+    fn resource_of(&self, instance: Option<&str>) -> Result<String, &'static str> {
         // The first tag of a build is its name, the last value of another key counts.
         let named = match self.kind {
             Kind::Build => self.unit.all("Build", "ImageTag").first().map(|entry| entry.value.as_str()),
             Kind::Image => self.key("ImageTag").or_else(|| self.key("Image")),
             kind => self.key(kind.name_key()),
         };
-        let made = || match instance {
-            None => format!("systemd-{}", stem(&self.name).base),
-            Some("") => format!("systemd-{}_%i", stem(&self.name).base),
-            Some(instance) => format!("systemd-{}_{instance}", stem(&self.name).base),
+        let made = |base: &str, between: char| match instance {
+            None => format!("systemd-{base}"),
+            Some("") => format!("systemd-{base}{between}%i"),
+            Some(instance) => format!("systemd-{base}{between}{instance}"),
         };
         match (named, self.kind) {
-            (Some(name), _) => Some(name.to_owned()),
-            (None, Kind::Image | Kind::Build) => None,
-            (None, _) => Some(made()),
+            (Some(name), Kind::Container) => self.named_container(name, instance),
+            (Some(name), _) => Ok(name.to_owned()),
+            (None, Kind::Image | Kind::Build) => Err("that file does not say what its image is called"),
+            // As its own service says it by specifiers.
+            (None, Kind::Container) => Ok(made(stem(&self.service_of(instance)).base, '_')),
+            (None, Kind::Volume | Kind::Network) => Ok(made(stem(&self.name).base, '-')),
+        }
+    }
+
+    /// Specifiers in the name are those of its own service, not of the one that it is to stand in.
+    fn named_container(&self, name: &str, instance: Option<&str>) -> Result<String, &'static str> {
+        let service = self.service_of(instance);
+        let name = name.replace("%N", service.strip_suffix(".service").unwrap_or(&service));
+        let rest = name.replace("%%", "");
+        let is_template = instance == Some("");
+        match rest.contains('%') && !(is_template && rest.replace("%i", "").find('%').is_none()) {
+            true => Err("the name of that file's container depends on its service: say it without specifiers"),
+            false => Ok(name),
         }
     }
 
@@ -181,7 +196,7 @@ pub struct Sources(pub Vec<Source>);
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     pub service: String,
-    pub resource: Option<String>,
+    pub resource: Result<String, &'static str>,
 }
 
 impl Sources {

@@ -33,6 +33,8 @@ const CONTAINER: &[(&str, &str, &[&str])] = &[
     ("AddDevice", "/dev/fuse -/dev/null:/dev/n -/dev/nosuch", &["--device=/dev/fuse", "--device=/dev/null:/dev/n"]),
     ("AddHost", "a.example:10.0.0.1", &["--add-host=a.example:10.0.0.1"]),
     ("Annotation", "a=b \"c=d e\"", &["--annotation=a=b", "--annotation=c=d e"]),
+    ("Annotation", "alone", &["--annotation=alone"]),
+    ("AutoUpdate", "registry", &["--label=io.containers.autoupdate=registry"]),
     ("AppArmor", "unconfined", &["--security-opt=apparmor=unconfined"]),
     ("CgroupsMode", "no-conmon", &["--cgroups=no-conmon"]),
     ("ContainerName", "web", &["--name", "web"]),
@@ -41,7 +43,10 @@ const CONTAINER: &[(&str, &str, &[&str])] = &[
     ("DNSSearch", "example.com", &["--dns-search=example.com"]),
     ("DropCapability", "all", &["--cap-drop=all"]),
     ("Entrypoint", "/foo.sh", &["--entrypoint=/foo.sh"]),
+    ("Entrypoint", "/foo.sh\nEntrypoint=", &["--entrypoint="]),
     ("Environment", "A=b \"C=d e\" F='g h'", &["--env=A=b", "--env=C=d e", "--env=F=g h"]),
+    ("Environment", "A=b FROM_HERE", &["--env=A=b", "--env=FROM_HERE"]),
+    ("EnvironmentFile", "-env -/d", &["--env-file=-/etc/q/env", "--env-file=-/d"]),
     (
         "EnvironmentFile",
         "env ./b/../c /d %h/e",
@@ -54,6 +59,7 @@ const CONTAINER: &[(&str, &str, &[&str])] = &[
     ("GlobalArgs", "--root /r", &["/usr/bin/rbox", "--root", "/r", "run"]),
     ("GroupAdd", "keep-groups", &["--group-add=keep-groups"]),
     ("HealthCmd", "\"curl -f http://x || exit 1\"", &["--health-cmd=curl -f http://x || exit 1"]),
+    ("HealthCmd", "'redis-cli' ping | grep 'PONG'", &["--health-cmd='redis-cli' ping | grep 'PONG'"]),
     ("HealthInterval", "2m", &["--health-interval=2m"]),
     ("HealthLogDestination", "/foo/log", &["--health-log-destination=/foo/log"]),
     ("HealthMaxLogCount", "5", &["--health-max-log-count=5"]),
@@ -68,12 +74,13 @@ const CONTAINER: &[(&str, &str, &[&str])] = &[
     ("HealthStartupTimeout", "1m33s", &["--health-startup-timeout=1m33s"]),
     ("HealthTimeout", "20s", &["--health-timeout=20s"]),
     ("HostName", "example.com", &["--hostname=example.com"]),
+    ("HostName", "$NAME", &["--hostname", "$NAME"]),
     ("HttpProxy", "false", &["--http-proxy=false"]),
     ("IP", "192.5.0.1", &["--ip=192.5.0.1"]),
     ("IP6", "2001:db8::1", &["--ip6=2001:db8::1"]),
     ("Label", "\"XYZ=a b\"", &["--label=XYZ=a b"]),
     ("LoadCredential", "key other:file", &["--load-credential=key", "--load-credential=other:file"]),
-    ("LogDriver", "journald", &["--log-driver=journald"]),
+    ("LogDriver", "journald", &["--log-driver=journald", "--interactive", "--attach=stdin"]),
     ("LogOpt", "path=/var/log/mine.json", &["--log-opt=path=/var/log/mine.json"]),
     ("Memory", "20g", &["--memory=20g"]),
     (
@@ -85,7 +92,7 @@ const CONTAINER: &[(&str, &str, &[&str])] = &[
     ("NetworkAlias", "name", &["--network-alias=name"]),
     ("NoNewPrivileges", "true", &["--security-opt=no-new-privileges"]),
     ("Notify", "true", &["--sdnotify=container"]),
-    ("Notify", "healthy", &["--sdnotify=healthy"]),
+    ("Notify", "Healthy", &["--sdnotify=healthy"]),
     ("PidsLimit", "10000", &["--pids-limit=10000"]),
     ("PodmanArgs", "--add-host foobar --x='a b'", &["--add-host", "foobar", "--x=a b", "img"]),
     ("PublishPort", "8080:80", &["--publish=8080:80"]),
@@ -108,7 +115,7 @@ const CONTAINER: &[(&str, &str, &[&str])] = &[
     ("Sysctl", "net.core.somaxconn=1 kernel.msgmax=2", &["--sysctl=net.core.somaxconn=1", "--sysctl=kernel.msgmax=2"]),
     ("Timezone", "local", &["--tz=local"]),
     ("Tmpfs", "/work:size=1m", &["--tmpfs=/work:size=1m"]),
-    ("UIDMap", "0:10000:10", &["--uidmap=0:10000:10"]),
+    ("UIDMap", "0:10000:10 10:20000:5", &["--uidmap=0:10000:10", "--uidmap=10:20000:5"]),
     ("Ulimit", "nofile=1000:10000", &["--ulimit=nofile=1000:10000"]),
     ("User", "bin", &["--user=bin"]),
     ("UserNS", "keep-id:uid=200,gid=210", &["--userns=keep-id:uid=200,gid=210"]),
@@ -169,8 +176,7 @@ fn each_key_of_the_others() {
                 ("GID", "192", &["--gid=192"]),
                 ("Group", "192", &["--gid=192"]),
                 ("UID", "123", &["--uid=123"]),
-                ("User", "123", &["--uid=123"]),
-                ("Driver", "image\nImage=quay.io/x:latest", &["--opt=image=quay.io/x:latest"]),
+                ("User", "root", &["--uid=0"]),
                 ("Label", "a=b", &["--label=a=b"]),
                 ("PodmanArgs", "--foo bar", &["--foo", "bar", "systemd-a"]),
                 ("RboxArgs", "--foo", &["--foo", "systemd-a"]),
@@ -277,6 +283,72 @@ fn each_key_of_the_others() {
     }
 }
 
+/// What another file's name stands for.
+#[test]
+fn names_of_other_files_mean_what_these_make() {
+    let line = |text: &str, other: (&str, &str)| {
+        command(&translated(&[("a.container", &format!("[Container]\nImage=i\n{text}\n")), other], true), "ExecStart")
+    };
+    for (text, name, other, expected) in [
+        ("Network=b.container", "b.container", "ServiceName=x", "--network=container:systemd-x"),
+        ("Network=b.container", "b.container", "ContainerName=my-%N", "--network=container:my-b"),
+        ("Network=b@1.container", "b@.container", "", "--network=container:systemd-b_1"),
+    ] {
+        let other = format!("[Container]\nImage=i\n{other}\n");
+        assert!(line(text, (name, &other)).contains(&expected.to_owned()), "{text} {other}");
+    }
+    assert!(line("Volume=d@1.volume:/d", ("d@.volume", "[Volume]\n")).contains(&"--volume=systemd-d-1:/d".to_owned()));
+    let unclear = ("b.container", "[Container]\nImage=i\nContainerName=%p-c\n");
+    let made = translated(&[("a.container", "[Container]\nImage=i\nNetwork=b.container\n"), unclear], true);
+    assert!(made.problems[0].starts_with("/etc/q/a.container:3: Network=b.container: "), "{:?}", made.problems);
+    let made = translated(
+        &[
+            ("a.container", "[Unit]\nOnFailure=b.container\n[Container]\nImage=i\n"),
+            ("b.container", "[Container]\nImage=i\n"),
+        ],
+        true,
+    );
+    assert_eq!(value(&made, "Unit", "OnFailure"), ["b.service"]);
+}
+
+/// What a service could never do is said before there is one.
+#[test]
+fn what_could_not_run_is_no_service() {
+    let all = |_: &str, flag: &str| !flag.contains("nosuch");
+    for (name, text, expected) in [
+        ("a.container", "[Container]\nImage=i\nPodmanArgs=--nosuch=1", ":3: PodmanArgs=--nosuch=1: 'rbox run' has no"),
+        ("a.container", "[Container]\nImage=i\nGlobalArgs=--nosuch", ":3: GlobalArgs=--nosuch: 'rbox' has no flag"),
+        (
+            "a.container",
+            "[Container]\nImage=i\nMount=type=glob,source=/a*,target=/b",
+            ":3: rbox has no mounts of type glob",
+        ),
+        ("a.container", "[Container]\nRootfs=/r:idmap", ":2: Rootfs=/r:idmap: rbox has no option idmap"),
+        ("a.container", "[Container]\nImage=i\nServiceName=a/b", ":3: ServiceName=a/b: systemd takes no such name"),
+        ("a.volume", "[Volume]\nDriver=image\nImage=i", ":3: Image= is not supported: mount the image"),
+        ("a.volume", "[Volume]\nUser=alice", ":2: User=alice is no number"),
+        ("a.build", "[Build]\nImageTag=i", ": neither File= nor SetWorkingDirectory= is given"),
+        ("a.container", "[Containr]\nImage=i", ":1: unknown section [Containr]"),
+    ] {
+        let all = Host { program: "/usr/bin/rbox", user: true, has: &all, exists: &|_| true };
+        let sources = Sources(vec![source(name, text)]);
+        let made = translate(&sources.0[0], &sources, &all);
+        let found = made.problems.iter().any(|problem| problem.starts_with(&format!("/etc/q/{name}{expected}")));
+        assert!(found, "{text}: {:?}", made.problems);
+    }
+    let made = translated(&[("a.container", "[Container]\nRootfs=/r:O\n[Timer]\nOnBootSec=1\n")], true);
+    assert!(command(&made, "ExecStart").contains(&"rootfs:/r".to_owned()));
+    assert_eq!(made.warnings, ["/etc/q/a.container:3: [Timer] means nothing here"]);
+    let bound = "[Volume]\nDevice=/data\nType=bind\nUser=5\nCopy=false\n";
+    let made = translated(&[("a.volume", bound)], true);
+    assert_eq!(value(&made, "Unit", "RequiresMountsFor"), ["%t/rbox", "/data"]);
+    assert!(!command(&made, "ExecStart").iter().any(|word| word.starts_with("--uid")) && made.warnings.len() == 1);
+    // A build is done with each start of what needs it.
+    let made = translated(&[("a.build", "[Build]\nImageTag=i\n[Service]\nWorkingDirectory=/w\n")], true);
+    assert_eq!(command(&made, "ExecStart").last().map(String::as_str), Some("/w"));
+    assert!(value(&made, "Service", "RemainAfterExit").is_empty());
+}
+
 #[test]
 fn the_service_of_a_container() {
     let made = translated(&[("web.container", "[Container]\nImage=img\n")], false);
@@ -354,7 +426,7 @@ fn files_that_name_others() {
     let line = command(&made, "ExecStart").join(" ");
     for part in [
         "--volume=store:/d:ro",
-        "--volume=systemd-t_a:/t",
+        "--volume=systemd-t-a:/t",
         "--mount=type=volume,source=store,target=/e",
         "--mount=type=image,source=localhost/b,target=/i",
         "--network=systemd-net:ip=10.0.0.2",
@@ -417,7 +489,7 @@ fn what_is_wrong_with_a_file() {
             "/etc/q/a.container:3: unknown section [Instal]; did you mean [Install]?",
         ),
         (format!("{image}ReadOnly=maybe\n"), "/etc/q/a.container:3: ReadOnly=maybe is neither true nor false"),
-        (format!("{image}Environment=A\n"), "/etc/q/a.container:3: Environment=A is no NAME=VALUE"),
+        (format!("{image}Sysctl=A\n"), "/etc/q/a.container:3: Sysctl=A is no NAME=VALUE"),
         (format!("{image}Exec='a\n"), "/etc/q/a.container:3: Exec=: the quote ' is not closed"),
         (
             format!("{image}Volume=no.volume:/x\n"),
@@ -489,7 +561,7 @@ fn what_is_wrong_with_a_file() {
     }
     let made = translated(&[("a.container", "[Container]\nImage=i\nAutoUpdate=registry\n")], true);
     assert!(
-        made.problems.is_empty() && made.warnings[0].starts_with("/etc/q/a.container:3: AutoUpdate= has no effect: ")
+        made.problems.is_empty() && made.warnings[0].starts_with("/etc/q/a.container:3: AutoUpdate= is only noted: ")
     );
     assert!(matches!(Kind::of_file("a.pod"), Some(Err(_))) && Kind::of_file("a.conf").is_none());
 }

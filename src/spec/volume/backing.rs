@@ -139,7 +139,8 @@ fn bind(kind: &str, device: &str, words: &[&str]) -> Result<Backing, InvalidVolu
         None => return Err(InvalidVolume::Missing("o=bind")),
     };
     let mut options = vec![how.to_owned()];
-    for word in words.iter().filter(|word| !is_bind(word)) {
+    // Nothing is ever copied to the host's directory.
+    for word in words.iter().filter(|word| !is_bind(word) && **word != "nocopy") {
         if !FLAGS.contains(word) && !PROPAGATION.contains(word) {
             return refuse(word, "a bind mount has no such option");
         }

@@ -19,6 +19,7 @@ pub use requirements::start as start_required;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use oci_spec::runtime::{LinuxNamespaceType as Namespace, Mount};
@@ -65,6 +66,15 @@ pub fn check_tty(stdin: bool, tty: bool) -> Result<()> {
     Ok(())
 }
 
+/// How long a container that is started or stopped by another command is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A container that is not to be started.
+#[derive(Debug, thiserror::Error)]
+#[error("container {0} is already running")]
+pub struct AlreadyRuns(String);
+
 /// A container that another command works on.
 #[derive(Debug, thiserror::Error)]
 #[error("container {0} is in use: another command starts it, removes it or copies its files")]
@@ -97,11 +107,22 @@ pub fn launch_again(context: &Context, container: &Container) -> Result<()> {
     Ok(())
 }
 
+/// Waits for who starts it, too, or restarts it, as long as that usually takes.
 fn take_alive(container: &Container) -> Result<AliveLock> {
-    match container.take_alive().context("lock the container")? {
-        Some(alive) => Ok(alive),
-        None if container.is_running() => bail!("container {} is already running", container.config.name),
-        None => Err(InUse::of(container).into()),
+    let deadline = Instant::now() + PATIENCE;
+    let mut now = container.clone();
+    loop {
+        if let Some(alive) = container.take_alive().context("lock the container")? {
+            return Ok(alive);
+        }
+        now.refresh()?;
+        if now.is_running() {
+            return Err(AlreadyRuns(container.config.name.clone()).into());
+        }
+        if Instant::now() > deadline {
+            return Err(InUse::of(container).into());
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -104,7 +104,11 @@ pub fn start_detached(context: &Context, name: &str) -> Result<()> {
     if container.is_restarting() {
         return Ok(());
     }
-    let mut client = launching::launch(context, &container, false)?;
+    let mut client = match launching::launch(context, &container, false) {
+        // Another command was quicker.
+        Err(error) if error.is::<launching::AlreadyRuns>() => return Ok(()),
+        launched => launched?,
+    };
     launching::wait_started(context, &container, &mut client).or_exit(1)?;
     launching::hand_over(&container)
 }

@@ -106,7 +106,8 @@ impl Change {
     /// Changes a container's record, and its cgroup first if it runs: what the kernel refuses is recorded
     /// nowhere.
     fn apply(&self, store: &Store, container: &Container) -> Result<()> {
-        let checked = store.containers().update(container.id(), |config| {
+        let mut enforced = None;
+        let recorded = store.containers().update(container.id(), |config| {
             let before = config.health.clone();
             if self.health != HealthRequest::default() {
                 config.health = Some(health::update(&self.health, before.as_ref())?);
@@ -119,10 +120,17 @@ impl Change {
             if let Some(asked) = &self.limits {
                 let limits = config.limits.updated(asked, &available())?;
                 enforce(store, container, &config.limits, &limits)?;
-                config.limits = limits;
+                enforced = Some((limits.clone(), std::mem::replace(&mut config.limits, limits)));
             }
             Ok(config.health != before)
-        })?;
+        });
+        if recorded.is_err()
+            && let Some((new, old)) = enforced
+        {
+            // What is not on record is not to be in force; the first error is the one to report.
+            let _ = enforce(store, container, &new, &old);
+        }
+        let checked = recorded?;
         if checked && container.is_running() { renew_check(container) } else { Ok(()) }
     }
 }

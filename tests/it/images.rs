@@ -66,13 +66,13 @@ pub fn du(bench: &Bench) -> u64 {
 
 /// Asserts that the sum of `system df -v` is what `du` says; if it is not, with what each of them found.
 pub fn assert_accounted(bench: &Bench, when: &str) {
-    let (ours, theirs) = (all_bytes(bench), du(bench));
+    let parts_then = parts(bench);
+    let (ours, theirs) = (sum_of_parts(&parts_then), du(bench));
     if ours != theirs {
-        let parts = bench.ok(&["system", "df", "-v", "--format", "json"]);
         let du = program("unshare").args(["--user", "--map-auto", "--map-root-user", "du", "-a", "--block-size=1"]);
         let all = du.arg(bench.root()).ok();
-        let again = (all_bytes(bench), self::du(bench));
-        panic!("{when}: {ours} of {theirs} bytes are accounted for, later {again:?}: {parts}\n{all}");
+        let (parts_now, again) = (parts(bench), self::du(bench));
+        panic!("{when}: {ours} of {theirs} bytes are accounted for: {parts_then}\n{again} later: {parts_now}\n{all}");
     }
 }
 
@@ -84,8 +84,17 @@ fn bytes_of(bench: &Bench, kind: &str, field: &str) -> u64 {
 
 /// The sum that `system df -v` ends with, in bytes.
 pub fn all_bytes(bench: &Bench) -> u64 {
+    sum_of_parts(&parts(bench))
+}
+
+/// The parts of the store and their sum.
+fn parts(bench: &Bench) -> Value {
     let document: Value = serde_json::from_str(&bench.ok(&["system", "df", "-v", "--format", "json"])).expect("JSON");
-    let parts = document["Store"].as_array().expect("the parts");
+    document["Store"].clone()
+}
+
+fn sum_of_parts(parts: &Value) -> u64 {
+    let parts = parts.as_array().expect("the parts");
     let bytes = |part: &Value| part["RawSize"].as_str().expect("text").parse::<u64>().expect("a number");
     let (total, parts) = parts.split_last().expect("a sum");
     assert_eq!(parts.iter().map(bytes).sum::<u64>(), bytes(total));

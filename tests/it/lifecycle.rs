@@ -126,6 +126,23 @@ fn stop_asks_then_kills() {
 }
 
 #[test]
+fn starts_and_restarts_at_once_all_succeed() {
+    let (bench, image) = Bench::with_image();
+    bench.ok(&["create", "--name", "one", &image, "sleep", "1000"]);
+    for round in 0..5 {
+        let commands: [&[&str]; 4] = [&["start"], &["start"], &["restart", "-t", "0"], &["start"]];
+        let running = commands.map(|command| bench.rbox(&[command, &["one"]].concat()).spawn());
+        for one in running {
+            let out = one.wait();
+            assert_eq!(out.code, 0, "round {round}: {}", out.report());
+        }
+        assert_eq!(bench.status("one"), "running", "round {round}");
+        bench.ok(&["stop", "-t", "0", "one"]);
+    }
+    bench.ok(&["rm", "one"]);
+}
+
+#[test]
 fn kill_sends_any_signal() {
     let (bench, image) = Bench::with_image();
     let script = "trap 'echo hup' HUP; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.05; done";

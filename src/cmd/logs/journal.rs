@@ -98,10 +98,15 @@ impl Journal {
         let count = self.output.read(&mut self.buffer[kept..]);
         self.buffer.truncate(kept + *count.as_ref().unwrap_or(&0));
         match count {
-            Ok(count) => {
-                self.ended = count == 0;
-                Ok(count > 0)
+            Ok(0) => {
+                self.ended = true;
+                match self.reader.wait()? {
+                    status if status.success() => Ok(false),
+                    // It has said why.
+                    status => Err(io::Error::other(format!("journalctl failed: {status}"))),
+                }
             }
+            Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }

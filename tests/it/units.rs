@@ -101,16 +101,17 @@ fn a_quadlet_file_runs_as_a_service() {
     assert_eq!(show(&format!("{name}-volume.service"), "ActiveState"), "active");
     assert_eq!(units.bench.ok(&["volume", "ls", "-q"]), called);
     assert!(units.bench.ok(&["network", "ls", "--format", "{{.Name}}"]).contains(&called));
-    // Whatever of it is killed, it is there again, as another.
+    // Whatever of it is killed, it is there again, as another. systemd may count a restart twice, see vm::Unit.
+    let restarts = || show(&service, "NRestarts").parse::<u32>().unwrap();
     for round in 0..3 {
+        let before = restarts();
         let victim = match round {
             0 => show(&service, "MainPID").parse().unwrap(),
             1 => units.bench.supervisor(&called),
             _ => units.bench.pid(&called),
         };
         assert!(proc::kill(victim, Signal::KILL));
-        let restarts = (round + 1).to_string();
-        let again = || show(&service, "NRestarts") == restarts && show(&service, "ActiveState") == "active";
+        let again = || restarts() > before && show(&service, "ActiveState") == "active";
         assert!(
             comes_true(Duration::from_secs(60), again),
             "round {round}: {}",
@@ -133,11 +134,10 @@ fn an_image_is_built_before_the_service_that_runs_it() {
     let (name, global) = (&units.name, format!("GlobalArgs={}", units.store()));
     let context = units.bench.mkdir("context");
     std::fs::copy("/bin/busybox", context.join("busybox")).unwrap();
-    write(
-        context.join("Containerfile"),
-        "FROM scratch\nARG SAYS\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"touch\", \"/ran\"]\n\
-         ENV SAYS=$SAYS\nCMD [\"/bin/busybox\", \"sleep\", \"1000\"]\n",
-    );
+    let containerfile = "FROM scratch\nARG SAYS\nCOPY busybox /bin/busybox\n\
+                         RUN [\"/bin/busybox\", \"touch\", \"/ran\"]\nENV SAYS=$SAYS\n\
+                         CMD [\"/bin/busybox\", \"sleep\", \"1000\"]\n";
+    write(context.join("Containerfile"), containerfile);
     let directory = context.display();
     units.translate(&[
         (
@@ -150,11 +150,15 @@ fn an_image_is_built_before_the_service_that_runs_it() {
     ]);
     let service = format!("{name}.service");
     systemctl(&["start", &service]).limit(100).ok();
-    assert_eq!(show(&format!("{name}-build.service"), "ActiveState"), "active");
+    assert_eq!(show(&format!("{name}-build.service"), "Result"), "success");
     let called = format!("systemd-{name}");
     assert_eq!(units.bench.inspect(&called, "{{.Config.Image}}"), format!("localhost/{name}"));
     let said = units.bench.ok(&["exec", &called, "/bin/busybox", "sh", "-c", "/bin/busybox ls /ran; echo $SAYS"]);
     assert_eq!(said, "/ran\nhello");
+    // What has changed is in the image of the next start.
+    write(context.join("Containerfile"), containerfile.replace("ENV SAYS=$SAYS", "ENV SAYS=anew"));
+    systemctl(&["restart", &service]).limit(100).ok();
+    assert_eq!(units.bench.ok(&["exec", &called, "/bin/busybox", "sh", "-c", "echo $SAYS"]), "anew");
     systemctl(&["stop", &service]).limit(60).ok();
     units.bench.no_containers();
 }

@@ -85,6 +85,12 @@ impl Unit {
         assert_eq!(output.code, 0, "{}\n{}", output.report(), self.journal());
     }
 
+    /// How often it was restarted. A reload that another test asks for meanwhile has systemd count a restart that it
+    /// has begun a second time.
+    fn restarts(&self) -> u32 {
+        self.show("NRestarts").parse().expect("a number")
+    }
+
     /// A property as `systemctl show` prints it.
     #[track_caller]
     fn show(&self, property: &str) -> String {

@@ -20,7 +20,6 @@ pub fn fill(draft: &mut Draft<'_>) {
     mounts::networks(draft);
     entrypoint(draft);
     environment_files(draft);
-    log(draft);
     update(draft);
     // A root that is read-only has one by itself.
     if draft.switch("VolatileTmp") == Some(true)
@@ -109,17 +108,6 @@ fn environment_files(draft: &mut Draft<'_>) {
             None => draft.path(&word),
         };
         draft.flag(entry, "--env-file", Some(&path));
-    }
-}
-
-/// What a driver keeps is not to be in the service's journal a second time.
-fn log(draft: &mut Draft<'_>) {
-    let Some((entry, driver)) = draft.text("LogDriver") else { return };
-    draft.flag(entry, "--log-driver", Some(driver));
-    if !driver.starts_with("passthrough") {
-        // Of its streams only stdin, which ends at once, is the service's.
-        draft.flag(entry, "--interactive", None);
-        draft.flag(entry, "--attach", Some("stdin"));
     }
 }
 

@@ -80,7 +80,7 @@ const CONTAINER: &[(&str, Means)] = &[
     ("Image", Own),
     ("Label", Variables("--label")),
     ("LoadCredential", Words("--load-credential")),
-    ("LogDriver", Own),
+    ("LogDriver", Text("--log-driver")),
     ("LogOpt", Words("--log-opt")),
     ("Mask", MASKS),
     ("Memory", Text("--memory")),

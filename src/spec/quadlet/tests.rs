@@ -80,7 +80,7 @@ const CONTAINER: &[(&str, &str, &[&str])] = &[
     ("IP6", "2001:db8::1", &["--ip6=2001:db8::1"]),
     ("Label", "\"XYZ=a b\"", &["--label=XYZ=a b"]),
     ("LoadCredential", "key other:file", &["--load-credential=key", "--load-credential=other:file"]),
-    ("LogDriver", "journald", &["--log-driver=journald", "--interactive", "--attach=stdin"]),
+    ("LogDriver", "journald", &["--log-driver=journald"]),
     ("LogOpt", "path=/var/log/mine.json", &["--log-opt=path=/var/log/mine.json"]),
     ("Memory", "20g", &["--memory=20g"]),
     (
